@@ -1,0 +1,34 @@
+// Bundles the third-party modules the library needs at run time, and the compute core, into build/vendor,
+// so that installing the package brings no install script and needs no bundler setting for WASM.
+import { build } from "esbuild";
+import { readFile, mkdir, writeFile } from "node:fs/promises";
+
+const out = "build/vendor";
+await mkdir(out, { recursive: true });
+
+await build({
+  entryPoints: ["scripts/vendor/blake3.mjs", "scripts/vendor/cbor-x.mjs", "scripts/vendor/loader.mjs"],
+  outdir: out,
+  bundle: true,
+  format: "esm",
+  platform: "browser",
+  target: "es2022",
+  minifySyntax: true,
+  legalComments: "inline",
+  loader: { ".wasm": "binary" },
+  define: { "import.meta.url": '""' },
+  logLevel: "error",
+});
+
+for (const name of ["simd", "scalar"]) {
+  const wasm = await readFile(`build/${name}.wasm`);
+  await writeFile(`${out}/wasm-${name}.js`, `export default "${wasm.toString("base64")}";\n`);
+}
+
+const notices = [];
+for (const name of ["blake3-wasm", "cbor-x", "@assemblyscript/loader"]) {
+  const { version, license } = JSON.parse(await readFile(`node_modules/${name}/package.json`, "utf8"));
+  const text = await readFile(`node_modules/${name}/LICENSE`, "utf8").catch(() => `Licensed under ${license}.\n`);
+  notices.push(`# ${name} ${version} (${license})\n\n${text}`);
+}
+await writeFile(`${out}/THIRD-PARTY-LICENSES.md`, notices.join("\n"));

@@ -1,0 +1,1 @@
+export { addExtension, Encoder, Tag } from "cbor-x";

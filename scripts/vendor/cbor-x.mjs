@@ -1,0 +1,1 @@
+export { Encoder, Tag, addExtension } from "cbor-x";

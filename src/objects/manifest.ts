@@ -1,0 +1,118 @@
+/** A Manifest: one immutable state of a dataset, and a node of the version DAG (spec/0001-data-model.md §5). */
+import { type Address, addressFromCbor, addressOf, addressToCbor } from "../core/address.ts";
+import { encodeCbor } from "../core/cbor.ts";
+import { tickToCbor } from "../core/time.ts";
+import { type FieldSpec, fieldFromCbor, fieldToCbor } from "./field.ts";
+import {
+  type BatchEntry,
+  batchCodec,
+  type IndexRoot,
+  indexFromCbor,
+  indexToCbor,
+  type SegmentEntry,
+  segmentCodec,
+} from "./index-tree.ts";
+import { corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
+import { decodeSpatialIndex, encodeSpatialIndex, type SpatialIndex } from "./spatial-index.ts";
+
+const KIND = "dreamdb.manifest";
+
+export interface Track {
+  /** The address of the SpatialIndex, and the object itself, which the Manifest carries inline. */
+  address: Address;
+  spatialIndex: SpatialIndex;
+  /** Empty while the index has one cell: then the columns themselves are scanned. */
+  segments: IndexRoot<SegmentEntry>;
+}
+
+export interface Manifest {
+  genesis: Address;
+  parents: Address[];
+  /** One more than the highest of the parents', 0 for the first. */
+  seq: number;
+  /** The writer's clock as a tick; a hint for people, never trusted. */
+  ts: bigint;
+  writer: string;
+  /** The operation that published it: a writer that lost a reply finds its own here. */
+  opId: Uint8Array;
+  /** The verb, such as "append". */
+  op: string;
+  fields: FieldSpec[];
+  /** The id the next new field will get. */
+  nextFieldId: number;
+  /** One past the highest anchor given automatically, 0 when there is none. */
+  autoHigh: bigint;
+  /** 0 on the trunk; automatic anchors are ≡ lane modulo 4096. */
+  lane: number;
+  timeline: IndexRoot<BatchEntry>;
+  /** One for each vector field, by field id. */
+  tracks: Map<number, Track>;
+}
+
+export function encodeManifest(manifest: Manifest): Uint8Array {
+  return encodeCbor({
+    kind: KIND,
+    version: FORMAT_VERSION,
+    genesis: addressToCbor(manifest.genesis),
+    parents: manifest.parents.map(addressToCbor),
+    seq: manifest.seq,
+    ts: tickToCbor(manifest.ts),
+    writer: manifest.writer,
+    opId: manifest.opId,
+    op: manifest.op,
+    schema: { fields: manifest.fields.map(fieldToCbor), nextId: manifest.nextFieldId },
+    rows: manifest.timeline.rows,
+    autoHigh: manifest.autoHigh,
+    lane: manifest.lane,
+    timeline: indexToCbor(manifest.timeline, batchCodec),
+    tracks: new Map([...manifest.tracks].map(([id, track]) => [id, trackToCbor(track)])),
+  });
+}
+
+export function decodeManifest(bytes: Uint8Array): Manifest {
+  const shape = decodeObject(bytes, KIND);
+  const schema = new Shape(shape.map("schema"), "manifest.schema");
+  const fields = schema.array("fields").map(fieldFromCbor);
+  const manifest: Manifest = {
+    genesis: shape.address("genesis"),
+    parents: shape.array("parents").map((parent, i) => addressFromCbor(parent, `manifest.parents[${i}]`)),
+    seq: shape.uint("seq"),
+    ts: shape.tick("ts"),
+    writer: shape.text("writer"),
+    opId: shape.bytes("opId", 16),
+    op: shape.text("op"),
+    fields,
+    nextFieldId: schema.uint("nextId"),
+    autoHigh: shape.u64("autoHigh"),
+    lane: shape.uint("lane", 4095),
+    timeline: indexFromCbor(shape.value("timeline"), batchCodec),
+    tracks: new Map([...shape.map("tracks")].map(([id, track]) => [id as number, trackFromCbor(track)])),
+  };
+  if (shape.uint("rows") !== manifest.timeline.rows) throw corrupt("manifest.rows", shape.uint("rows"), manifest.timeline.rows);
+  for (const field of fields) {
+    if (field.kind === "embedding" && manifest.tracks.get(field.id)?.spatialIndex.dim !== field.dim) {
+      throw corrupt("manifest.tracks", `no track of dimension ${field.dim} for "${field.name}"`, "one for each vector field");
+    }
+  }
+  return manifest;
+}
+
+function trackToCbor(track: Track): unknown {
+  return {
+    spatialIndex: addressToCbor(track.address),
+    inline: encodeSpatialIndex(track.spatialIndex),
+    segments: indexToCbor(track.segments, segmentCodec),
+  };
+}
+
+function trackFromCbor(value: unknown): Track {
+  const shape = new Shape(value, "track");
+  const inline = shape.bytes("inline");
+  const address = shape.address("spatialIndex");
+  if (addressOf(inline) !== address) throw corrupt("track.inline", addressOf(inline), address);
+  return {
+    address,
+    spatialIndex: decodeSpatialIndex(inline),
+    segments: indexFromCbor(shape.value("segments"), segmentCodec),
+  };
+}

@@ -1,0 +1,126 @@
+/** Reading the CBOR maps and arrays of stored objects, with every type and range checked. */
+import { type Address, addressFromCbor } from "../core/address.ts";
+import { decodeCbor } from "../core/cbor.ts";
+import { tickFromCbor, uint64 } from "../core/time.ts";
+import { DreamDBError, isDreamDBError } from "../errors.ts";
+
+/** The version of every object kind that this library writes, and the highest it reads. */
+export const FORMAT_VERSION = 1;
+
+/** A decoded CBOR map or array whose items are read by key with their types checked. */
+export class Shape {
+  private readonly items: Map<unknown, unknown> | unknown[];
+  private readonly what: string;
+
+  constructor(items: unknown, what: string) {
+    if (!(items instanceof Map) && !Array.isArray(items)) throw corrupt(what, items, "a map or an array");
+    this.items = items;
+    this.what = what;
+  }
+
+  has(key: string | number): boolean {
+    return this.value(key) !== undefined;
+  }
+
+  uint(key: string | number, max = Number.MAX_SAFE_INTEGER): number {
+    const value = this.value(key);
+    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0 || value > max) {
+      throw corrupt(this.name(key), value, `an integer from 0 to ${max}`);
+    }
+    return value;
+  }
+
+  u64(key: string | number): bigint {
+    return uint64(this.value(key), this.name(key));
+  }
+
+  /** A signed difference of two ticks. */
+  difference(key: string | number): bigint {
+    const value = this.value(key);
+    if (typeof value === "bigint") return value;
+    if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
+    throw corrupt(this.name(key), value, "an integer");
+  }
+
+  tick(key: string | number): bigint {
+    return tickFromCbor(this.value(key), this.name(key));
+  }
+
+  text(key: string | number): string {
+    const value = this.value(key);
+    if (typeof value !== "string") throw corrupt(this.name(key), value, "text");
+    return value;
+  }
+
+  flag(key: string | number): boolean {
+    const value = this.value(key);
+    if (typeof value !== "boolean") throw corrupt(this.name(key), value, "true or false");
+    return value;
+  }
+
+  bytes(key: string | number, length?: number): Uint8Array {
+    const value = this.value(key);
+    if (!ArrayBuffer.isView(value) || (length !== undefined && value.byteLength !== length)) {
+      throw corrupt(this.name(key), value, length === undefined ? "bytes" : `${length} bytes`);
+    }
+    return value as Uint8Array;
+  }
+
+  address(key: string | number): Address {
+    return addressFromCbor(this.value(key), this.name(key));
+  }
+
+  array(key: string | number): unknown[] {
+    const value = this.value(key);
+    if (!Array.isArray(value)) throw corrupt(this.name(key), value, "an array");
+    return value;
+  }
+
+  map(key: string | number): Map<unknown, unknown> {
+    const value = this.value(key);
+    if (!(value instanceof Map)) throw corrupt(this.name(key), value, "a map");
+    return value;
+  }
+
+  value(key: string | number): unknown {
+    return Array.isArray(this.items) ? this.items[key as number] : this.items.get(key);
+  }
+
+  private name(key: string | number): string {
+    return `${this.what}.${key}`;
+  }
+}
+
+/**
+ * Decodes an object of the given kind. Errors: `Corrupt` when the kind is another, `UnsupportedVersion` when a
+ * newer library wrote it.
+ */
+export function decodeObject(bytes: Uint8Array, kind: string): Shape {
+  const shape = new Shape(decodeAsCorrupt(bytes, kind), kind);
+  const found = shape.value("kind");
+  if (found !== kind) throw corrupt("kind", found, kind);
+  const version = shape.uint("version");
+  if (version > FORMAT_VERSION) {
+    throw new DreamDBError("UnsupportedVersion", `${kind} of a newer format; upgrade the library`, {
+      field: "version",
+      found: version,
+      expected: `at most ${FORMAT_VERSION}`,
+    });
+  }
+  return shape;
+}
+
+function decodeAsCorrupt(bytes: Uint8Array, kind: string): unknown {
+  try {
+    return decodeCbor(bytes);
+  } catch (error) {
+    if (isDreamDBError(error, "NonCanonical")) {
+      throw new DreamDBError("Corrupt", `stored ${kind} is not deterministic CBOR`, { field: kind, found: bytes, cause: error });
+    }
+    throw error;
+  }
+}
+
+export function corrupt(field: string, found: unknown, expected: unknown): DreamDBError {
+  return new DreamDBError("Corrupt", "malformed stored object", { field, found, expected });
+}
