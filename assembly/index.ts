@@ -1,0 +1,12 @@
+// The compute core's exports; nothing else is defined here.
+
+export { alloc, free, liveBlocks, liveBytes } from "./arena";
+export { blake3, blake3Finish, blake3Runs, blake3Start } from "./blake3";
+export { keystream } from "./chacha20";
+export { cellRuns, gatherRows, sortByCell } from "./gather";
+export { isSimd } from "./lanes";
+export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
+export {
+  checkFinite, rowInvNorms, scanCosine, scanDistance, scanDot, scoresCosine, scoresDistance, scoresDot,
+} from "./scan";
+export { topkBytes, topkDrain, topkPush, topkPushIds, topkReset } from "./topk";

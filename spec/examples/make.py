@@ -1,0 +1,822 @@
+#!/usr/bin/env python3
+"""Computes every worked example of the specification, from the text of the specification alone.
+
+    make.py            print all examples
+    make.py NAME...    print some
+    make.py --write    paste them into ../*.md and write tiny.json
+    make.py --check    verify that ../*.md and tiny.json hold exactly what is computed here
+
+Needs python3-cbor2 and b3sum (apt-get install -y python3-cbor2 b3sum). Nothing of the library is used, so that an
+error in the library cannot hide in the examples.
+"""
+import base64
+import json
+import math
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import cbor2
+
+SPEC = Path(__file__).resolve().parent.parent
+TINY = SPEC / "examples" / "tiny.json"
+
+# ---------------------------------------------------------------- hashes and addresses (0002)
+
+
+def blake3(data):
+    out = subprocess.run(["b3sum", "--no-names"], input=data, capture_output=True, check=True).stdout
+    return bytes.fromhex(out.decode().strip())
+
+
+def multihash(data):
+    return b"\x1e\x20" + blake3(data)
+
+
+def text_address(mh):
+    return base64.b32encode(mh).decode().rstrip("=").lower()
+
+
+def object_key(data):
+    text = text_address(multihash(data))
+    return f"objects/{text[4:6]}/{text}"
+
+
+# ---------------------------------------------------------------- deterministic CBOR (0002)
+
+
+class Address:
+    """An address, tag 65521 over the 34-byte multihash."""
+
+    def __init__(self, data, name):
+        self.multihash, self.name = multihash(data), name
+
+
+class Anchor:
+    """A time anchor, tag 65524 over an unsigned integer."""
+
+    def __init__(self, ticks):
+        self.ticks = ticks
+
+
+def head(major, n):
+    if n < 24:
+        return bytes([major << 5 | n])
+    for info, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
+        if n < 1 << 8 * size:
+            return bytes([major << 5 | info]) + n.to_bytes(size, "big")
+    raise ValueError(n)
+
+
+def shorten(text):
+    return text if len(text) <= 46 else text[:43] + "..."
+
+
+def cbor_lines(value, depth=0, label=""):
+    """The encoding, as (depth, bytes, comment) lines; leaves are encoded by cbor2."""
+    note = f"{label}: " if label else ""
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda k: cbor2.dumps(k, canonical=True))
+        lines = [(depth, head(5, len(value)), f"{note}map of {len(value)}")]
+        for key in keys:
+            if isinstance(key, str) and not isinstance(value[key], (dict, list, tuple, Address, Anchor)):
+                lines.append((depth + 1, cbor2.dumps(key) , f'"{key}"'))
+                lines += cbor_lines(value[key], depth + 1)
+            else:
+                lines.append((depth + 1, cbor2.dumps(key), json.dumps(key)))
+                lines += cbor_lines(value[key], depth + 1)
+        return lines
+    if isinstance(value, (list, tuple)):
+        lines = [(depth, head(4, len(value)), f"{note}array of {len(value)}")]
+        for item in value:
+            lines += cbor_lines(item, depth + 1)
+        return lines
+    if isinstance(value, Address):
+        return [(depth, head(6, 65521), f"{note}tag 65521: address of {value.name}"), (depth + 1, cbor2.dumps(value.multihash), "34 bytes")]
+    if isinstance(value, Anchor):
+        return [(depth, head(6, 65524), f"{note}tag 65524: time anchor"), (depth + 1, cbor2.dumps(value.ticks), str(value.ticks))]
+    encoded = cbor2.dumps(value, canonical=True)
+    shown = f"{len(value)} bytes" if isinstance(value, bytes) else shorten(json.dumps(value))
+    return [(depth, encoded, note + shown)]
+
+
+def plain(value):
+    """The value as cbor2 should give it back."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, Address):
+        return cbor2.CBORTag(65521, value.multihash)
+    if isinstance(value, Anchor):
+        return cbor2.CBORTag(65524, value.ticks)
+    return value
+
+
+def cbor(value):
+    data = b"".join(line[1] for line in cbor_lines(value))
+    assert cbor2.loads(data) == plain(value)
+    return data
+
+
+def cbor_dump(value, data=None):
+    """An annotated listing: one item a line, long strings cut in rows of 16 bytes."""
+    out = []
+    for depth, data, comment in cbor_lines(value):
+        for i in range(0, len(data), 18):
+            out.append(("  " * depth + data[i : i + 18].hex(), comment if i == 0 else ""))
+    return "\n".join(f"{left:<44}{('  # ' + right) if right else ''}".rstrip() for left, right in out)
+
+
+def summary(data):
+    return f"{len(data)} bytes, BLAKE3 {blake3(data).hex()}\naddress {text_address(multihash(data))}"
+
+
+# ---------------------------------------------------------------- byte listings
+
+
+class Bytes:
+    """Bytes under construction, each piece with its note."""
+
+    def __init__(self):
+        self.pieces, self.length = [], 0
+
+    def add(self, data, note):
+        if len(data):
+            self.pieces.append((self.length, bytes(data), note))
+            self.length += len(data)
+
+    def pad(self, multiple):
+        self.add(bytes(-self.length % multiple), "zero padding")
+
+    @property
+    def data(self):
+        return b"".join(piece[1] for piece in self.pieces)
+
+    def dump(self):
+        lines = []
+        for at, data, note in self.pieces:
+            if not any(data) and len(data) > 8:
+                lines.append(f"{at:5}  {'00 x ' + str(len(data)):<50}{note}")
+                continue
+            for i in range(0, len(data), 16):
+                lines.append(f"{at + i:5}  {data[i:i + 16].hex(' '):<50}{note if i == 0 else ''}".rstrip())
+        return "\n".join(lines)
+
+
+def u16(n):
+    return struct.pack("<H", n)
+
+
+def u32(n):
+    return struct.pack("<I", n)
+
+
+def u64(n):
+    return struct.pack("<Q", n)
+
+
+def round_up(n, multiple):
+    return n + -n % multiple
+
+
+# ---------------------------------------------------------------- column container (0007)
+
+BLOCK = 65536
+FIXED = {1: ("<B", 1), 2: ("<q", 8), 3: ("<d", 8), 5: ("<I", 4), 6: ("<q", 8), 9: ("<Q", 8)}
+TYPE_NAMES = {1: "bool", 2: "i64", 3: "f64", 4: "utf8", 5: "categorical", 6: "timestamp", 7: "f32 vector", 8: "bytes", 9: "u64 offset"}
+KIND_NAMES = {1: "ScalarBucket", 2: "VectorStorage", 3: "Fragment", 4: "Anchors"}
+
+
+def raw(type_, value, width):
+    if value is None:
+        return bytes(width)
+    if type_ == 7:
+        return struct.pack(f"<{width // 4}f", *value)
+    if type_ == 4:
+        return value.encode()
+    if type_ == 8:
+        return value
+    return struct.pack(FIXED[type_][0], value)
+
+
+def split_rows(type_, values, width):
+    """First rows of the blocks."""
+    if width:
+        return list(range(0, len(values), max(1, BLOCK // width)))
+    firsts, held = [0], 0
+    for row, value in enumerate(values):
+        size = len(raw(type_, value, 0))
+        if row > firsts[-1] and held + size > BLOCK:
+            firsts.append(row)
+            held = 0
+        held += size
+    return firsts
+
+
+def block_pieces(type_, values, width, bitmaps):
+    pieces = []
+    if bitmaps:
+        bits = sum(1 << i for i, v in enumerate(values) if v is not None)
+        size = (len(values) + 7) // 8
+        pieces.append((bits.to_bytes(size, "little").ljust(round_up(size, 8), b"\0"), "presence bitmap"))
+    parts = [raw(type_, v, width) for v in values]
+    if width:
+        pieces += [(p, f"row {i}: {shown(type_, values[i])}") for i, p in enumerate(parts)]
+        return pieces
+    ends = [0]
+    for part in parts:
+        ends.append(ends[-1] + len(part))
+    pieces.append((struct.pack(f"<{len(ends)}I", *ends), f"{len(ends)} offsets: {ends}"))
+    return pieces + [(p, f"row {i}: {shown(type_, values[i])}") for i, p in enumerate(parts)]
+
+
+def shown(type_, value):
+    if value is None:
+        return "absent"
+    if type_ == 8:
+        return f"{len(value)} bytes"
+    return json.dumps(value if type_ != 7 else list(value), ensure_ascii=False)
+
+
+def column(kind, type_, values, dim=0):
+    """A column container; None is an absent value. Returns a Bytes and the length of its head."""
+    dictionary = []
+    if type_ == 5:
+        dictionary = sorted({v for v in values if v is not None}, key=lambda s: s.encode())
+        words, values = values, [None if v is None else dictionary.index(v) for v in values]
+    width = 4 * dim if type_ == 7 else FIXED[type_][1] if type_ in FIXED else 0
+    bitmaps = any(v is None for v in values)
+    firsts = split_rows(type_, values, width)
+    blocks = [block_pieces(type_, values[a:b], width, bitmaps) for a, b in zip(firsts, firsts[1:] + [len(values)])]
+    entries = b"".join(u32(len(w.encode())) + w.encode() for w in dictionary)
+    head_bytes = round_up(48 + 48 * len(blocks) + len(entries), 64)
+    offsets, at = [], head_bytes
+    for block in blocks:
+        offsets.append(at)
+        end = at + sum(len(p) for p, _ in block)
+        at = round_up(end, 64)
+    out = Bytes()
+    out.add(b"DDBC", 'magic "DDBC"')
+    out.add(u16(1), "version 1")
+    out.add(bytes([kind]), f"kind {kind}: {KIND_NAMES[kind]}")
+    out.add(bytes([type_]), f"type {type_}: {TYPE_NAMES[type_]}")
+    out.add(u32(len(values)), f"rows {len(values)}")
+    out.add(u32(width), f"width {width}")
+    out.add(u32(len(blocks)), f"blocks {len(blocks)}")
+    out.add(u32(len(entries)), f"dictionaryBytes {len(entries)}")
+    out.add(u32(len(dictionary)), f"dictionaryCount {len(dictionary)}")
+    out.add(u32(int(bitmaps)), f"flags {int(bitmaps)}: {'presence bitmaps' if bitmaps else 'no presence bitmaps'}")
+    out.add(u64(head_bytes), f"headBytes {head_bytes}")
+    out.add(u64(end), f"totalBytes {end}")
+    for i, block in enumerate(blocks):
+        data = b"".join(p for p, _ in block)
+        out.add(u64(offsets[i]), f"block {i}: offset {offsets[i]}")
+        out.add(u32(len(data)), f"block {i}: bytes {len(data)}")
+        out.add(u32(firsts[i]), f"block {i}: firstRow {firsts[i]}")
+        out.add(blake3(data), f"block {i}: hash")
+    for i, word in enumerate(dictionary):
+        out.add(u32(len(word.encode())), f"dictionary {i}: length {len(word.encode())}")
+        out.add(word.encode(), f"dictionary {i}: {json.dumps(word, ensure_ascii=False)}")
+    for block in blocks:
+        out.pad(64)
+        for data, note in block:
+            out.add(data, note)
+    assert len(out.data) == end
+    return out, head_bytes
+
+
+def container_ref(container, name):
+    out, head_bytes = container
+    blocks = struct.unpack_from("<I", out.data, 20 if out.data[3:4] == b"S" else 16)[0]
+    short = [Address(out.data, name), len(out.data)]
+    return short if blocks == 1 else short + [head_bytes, blake3(out.data[:head_bytes])]
+
+
+# ---------------------------------------------------------------- LSH and distance (0004)
+
+
+def f32(x):
+    return struct.unpack("<f", struct.pack("<f", x))[0]
+
+
+def chacha20_block(key, counter, nonce):
+    state = [0x61707865, 0x3320646E, 0x79622D32, 0x6B206574, *struct.unpack("<8I", key), counter, *struct.unpack("<3I", nonce)]
+    w = state[:]
+
+    def quarter(a, b, c, d):
+        for x, y, z, turn in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+            w[x] = (w[x] + w[y]) & 0xFFFFFFFF
+            v = w[z] ^ w[x]
+            w[z] = (v << turn | v >> 32 - turn) & 0xFFFFFFFF
+
+    for _ in range(10):
+        for a in range(4):
+            quarter(a, a + 4, a + 8, a + 12)
+        for a in range(4):
+            quarter(a, 4 + (a + 1) % 4, 8 + (a + 2) % 4, 12 + (a + 3) % 4)
+    return struct.pack("<16I", *((x + y) & 0xFFFFFFFF for x, y in zip(w, state)))
+
+
+RFC_BLOCK = (
+    "10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e"
+    "d2826446079faa0914c2d705d98b02a2b5129cd1de164eb9cbd083e8a2503c4e"
+)
+assert chacha20_block(bytes(range(32)), 1, bytes.fromhex("000000090000004a00000000")).hex() == RFC_BLOCK  # RFC 8439, 2.3.2
+
+
+def keystream(seed, size, table=0):
+    return b"".join(chacha20_block(seed, i, u32(table) + bytes(8)) for i in range((size + 63) // 64))[:size]
+
+
+def integer_plane(stream, dim, j):
+    return [sum(struct.unpack_from("<4H", stream, 8 * (j * dim + k))) - 131070 for k in range(dim)]
+
+
+def planes(seed, dim, bits):
+    stream = keystream(seed, 8 * dim * bits)
+    out = []
+    for j in range(bits):
+        g = integer_plane(stream, dim, j)
+        norm = math.sqrt(sum(x * x for x in g))
+        out.append([f32(x / norm) if norm else 0.0 for x in g])
+    return out
+
+
+def fold(xs, ys):
+    acc = 0.0
+    for x, y in zip(xs, ys):
+        acc = f32(acc + f32(x * y))
+    return acc
+
+
+def margins(hyperplanes, x):
+    return [fold(x, h) for h in hyperplanes]
+
+
+def cell_of(ms):
+    return sum(1 << j for j, m in enumerate(ms) if m >= 0)
+
+
+def probe_order(ms):
+    def score(mask):
+        total = 0.0
+        for j, m in enumerate(ms):
+            if mask >> j & 1:
+                total += m * m
+        return total
+
+    return [(cell_of(ms) ^ mask, mask, score(mask)) for mask in sorted(range(1 << len(ms)), key=lambda mask: (score(mask), mask))]
+
+
+def inverse_norm(x):
+    ss = fold(x, x)
+    return 0.0 if ss == 0 else f32(1 / f32(math.sqrt(ss)))
+
+
+def cosine_distance(q, x):
+    return f32(1 - f32(f32(fold(q, x) * inverse_norm(x)) * inverse_norm(q)))
+
+
+def default_seed(dim, bits):
+    return blake3(f"dreamdb.lsh-cosine/{dim}/{bits}".encode())
+
+
+# ---------------------------------------------------------------- segment container (0007)
+
+
+def leb128(n):
+    out = bytearray()
+    while n >= 128:
+        out.append(n & 127 | 128)
+        n >>= 7
+    return bytes(out + bytes([n]))
+
+
+def segment(spatial_index, rows, dim, base, rerank=True):
+    """A segment of (cell, anchor, vector) rows; returns a Bytes and the length of its head."""
+    rows = sorted(rows, key=lambda r: r[:2])
+    cells = [(c, next(i for i, r in enumerate(rows) if r[0] == c)) for c in sorted({r[0] for r in rows})]
+    per_block = max(1, BLOCK // (4 * dim))
+    firsts = list(range(0, len(rows), per_block))
+    anchors, vectors = [], []
+    for first in firsts:
+        deltas, part = [], rows[first : first + per_block]
+        for i, (cell, anchor, _) in enumerate(part):
+            before = part[i - 1][1] - base if i and part[i - 1][0] == cell else 0
+            deltas.append((leb128(anchor - base - before), f"row {first + i}: cell {cell}, offset {anchor - base}"))
+        anchors.append(deltas)
+        vectors.append([(struct.pack(f"<{dim}f", *r[2]), f"row {first + i}: {list(r[2])}") for i, r in enumerate(part)] if rerank else [])
+    join = lambda block: b"".join(p for p, _ in block)
+    anchor_bytes, vector_bytes = sum(len(join(b)) for b in anchors), sum(len(join(b)) for b in vectors)
+    cell_table = 200
+    block_table = cell_table + 8 * len(cells)
+    head_bytes = round_up(block_table + 72 * len(firsts), 64)
+    vectors_at = round_up(head_bytes + anchor_bytes, 64) if rerank else 0
+    total = vectors_at + vector_bytes if rerank else head_bytes + anchor_bytes
+    out = Bytes()
+    out.add(b"DDBS", 'magic "DDBS"')
+    out.add(u16(1), "version 1")
+    out.add(u16(int(rerank)), f"flags {int(rerank)}: {'' if rerank else 'no '}vectors section")
+    for name, n in (("rows", len(rows)), ("dim", dim), ("cells", len(cells)), ("blocks", len(firsts))):
+        out.add(u32(n), f"{name} {n}")
+    out.add(multihash(spatial_index), "spatial index multihash")
+    out.add(bytes(34), "vector compressor multihash: none")
+    out.add(bytes(4), "reserved")
+    for name, n in (
+        ("headBytes", head_bytes), ("totalBytes", total), ("cell table offset", cell_table), ("block table offset", block_table),
+        ("anchors offset", head_bytes), ("anchors bytes", anchor_bytes), ("codes offset", 0), ("codes bytes", 0),
+        ("factors offset", 0), ("factors bytes", 0), ("vectors offset", vectors_at), ("vectors bytes", vector_bytes), ("reserved", 0),
+    ):
+        out.add(u64(n), f"{name} {n}" if name != "reserved" else name)
+    for cell, first in cells:
+        out.add(u32(cell) + u32(first), f"cell {cell} from row {first}")
+    at = 0
+    for i, first in enumerate(firsts):
+        out.add(u32(first), f"block {i}: firstRow {first}")
+        out.add(u32(at), f"block {i}: anchorsOffset {at}")
+        out.add(blake3(join(anchors[i])), f"block {i}: anchors hash")
+        out.add(blake3(join(vectors[i])) if rerank else bytes(32), f"block {i}: vectors hash")
+        at += len(join(anchors[i]))
+    out.pad(64)
+    for block in anchors:
+        for data, note in block:
+            out.add(data, "anchors, " + note)
+    if rerank:
+        out.pad(64)
+        for block in vectors:
+            for data, note in block:
+                out.add(data, "vectors, " + note)
+    assert len(out.data) == total
+    return out, head_bytes
+
+
+# ---------------------------------------------------------------- index lists (0007)
+
+
+def delta(entries, at):
+    """The list as stored: number `at` of each entry as the difference to the entry before."""
+    out, before = [], 0
+    for entry in entries:
+        out.append([*entry[:at], entry[at] - before, *entry[at + 1 :]])
+        before = entry[at]
+    return out
+
+
+def index(entries):
+    return {"pages": [], "entries": delta(entries, 0), "rows": sum(e[2] for e in entries)}
+
+
+# ---------------------------------------------------------------- a whole dataset, small
+
+ORIGIN = 1_700_000_000_000_000_000
+DIM, BITS = 4, 3
+FIELDS = [
+    {"id": 0, "name": "photo", "modality": "image.jpeg", "required": False},
+    {"id": 1, "name": "embedding", "modality": f"vector.f32;dim={DIM}", "required": True,
+     "algorithm": "dreamdb.lsh-cosine", "bits": BITS, "rerank": True},
+    {"id": 2, "name": "label", "modality": "scalar.categorical", "required": True},
+    {"id": 3, "name": "note", "modality": "scalar.string", "required": False},
+]
+STORED = {0: (3, 8), 1: (2, 7), 2: (1, 5), 3: (1, 4)}
+LATER = [  # anchors from automatic ticks: step 4096
+    (8192, {"embedding": (1.0, 0.0, 0.0, 0.0), "label": "cat", "photo": b"\xff\xd8\xff\xd9", "note": "erste"}),
+    (12288, {"embedding": (0.5, -0.5, 0.25, 1.0), "label": "dog", "photo": None, "note": None}),
+    (16384, {"embedding": (0.75, 0.25, 0.0, 0.5), "label": "cat", "photo": None, "note": "dritte \u00e9t\u00e9"}),
+]
+EARLIER = [  # explicit anchors, given afterwards: backdated, uneven
+    (1000, {"embedding": (-1.0, 2.0, 0.0, 0.5), "label": "bird", "photo": None, "note": None}),
+    (9001, {"embedding": (1.0, 0.125, 0.0, 0.0), "label": "dog", "photo": None, "note": None}),
+    (9003, {"embedding": (0.0, 0.0, 0.0, 0.0), "label": "cat", "photo": None, "note": None}),
+]
+QUERY = (1.0, 0.0, 0.0, 0.25)
+
+
+class Tiny:
+    def __init__(self):
+        self.keys = {}
+        self.seed = default_seed(DIM, BITS)
+        self.planes = planes(self.seed, DIM, BITS)
+        self.spatial = {"kind": "dreamdb.spatial-index", "version": 1, "algorithm": "dreamdb.lsh-cosine", "dim": DIM,
+                        "bits": BITS, "tables": 1, "seed": self.seed, "parents": []}
+        self.spatial_bytes = self.put(cbor(self.spatial))
+        self.genesis = {"kind": "dreamdb.genesis", "version": 1, "origin": ORIGIN, "nonce": bytes(range(16)), "name": "tiny"}
+        self.genesis_bytes = self.put(cbor(self.genesis))
+        self.containers = {}
+        first = self.manifest([], 0, "create", [], [], 0, 0, 5_000)
+        batch_a, segment_a = self.batch("later", LATER, 4096)
+        second = self.manifest([first], 1, "append", [batch_a], [segment_a], 3, 16385, 8_200)
+        batch_b, segment_b = self.batch("earlier", EARLIER, None)
+        third = self.manifest([second], 2, "append", [batch_a, batch_b], [segment_a, segment_b], 6, 16385, 20_000)
+        self.manifests = [first, second, third]
+        self.tag = self.ref("tag", second, 1, 0xA1)
+        self.branch = self.ref("branch", third, 2, 0xB2)
+        self.keys["refs/tiny"] = cbor(self.branch)
+        self.keys["refs/tiny-v1"] = cbor(self.tag)
+
+    def put(self, data):
+        self.keys[object_key(data)] = data
+        return data
+
+    def batch(self, name, records, step):
+        anchors = [a for a, _ in records]
+        base, columns = anchors[0], {}
+        for field in FIELDS:
+            values = [r[field["name"]] for _, r in records]
+            if all(v is None for v in values):
+                continue
+            container = column(*STORED[field["id"]], values, DIM)
+            columns[field["id"]] = self.container(f"{name} {field['name']}", container)
+        if step is None:
+            step = self.container(f"{name} anchors", column(4, 9, [a - base for a in anchors]))
+        rows = [(cell_of(margins(self.planes, r["embedding"])), a, r["embedding"]) for a, r in records]
+        packed = segment(self.spatial_bytes, rows, DIM, base)
+        span = anchors[-1] - base
+        return [base, span, len(records), step, columns], [base, span, len(records), self.container(f"{name} segment", packed)]
+
+    def container(self, name, container):
+        self.containers[name] = container
+        self.put(container[0].data)
+        return container_ref(container, f"the {name} container")
+
+    def manifest(self, parents, seq, op, batches, segments, rows, auto_high, ts):
+        value = {
+            "kind": "dreamdb.manifest", "version": 1, "genesis": Address(self.genesis_bytes, "the Genesis"),
+            "parents": [Address(p[1], "the parent Manifest") for p in parents], "seq": seq, "ts": Anchor(ts), "writer": "make.py",
+            "opId": bytes([seq] * 16), "op": op, "schema": {"fields": FIELDS, "nextId": 4}, "rows": rows, "autoHigh": auto_high,
+            "lane": 0, "timeline": index(batches),
+            "tracks": {1: {"spatialIndex": Address(self.spatial_bytes, "the SpatialIndex"), "inline": self.spatial_bytes, "segments": index(segments)}},
+        }
+        return value, self.put(cbor(value))
+
+    def ref(self, type_, manifest, seq, byte):
+        return {"kind": "dreamdb.ref", "version": 1, "type": type_, "manifest": Address(manifest[1], "the Manifest"), "seq": seq,
+                "writeId": bytes([byte] * 16), "opId": bytes([seq] * 16), "gcEpoch": 0, "ts": ORIGIN + 20_001, "inline": manifest[1]}
+
+    def expected(self):
+        def record(anchor, values):
+            out = {"_anchor": str(ORIGIN + anchor)}
+            for key, value in values.items():
+                if value is not None:
+                    out[key] = value.hex() if isinstance(value, bytes) else value
+            return out
+
+        hits = sorted((cosine_distance(QUERY, r["embedding"]), a) for a, r in LATER + EARLIER)
+        return {
+            "records of refs/tiny": [record(*r) for r in sorted(LATER + EARLIER, key=lambda r: r[0])],
+            "records of refs/tiny-v1": [record(*r) for r in LATER],
+            "query, all cells probed": {"vector": list(QUERY), "hits": [{"_anchor": str(ORIGIN + a), "_distance": d} for d, a in hits]},
+        }
+
+    def json(self):
+        keys = {k: self.keys[k].hex() for k in sorted(self.keys)}
+        about = ("A whole backend, key to value in hexadecimal, and what a reader must find in it. Anchors are Unix ns in decimal, "
+                 "images in hexadecimal, distances the f32 value. Made by make.py.")
+        return json.dumps({"about": about, "keys": keys, "expected": self.expected()}, indent=1, ensure_ascii=True) + "\n"
+
+
+# ---------------------------------------------------------------- the examples
+
+
+def table(rows):
+    widths = [max(len(str(r[i])) for r in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(str(c).ljust(w) for c, w in zip(r, widths)).rstrip() for r in rows)
+
+
+def address_example(data, name):
+    mh = multihash(data)
+    return f"object      {name}\nBLAKE3-256  {blake3(data).hex()}\nmultihash   {mh.hex()}\naddress     {text_address(mh)}\nkey         {object_key(data)}"
+
+
+def cbor_values():
+    values = [0, 23, 24, 255, 256, 65536, 2**32, 2**53, 2**64 - 1, -1, -24, -25, -(2**64), False, True, None, "", "a", "\u00e9",
+              b"", b"\x01\x02", [], [1, [2]], {}, {"b": 1, "aa": 2, 10: 3, 100: 4, -1: 5}, 1.5, 0.1, 1e300, -0.0, math.inf, math.nan]
+    name = lambda v: v.hex() + " (bytes)" if isinstance(v, bytes) else str(v) if not isinstance(v, str) else json.dumps(v, ensure_ascii=False)
+    rows = [(name(v), cbor(v).hex() if v == v else cbor2.dumps(v, canonical=True).hex()) for v in values]
+    rows.append(("address of the empty object", cbor(Address(b"", "")).hex()))
+    rows.append(("time anchor 1000", cbor(Anchor(1000)).hex()))
+    return table(rows)
+
+
+def cbor_refused():
+    cases = [
+        ("1800", "the integer 0 in two bytes"), ("190018", "24 in three bytes"), ("1b00000000ffffffff", "2^32 - 1 in nine bytes"),
+        ("fa3fc00000", "1.5 as f32: f16 keeps the value"), ("fb3ff8000000000000", "1.5 as f64"), ("f97e01", "NaN other than f97e00"),
+        ("fa7fc00000", "NaN as f32"), ("9fff", "array of indefinite length"), ("bfff", "map of indefinite length"),
+        ("5fff", "byte string of indefinite length"), ("a2616201616101", "keys out of order"), ("a2616101616102", "a key twice"),
+        ("f0", "simple value 16"), ("f820", "simple value 32"), ("c100", "tag 1: not one of ours"), ("d9fff14100", "tag 65521 over one byte"),
+        ("d9fff420", "tag 65524 over a negative number"), ("62c328", "text that is no UTF-8"), ("0000", "a byte after the item"),
+        ("82", "truncated"), ("9b7fffffffffffffff", "an array of 2^63 - 1 items, in 9 bytes"), ("81" * 33 + "00", "33 arrays deep (limit 32)"),
+    ]
+    return table([(shorten(h), why) for h, why in cases])
+
+
+def keystream_example():
+    seed = default_seed(DIM, BITS)
+    stream = keystream(seed, 8 * DIM * BITS)
+    out = [f'seed = BLAKE3("dreamdb.lsh-cosine/{DIM}/{BITS}") = {seed.hex()}', "", "keystream (counter 0 and 1, table 0)"]
+    out += [f"{i:5}  {stream[i:i + 16].hex(' ')}" for i in range(0, len(stream), 16)]
+    out += ["", "plane  g (integers)                          f32 values, and their bits"]
+    for j, h in enumerate(planes(seed, DIM, BITS)):
+        g = integer_plane(stream, DIM, j)
+        out.append(f"    {j}  {str(g):<43}  {' '.join(f'{v:.9g}' for v in h)}")
+        out.append(f"{'':52}{' '.join(struct.pack('>f', v).hex() for v in h)}")
+    return "\n".join(out)
+
+
+def big_planes_example():
+    dim, bits = 100, 12
+    seed = default_seed(dim, bits)
+    hs = planes(seed, dim, bits)
+    data = b"".join(struct.pack(f"<{dim}f", *h) for h in hs)
+    x = [f32((k * 37 % 101 - 50) / 64) for k in range(dim)]
+    ms = margins(hs, x)
+    rows = [f'seed = BLAKE3("dreamdb.lsh-cosine/{dim}/{bits}") = {seed.hex()}', f"BLAKE3 of the {bits} planes, {len(data)} bytes of f32: {blake3(data).hex()}"]
+    for j in (0, bits - 1):
+        rows.append(f"plane {j:2}, coordinates 0 to 3: " + " ".join(struct.pack(">f", v).hex() for v in hs[j][:4]))
+    rows.append("vector x_k = ((37 k mod 101) - 50) / 64, k = 0 to 99")
+    rows.append("margins (bits of f32, plane 0 first):")
+    for i in (0, 6):
+        rows.append("  " + " ".join(struct.pack(">f", m).hex() for m in ms[i : i + 6]))
+    order = probe_order(ms)
+    rows.append(f"cell {cell_of(ms)}; the first 8 cells to probe: {' '.join(str(c) for c, _, _ in order[:8])}")
+    return "\n".join(rows)
+
+
+def probe_example(tiny):
+    ms = margins(tiny.planes, QUERY)
+    rows = [("order", "cell", "flipped mask", "score")]
+    for i, (cell, mask, score) in enumerate(probe_order(ms)):
+        rows.append((i, cell, format(mask, f"0{BITS}b"), repr(score)))
+    top = f"query {list(QUERY)}\nmargins " + " ".join(f"{m:.9g} ({struct.pack('>f', m).hex()})" for m in ms) + f"\ncell {cell_of(ms)}\n\n"
+    return top + table(rows)
+
+
+def distance_example():
+    rows = [("x", "dot", "ss", "inv", "distance", "bits")]
+    for _, record in LATER + EARLIER:
+        x = record["embedding"]
+        d = cosine_distance(QUERY, x)
+        rows.append((list(x), f"{fold(QUERY, x):.9g}", f"{fold(x, x):.9g}", f"{inverse_norm(x):.9g}", f"{d:.9g}", struct.pack(">f", d).hex()))
+    return f"q = {list(QUERY)}: ss {fold(QUERY, QUERY):.9g}, inv {inverse_norm(QUERY):.9g}\n\n" + table(rows)
+
+
+def time_example():
+    rows = [("Unix ns", "tick", "text form", "CBOR")]
+    for tick in (0, 1, 4096, 1_000_000_000, 86_400_000_000_000, 2**63, 2**64 - 1):
+        rows.append((ORIGIN + tick, tick, format(tick, "016x"), cbor(Anchor(tick)).hex()))
+    return f"origin {ORIGIN}\n\n" + table(rows)
+
+
+def auto_example():
+    rows = [("now (tick)", "autoHigh", "lane", "taken by explicit anchors", "next three automatic anchors", "autoHigh after")]
+    for now, high, lane, taken in ((0, 0, 0, []), (5000, 0, 0, []), (5000, 20481, 0, []), (5000, 0, 7, []), (5000, 0, 0, [12288])):
+        at, got = max(now, high), []
+        while len(got) < 3:
+            at += (lane - at) % 4096
+            if at not in taken:
+                got.append(at)
+            at += 1
+        rows.append((now, high, lane, taken, got, got[-1] + 1))
+    return table(rows)
+
+
+def directory_name(segment):
+    upper = sum(1 << i for i, c in enumerate(segment) if c.isupper())
+    if not upper:
+        return segment
+    return segment.lower() + "=" + upper.to_bytes((upper.bit_length() + 7) // 8, "little").hex()
+
+
+def directory_example():
+    rows = []
+    for key in ("refs/main", "refs/main/x", "refs/Main", "refs/aB/cDeFgHiJkL", "refs/" + "A" * 8 + "b"):
+        *parents, last = key.split("/")
+        path = "/".join([directory_name(p) + "+" for p in parents] + [directory_name(last) + "@"])
+        rows.append((key, path + "/"))
+    rows.append((object_key(b""), object_key(b"")))
+    return table([("key", "path")] + rows)
+
+
+def variable_column():
+    return column(1, 4, ["erste", None, "dritte \u00e9t\u00e9"])
+
+
+def page_example(tiny):
+    later, earlier = (tiny.manifests[2][0]["timeline"]["entries"][i] for i in (0, 1))
+    third = [20480, 4096, 2, 4096, {2: later[4][2]}]
+    entries = [later, [later[0] + earlier[0], *earlier[1:]], third]
+    return {"kind": "dreamdb.index-page", "version": 1, "of": "timeline", "level": 0, "entries": delta(entries, 0)}
+
+
+def object_example(value):
+    data = cbor(value)
+    return cbor_dump(value) + "\n\n" + summary(data)
+
+
+def container_example(container):
+    return container[0].dump() + "\n\n" + summary(container[0].data)
+
+
+def root_example():
+    pages = [[1, Address(b"page 0", "a page"), 14210, 0, 900_000, 131072], [0, Address(b"page 1", "a page"), 9120, 900_100, 5_000, 2048],
+             [0, Address(b"page 2", "a page"), 9127, 400_000, 40_000, 2048]]
+    value = {"pages": delta(pages, 3), "entries": [], "rows": sum(p[5] for p in pages)}
+    return cbor_dump(value)
+
+
+def listing(tiny):
+    """What each key of tiny.json is."""
+    names = {object_key(tiny.genesis_bytes): "Genesis", object_key(tiny.spatial_bytes): "SpatialIndex", "refs/tiny": "Ref, branch", "refs/tiny-v1": "Ref, tag"}
+    names.update({object_key(c[0].data): f"{n} container" for n, c in tiny.containers.items()})
+    names.update({object_key(m[1]): f"Manifest, seq {i}" for i, m in enumerate(tiny.manifests)})
+    short = lambda key: key if len(key) < 40 else key[:22] + "..."
+    return table([("key", "bytes", "what")] + [(short(k), len(v), names[k]) for k, v in sorted(tiny.keys.items())])
+
+
+def wrapped(data):
+    return "\n".join(data.hex()[i : i + 96] for i in range(0, 2 * len(data), 96))
+
+
+def records_example(tiny):
+    rows = []
+    for r in tiny.expected()["records of refs/tiny"]:
+        rows.append("  ".join([r["_anchor"]] + [f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in r.items() if k != "_anchor"]))
+    hits = tiny.expected()["query, all cells probed"]["hits"]
+    return "\n".join(rows) + "\n\nquery " + str(list(QUERY)) + ", every cell probed\n" + table([(h["_anchor"], f"{h['_distance']:.9g}") for h in hits])
+
+
+def examples():
+    tiny = Tiny()
+    ref = dict(tiny.branch)
+    ref.pop("inline")
+    small = {k: v for k, v in tiny.tag.items()}
+    return {
+        "address-empty": address_example(b"", "the empty object, 0 bytes"),
+        "address-abc": address_example(b"abc", '"abc", 3 bytes'),
+        "cbor-values": cbor_values(),
+        "cbor-refused": cbor_refused(),
+        "genesis": object_example(tiny.genesis),
+        "genesis-hex": wrapped(tiny.genesis_bytes),
+        "spatial-index": object_example(tiny.spatial),
+        "spatial-index-ivf": object_example({"kind": "dreamdb.spatial-index", "version": 1, "algorithm": "dreamdb.ivf-cosine", "dim": 4, "cells": 1, "parents": []}),
+        "manifest": object_example(tiny.manifests[1][0]),
+        "ref": object_example(ref),
+        "ref-inline": f"{len(cbor(small))} bytes, of which `inline` {len(small['inline'])}\nkey refs/tiny-v1",
+        "time": time_example(),
+        "auto": auto_example(),
+        "chacha": f"key      {bytes(range(32)).hex()}\nnonce    000000090000004a00000000\ncounter  1\nblock    {RFC_BLOCK[:64]}\n         {RFC_BLOCK[64:]}",
+        "planes": keystream_example(),
+        "planes-100": big_planes_example(),
+        "probe": probe_example(tiny),
+        "distance": distance_example(),
+        "directory": directory_example(),
+        "column-categorical": container_example(tiny.containers["later label"]),
+        "column-vector": container_example(column(2, 7, [(1.0, -2.0, 0.5, 0.0), (0.1, 0.25, 3.0, -0.0)], 4)),
+        "column-string": container_example(variable_column()),
+        "column-anchors": container_example(tiny.containers["earlier anchors"]),
+        "segment": container_example(tiny.containers["earlier segment"]),
+        "index-page": object_example(page_example(tiny)),
+        "index-root": root_example(),
+        "tiny-keys": listing(tiny),
+        "tiny-records": records_example(tiny),
+    }, tiny.json()
+
+
+# ---------------------------------------------------------------- documents
+
+SLOT = re.compile(r"(<!-- example: ([a-z0-9-]+) -->\n```text\n)(.*?)(```\n)", re.S)
+
+
+def main(arguments):
+    found, tiny = examples()
+    if not arguments or not arguments[0].startswith("--"):
+        for name in arguments or found:
+            print(f"== {name}\n{found[name]}\n")
+        return 0
+    write, wrong, used = arguments[0] == "--write", [], set()
+    for path in sorted(SPEC.glob("*.md")):
+        text = path.read_text()
+        names = [m.group(2) for m in SLOT.finditer(text)]
+        if text.count("<!-- example:") != len(names):
+            wrong.append(f"{path.name}: a marker without its block")
+        wrong += [f"{path.name}: no example is named {n}" for n in names if n not in found]
+        used.update(names)
+        fresh = SLOT.sub(lambda m: m.group(1) + found.get(m.group(2), "") + "\n" + m.group(4), text)
+        if fresh != text and write:
+            path.write_text(fresh)
+        elif fresh != text:
+            wrong += [f"{path.name}: {m.group(2)} differs" for m in SLOT.finditer(text) if m.group(3) != found.get(m.group(2), "") + "\n"]
+    wrong += [f"{name} is in no document" for name in found if name not in used]
+    if write:
+        TINY.write_text(tiny)
+    elif not TINY.exists() or TINY.read_text() != tiny:
+        wrong.append("tiny.json differs")
+    print("\n".join(wrong) or f"{len(found)} examples, all as computed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

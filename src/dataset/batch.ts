@@ -1,0 +1,315 @@
+/** Turning records into stored objects: checked, laid into columns, hashed to cells. No backend is touched here. */
+import { toTick } from "../core/time.ts";
+import { DreamDBError } from "../errors.ts";
+import type { Kernels, LshPlanes } from "../kernels/kernels.ts";
+import { type ColumnSource, ColumnKind, encodeColumn, type Sealed, ValueType } from "../objects/column.ts";
+import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
+import type { Manifest, Track } from "../objects/manifest.ts";
+import { encodeSegment } from "../objects/segment.ts";
+import { LANES } from "./anchors.ts";
+import { type ColumnBuilder, columnBuilder } from "./values.ts";
+
+/** A column of a batch closes before it would pass this. */
+const TARGET_BYTES = 64 << 20;
+/** Rows of one batch at most, so that builders need not grow without end. */
+const MAX_BATCH_ROWS = 1 << 20;
+
+/** A segment of one vector field, and what an operator may want to know of it. */
+export interface PreparedSegment {
+  sealed: Sealed;
+  rows: number;
+  cells: number;
+  largestCell: number;
+}
+
+/** A batch ready to be stored. */
+export interface PreparedBatch {
+  rows: number;
+  /** Explicit ticks, ascending; undefined when anchors are given at commit, LANES apart. */
+  ticks?: bigint[];
+  anchors?: Sealed;
+  columns: Map<number, Sealed>;
+  segments: Map<number, PreparedSegment>;
+}
+
+export interface Prepared {
+  batches: PreparedBatch[];
+  /** For the record given as number i, its place among all rows of the batches. */
+  places: Uint32Array | undefined;
+}
+
+/** Hyperplanes by track, kept by the dataset between appends. */
+export type PlanesOf = (track: Track) => LshPlanes | undefined;
+
+/**
+ * Checks and encodes `records`. Errors: `SchemaViolation`, `InvalidAnchor`, `DuplicateAnchor`, `LimitExceeded`;
+ * each names the field, what was found and what was expected.
+ */
+export function prepareBatches(
+  records: readonly Record<string, unknown>[],
+  manifest: Manifest,
+  origin: bigint,
+  kernels: Kernels,
+  planesOf: PlanesOf,
+): Prepared {
+  const ticks = explicitTicks(records, origin);
+  const order = ticks === undefined ? undefined : orderOf(ticks);
+  const fields = manifest.fields;
+  const known = new Set([...fields.map((field) => field.name), "_anchor"]);
+  const batches: PreparedBatch[] = [];
+  for (let from = 0; from < records.length; ) {
+    const builders = fields.map((field) => columnBuilder(field, Math.min(records.length - from, MAX_BATCH_ROWS)));
+    const to = fill(builders, fields, known, records, order, from);
+    const batchTicks = ticks === undefined ? undefined : sliceTicks(ticks, order as Uint32Array, from, to);
+    batches.push(sealBatch(manifest, builders, to - from, batchTicks, kernels, planesOf));
+    from = to;
+  }
+  return { batches, places: order === undefined ? undefined : inverse(order) };
+}
+
+/** Pushes records until a column is full; returns the number of the first that was not pushed. */
+function fill(
+  builders: ColumnBuilder[],
+  fields: readonly FieldSpec[],
+  known: ReadonlySet<string>,
+  records: readonly Record<string, unknown>[],
+  order: Uint32Array | undefined,
+  from: number,
+): number {
+  const end = Math.min(records.length, from + MAX_BATCH_ROWS);
+  for (let place = from; place < end; place++) {
+    const index = order === undefined ? place : (order[place] as number);
+    const record = records[index] as Record<string, unknown>;
+    checkKeys(record, known, index);
+    for (let f = 0; f < fields.length; f++) {
+      const name = (fields[f] as FieldSpec).name;
+      (builders[f] as ColumnBuilder).push(Object.hasOwn(record, name) ? record[name] : undefined, index);
+    }
+    if (builders.some((builder) => builder.bytes >= TARGET_BYTES)) return place + 1;
+  }
+  return end;
+}
+
+function checkKeys(record: unknown, known: ReadonlySet<string>, index: number): void {
+  if (typeof record !== "object" || record === null || Array.isArray(record)) {
+    throw new DreamDBError("SchemaViolation", `record ${index} is not an object; nothing was written`, {
+      field: `records[${index}]`,
+      found: record,
+      expected: "an object keyed by field name",
+      committed: "no",
+    });
+  }
+  for (const key of Object.keys(record)) {
+    if (!known.has(key)) {
+      throw new DreamDBError("SchemaViolation", `record ${index} has a field that the schema lacks; nothing was written`, {
+        field: key,
+        found: key,
+        expected: `one of ${[...known].join(", ")}`,
+        committed: "no",
+      });
+    }
+  }
+}
+
+/** Every record's tick, or undefined when none has an `_anchor`. */
+function explicitTicks(records: readonly Record<string, unknown>[], origin: bigint): bigint[] | undefined {
+  const has = (record: unknown): boolean =>
+    typeof record === "object" && record !== null && Object.hasOwn(record, "_anchor") && (record as { _anchor: unknown })._anchor !== undefined;
+  const given = records.reduce((count, record) => count + (has(record) ? 1 : 0), 0);
+  if (given === 0) return undefined;
+  if (given < records.length) {
+    throw new DreamDBError("InvalidAnchor", "either every record of a call has an _anchor or none has; nothing was written", {
+      field: "_anchor",
+      found: `${given} of ${records.length} records`,
+      expected: `0 or ${records.length}`,
+      committed: "no",
+    });
+  }
+  return records.map((record) => toTick((record as { _anchor: bigint })._anchor, origin));
+}
+
+/** Record numbers by ascending tick; two equal ones are refused. */
+function orderOf(ticks: readonly bigint[]): Uint32Array {
+  const order = Uint32Array.from(ticks.keys());
+  const sorted = ticks.every((tick, i) => i === 0 || (ticks[i - 1] as bigint) < tick);
+  if (!sorted) order.sort((a, b) => Number((ticks[a] as bigint) > (ticks[b] as bigint)) - Number((ticks[a] as bigint) < (ticks[b] as bigint)));
+  for (let i = 1; i < order.length; i++) {
+    if (ticks[order[i] as number] === ticks[order[i - 1] as number]) {
+      throw new DreamDBError("DuplicateAnchor", "two records of a call have one anchor; nothing was written", {
+        field: "_anchor",
+        found: `records ${order[i - 1]} and ${order[i]}`,
+        expected: "different anchors",
+        committed: "no",
+      });
+    }
+  }
+  return order;
+}
+
+function sliceTicks(ticks: readonly bigint[], order: Uint32Array, from: number, to: number): bigint[] {
+  return Array.from(order.subarray(from, to), (index) => ticks[index] as bigint);
+}
+
+function inverse(order: Uint32Array): Uint32Array {
+  const places = new Uint32Array(order.length);
+  order.forEach((index, place) => {
+    places[index] = place;
+  });
+  return places;
+}
+
+function sealBatch(
+  manifest: Manifest,
+  builders: ColumnBuilder[],
+  rows: number,
+  ticks: bigint[] | undefined,
+  kernels: Kernels,
+  planesOf: PlanesOf,
+): PreparedBatch {
+  const columns = new Map<number, Sealed>();
+  const segments = new Map<number, PreparedSegment>();
+  const offsets = batchOffsets(rows, ticks);
+  manifest.fields.forEach((field, f) => {
+    const source = (builders[f] as ColumnBuilder).finish();
+    if (source.presence?.every((present) => present === 0)) return;
+    if (field.kind === "embedding") {
+      const track = manifest.tracks.get(field.id) as Track;
+      const segment = withVectors(kernels, source, field, (vectors) => {
+        checkVectors(kernels, vectors, source, field);
+        const planes = planesOf(track);
+        return planes === undefined ? undefined : sealSegment(kernels, vectors, source, field, track, planes, offsets);
+      });
+      if (segment !== undefined) segments.set(field.id, segment);
+    }
+    columns.set(field.id, encodeColumn(source));
+  });
+  const batch: PreparedBatch = { rows, columns, segments };
+  if (ticks === undefined) return batch;
+  const anchors = evenStep(ticks) === undefined ? encodeColumn(anchorColumn(offsets)) : undefined;
+  return { ...batch, ticks, ...(anchors === undefined ? {} : { anchors }) };
+}
+
+/** Each row's anchor less the batch's first. */
+function batchOffsets(rows: number, ticks: bigint[] | undefined): BigUint64Array {
+  const offsets = new BigUint64Array(rows);
+  const base = ticks?.[0] ?? 0n;
+  for (let row = 0; row < rows; row++) offsets[row] = ticks === undefined ? LANES * BigInt(row) : (ticks[row] as bigint) - base;
+  return offsets;
+}
+
+/** The one distance between neighbours, 0 for a single tick, undefined when distances differ. */
+export function evenStep(ticks: readonly bigint[]): bigint | undefined {
+  if (ticks.length === 1) return 0n;
+  const step = (ticks[1] as bigint) - (ticks[0] as bigint);
+  return ticks.every((tick, i) => tick - (ticks[0] as bigint) === step * BigInt(i)) ? step : undefined;
+}
+
+function anchorColumn(offsets: BigUint64Array): ColumnSource {
+  const values = new Uint8Array(offsets.length * 8);
+  const view = new DataView(values.buffer);
+  offsets.forEach((offset, row) => {
+    view.setBigUint64(8 * row, offset, true);
+  });
+  return { kind: ColumnKind.anchors, type: ValueType.u64, rows: offsets.length, width: 8, values };
+}
+
+/** Runs `work` with the column's vectors in the compute core's memory. */
+function withVectors<T>(kernels: Kernels, source: ColumnSource, field: EmbeddingField, work: (vectors: number) => T): T {
+  const vectors = kernels.alloc(source.rows * field.dim * 4);
+  try {
+    kernels.bytes(vectors, source.values.length).set(source.values);
+    return work(vectors);
+  } finally {
+    kernels.free(vectors);
+  }
+}
+
+/** Refuses what cosine can't take: NaN, infinity, and lengths that f32 can't hold. */
+function checkVectors(kernels: Kernels, vectors: number, source: ColumnSource, field: EmbeddingField): void {
+  const { rows } = source;
+  const bad = kernels.checkFinite(vectors, rows * field.dim);
+  if (bad >= 0) {
+    const row = Math.floor(bad / field.dim);
+    throw badVector(field, row, kernels.f32(vectors + bad * 4, 1)[0], `a finite f32 at component ${bad % field.dim}`);
+  }
+  const norms = kernels.alloc(rows * 4);
+  try {
+    kernels.rowInvNorms(vectors, rows, field.dim, norms);
+    const row = kernels.f32(norms, rows).findIndex((norm, i) => norm === 0 && source.presence?.[i] !== 0);
+    if (row >= 0) throw badVector(field, row, "a length of zero, or beyond f32", "a vector with a direction, for cosine");
+  } finally {
+    kernels.free(norms);
+  }
+}
+
+function badVector(field: EmbeddingField, row: number, found: unknown, expected: string): DreamDBError {
+  return new DreamDBError("SchemaViolation", `the vector in row ${row} of the batch can't be indexed; nothing was written`, {
+    field: field.name,
+    found,
+    expected,
+    committed: "no",
+  });
+}
+
+function sealSegment(
+  kernels: Kernels,
+  vectors: number,
+  source: ColumnSource,
+  field: EmbeddingField,
+  track: Track,
+  planes: LshPlanes,
+  offsets: BigUint64Array,
+): PreparedSegment {
+  const order = sortByCell(planes.cells(vectors, source.rows), source.presence);
+  const rows = order.rows.length;
+  const rowBytes = field.dim * 4;
+  const segment = encodeSegment({
+    spatialIndex: track.address,
+    dim: field.dim,
+    rows,
+    cells: order.cells,
+    firstRows: order.firstRows,
+    offsets: BigUint64Array.from(order.rows, (row) => offsets[row] as bigint),
+    ...(field.rerank ? { vectors: gather(source.values, order.rows, rowBytes) } : {}),
+  });
+  let largestCell = 0;
+  order.firstRows.forEach((first, i) => {
+    largestCell = Math.max(largestCell, (order.firstRows[i + 1] ?? rows) - first);
+  });
+  return { sealed: segment, rows, cells: order.cells.length, largestCell };
+}
+
+/** Rows by ascending cell, then row; and where each non-empty cell begins. */
+function sortByCell(
+  cellOfRow: Uint32Array,
+  presence: Uint8Array | undefined,
+): { rows: Uint32Array; cells: Uint32Array; firstRows: Uint32Array } {
+  const keys = new Float64Array(cellOfRow.length);
+  let count = 0;
+  for (let row = 0; row < cellOfRow.length; row++) {
+    if (presence === undefined || presence[row] === 1) keys[count++] = (cellOfRow[row] as number) * 2 ** 24 + row;
+  }
+  const sorted = keys.subarray(0, count).sort();
+  const rows = new Uint32Array(count);
+  const cells: number[] = [];
+  const firstRows: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const cell = Math.floor((sorted[i] as number) / 2 ** 24);
+    rows[i] = (sorted[i] as number) % 2 ** 24;
+    if (cell !== cells.at(-1)) {
+      cells.push(cell);
+      firstRows.push(i);
+    }
+  }
+  return { rows, cells: Uint32Array.from(cells), firstRows: Uint32Array.from(firstRows) };
+}
+
+function gather(values: Uint8Array, rows: Uint32Array, rowBytes: number): Uint8Array {
+  const out = new Uint8Array(rows.length * rowBytes);
+  for (let i = 0; i < rows.length; i++) {
+    const from = (rows[i] as number) * rowBytes;
+    out.set(values.subarray(from, from + rowBytes), i * rowBytes);
+  }
+  return out;
+}
+

@@ -1,0 +1,187 @@
+/**
+ * Moving a ref (spec/0005-backend-interface.md §5). Objects first, then the Manifest, then one compare-and-swap;
+ * whatever happens to it, the writer learns whether its operation is in, out, or can't be told.
+ */
+import { type Address, addressOf, objectKey } from "../core/address.ts";
+import { equalBytes, toHex } from "../core/blake3.ts";
+import { refKey } from "../core/ref-name.ts";
+import { DreamDBError, isDreamDBError } from "../errors.ts";
+import type { NewPage } from "../objects/index-tree.ts";
+import { decodeManifest, encodeManifest, type Manifest } from "../objects/manifest.ts";
+import { decodeRef, encodeRef, INLINE_MANIFEST_BYTES, type RefBody, type RefType } from "../objects/ref.ts";
+import type { Context } from "./context.ts";
+import { inParallel, type Session } from "./session.ts";
+
+/** A ref as it was read. */
+export interface Tip {
+  ref: RefBody;
+  etag: string;
+  manifest: Manifest;
+  address: Address;
+}
+
+/** The ref's current state, or undefined when there is none by this name. */
+export async function readTip(session: Session, name: string): Promise<Tip | undefined> {
+  const found = await session.store.get(refKey(name));
+  if (found === undefined) return undefined;
+  const ref = decodeRef(found.bytes);
+  if (ref.type === "dead") return undefined;
+  return { ref, etag: found.etag, manifest: await manifestOfRef(session, ref), address: ref.manifest };
+}
+
+async function manifestOfRef(session: Session, ref: RefBody): Promise<Manifest> {
+  if (ref.inline === undefined) return readManifest(session, ref.manifest);
+  const found = addressOf(ref.inline);
+  if (found !== ref.manifest) {
+    throw new DreamDBError("HashMismatch", "the Manifest inside a ref does not match its address", {
+      field: "ref.inline",
+      found,
+      expected: ref.manifest,
+    });
+  }
+  return decodeManifest(ref.inline);
+}
+
+export async function readManifest(session: Session, address: Address): Promise<Manifest> {
+  return decodeManifest(await session.object(address));
+}
+
+/** Writes immutable objects; durable when it resolves. */
+export async function putObjects(ctx: Context, objects: readonly NewPage[]): Promise<void> {
+  await inParallel(objects, async (object) => {
+    await ctx.store.put(objectKey(object.address), object.bytes);
+  });
+}
+
+/** What an operation publishes on top of a tip: the Manifest, and pages that must be stored before it. */
+export interface Draft {
+  manifest: Manifest;
+  objects: NewPage[];
+}
+
+export interface Operation {
+  opId: Uint8Array;
+  /** Builds on the given tip; called again after another writer moved the ref. */
+  draft(tip: Tip): Promise<Draft>;
+}
+
+/**
+ * Publishes an operation on a branch and returns the new tip.
+ * Errors: `Conflict` after `ctx.retries` lost races; `CommitUnknown` with the opId when the backend's answer was
+ * lost and could not be read back; whatever `draft` throws. Nothing is half-visible in any of these.
+ */
+export async function publish(ctx: Context, name: string, tip: Tip, operation: Operation): Promise<Tip> {
+  const startSeq = tip.ref.seq;
+  let current = tip;
+  for (let attempt = 0; ; attempt++) {
+    const draft = await operation.draft(current);
+    const bytes = encodeManifest(draft.manifest);
+    const address = addressOf(bytes);
+    await putObjects(ctx, draft.objects);
+    await putObjects(ctx, [{ address, bytes }]);
+    const ref = newRef(ctx, "branch", address, draft.manifest, bytes, current.ref.gcEpoch);
+    const swapped = await swap(ctx, name, ref, current.etag, operation.opId);
+    if (swapped.etag !== undefined) return { ref, etag: swapped.etag, manifest: draft.manifest, address };
+
+    const seen = swapped.tip;
+    if (equalBytes(seen.ref.writeId, ref.writeId)) return seen;
+    const own = await findOperation(ctx.session, seen, operation.opId, startSeq);
+    if (own !== undefined) return seen;
+    if (attempt >= ctx.retries) {
+      throw new DreamDBError("Conflict", `other writers moved "${name}" each time; nothing was published`, {
+        field: name,
+        found: `${attempt + 1} lost races`,
+        expected: `one won within ${ctx.retries} retries`,
+        retryable: true,
+        committed: "no",
+        opId: toHex(operation.opId),
+      });
+    }
+    current = seen;
+    await backOff(ctx, attempt);
+  }
+}
+
+export function newRef(
+  ctx: Context,
+  type: RefType,
+  address: Address,
+  manifest: Manifest,
+  bytes: Uint8Array,
+  gcEpoch: number,
+): RefBody {
+  const ref = { type, manifest: address, seq: manifest.seq, writeId: ctx.random(16), opId: manifest.opId, gcEpoch, ts: ctx.clock() };
+  return bytes.length <= INLINE_MANIFEST_BYTES ? { ...ref, inline: bytes } : ref;
+}
+
+/** The new tag when the swap was acknowledged; otherwise the tip as it is now, for the caller to look for itself in. */
+async function swap(
+  ctx: Context,
+  name: string,
+  ref: RefBody,
+  etag: string,
+  opId: Uint8Array,
+): Promise<{ etag: string } | { etag: undefined; tip: Tip }> {
+  let unknown: unknown;
+  try {
+    return await ctx.store.put(refKey(name), encodeRef(ref), { ifMatch: etag });
+  } catch (error) {
+    if (!isDreamDBError(error, "Conflict")) unknown = error;
+  }
+  const tip = await readBack(ctx, name, opId, unknown);
+  // The same tag as before: an unacknowledged request may still be on its way, so its outcome is open.
+  if (unknown !== undefined && tip.etag === etag) throw commitUnknown(name, opId, unknown);
+  return { etag: undefined, tip };
+}
+
+async function readBack(ctx: Context, name: string, opId: Uint8Array, cause: unknown): Promise<Tip> {
+  let tip: Tip | undefined;
+  try {
+    tip = await readTip(ctx.session, name);
+  } catch (error) {
+    throw commitUnknown(name, opId, error);
+  }
+  if (tip === undefined) {
+    throw new DreamDBError("NotFound", "the ref was deleted meanwhile", { field: name, cause, committed: "unknown", opId: toHex(opId) });
+  }
+  return tip;
+}
+
+function commitUnknown(name: string, opId: Uint8Array, cause: unknown): DreamDBError {
+  const reason = cause instanceof Error ? `: ${cause.message}` : "";
+  return new DreamDBError("CommitUnknown", `can't tell whether the commit to "${name}" took effect; ask resume(opId)${reason}`, {
+    field: name,
+    retryable: true,
+    committed: "unknown",
+    opId: toHex(opId),
+    cause,
+  });
+}
+
+/** The Manifest that `opId` published, looked for from `tip` back to (not including) sequence `afterSeq`. */
+export async function findOperation(
+  session: Session,
+  tip: { address: Address; manifest: Manifest },
+  opId: Uint8Array,
+  afterSeq: number,
+): Promise<{ address: Address; manifest: Manifest } | undefined> {
+  const waiting = [{ address: tip.address, manifest: tip.manifest }];
+  const seen = new Set<Address>();
+  for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+    if (node.manifest.seq <= afterSeq) continue;
+    if (equalBytes(node.manifest.opId, opId)) return node;
+    for (const parent of node.manifest.parents) {
+      if (seen.has(parent)) continue;
+      seen.add(parent);
+      waiting.push({ address: parent, manifest: await readManifest(session, parent) });
+    }
+  }
+  return undefined;
+}
+
+/** Waits a random while that grows with every lost race, so that writers fall out of step. */
+async function backOff(ctx: Context, attempt: number): Promise<void> {
+  const limitMs = Math.min(100, 2 ** Math.min(attempt, 6) * 2);
+  const share = (ctx.random(1)[0] as number) / 256;
+  await new Promise((resolve) => setTimeout(resolve, share * limitMs));
+}

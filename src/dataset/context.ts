@@ -1,0 +1,77 @@
+/** What every verb works with: verified reads, the compute core, and the caller's clock, randomness and limits. */
+import type { Kernels } from "../kernels/kernels.ts";
+import { loadKernels } from "../kernels/load.ts";
+import { useBulkHasher } from "../core/blake3.ts";
+import { DreamDBError } from "../errors.ts";
+import { openStore } from "../store/open.ts";
+import type { Store } from "../store/store.ts";
+import { Session } from "./session.ts";
+import { ResidentVectors } from "./vectors.ts";
+
+/** A path or URL such as `./data`, `file:///data` or `memory://name`, or a Store. */
+export type Backend = string | Store;
+
+export interface DatasetOptions {
+  /** Budget in bytes of verified objects kept in memory. Default 64 MiB. */
+  cacheBytes?: number;
+  /** Budget in bytes of vectors kept in the compute core's memory. Default 256 MiB. */
+  residentBytes?: number;
+  /** Named in every Manifest this dataset object publishes. Default "dreamdb-ts". */
+  writer?: string;
+  /** Unix nanoseconds now; the source of automatic anchors. */
+  clock?: () => bigint;
+  /** Random bytes, for ids. */
+  random?: (count: number) => Uint8Array;
+  /** How often a commit is rebased on a tip that moved before `Conflict` is thrown. Default 100. */
+  retries?: number;
+  /** Which build of the compute core; "auto" takes SIMD where the engine has it. */
+  kernels?: "auto" | "simd" | "scalar";
+}
+
+export interface Context {
+  store: Store;
+  session: Session;
+  kernels: Kernels;
+  vectors: ResidentVectors;
+  writer: string;
+  clock: () => bigint;
+  random: (count: number) => Uint8Array;
+  retries: number;
+}
+
+const DEFAULT_CACHE_BYTES = 64 << 20;
+const DEFAULT_RESIDENT_BYTES = 256 << 20;
+const DEFAULT_RETRIES = 100;
+
+export async function createContext(backend: Backend | { backend: Backend } | undefined, options: DatasetOptions): Promise<Context> {
+  const kernels = await loadKernels(options.kernels ?? "auto");
+  useBulkHasher((bytes) => kernels.hashBytes(bytes));
+  const store = openStore(checkBackend(backend));
+  const session = new Session(store, budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES));
+  const vectors = new ResidentVectors(session, kernels, budget("residentBytes", options.residentBytes ?? DEFAULT_RESIDENT_BYTES));
+  return {
+    store,
+    session,
+    kernels,
+    vectors,
+    writer: options.writer ?? "dreamdb-ts",
+    clock: options.clock ?? (() => BigInt(Date.now()) * 1_000_000n),
+    random: options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count))),
+    retries: budget("retries", options.retries ?? DEFAULT_RETRIES),
+  };
+}
+
+function checkBackend(backend: Backend | { backend: Backend } | undefined): Backend {
+  const inner = typeof backend === "object" && "backend" in backend ? backend.backend : backend;
+  if (typeof inner === "string" || (typeof inner === "object" && inner !== null)) return inner;
+  throw new DreamDBError("InvalidArgument", "a backend is needed", {
+    field: "backend",
+    found: inner,
+    expected: "a path, a URL such as file:///data or memory://name, or a Store",
+  });
+}
+
+function budget(field: string, value: number): number {
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw new DreamDBError("InvalidArgument", "not a count", { field, found: value, expected: "an integer from 0" });
+}

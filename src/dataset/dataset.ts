@@ -1,0 +1,459 @@
+/** A dataset at one state of one ref, and the verbs on it. */
+import { type Address, addressOf, addressToMultihash } from "../core/address.ts";
+import { equalBytes, fromHex } from "../core/blake3.ts";
+import { checkRefName, refKey } from "../core/ref-name.ts";
+import { MAX_TICK, toTick } from "../core/time.ts";
+import { DreamDBError, isDreamDBError } from "../errors.ts";
+import type { LshPlanes } from "../kernels/kernels.ts";
+import { decodeGenesis, encodeGenesis, type Genesis } from "../objects/genesis.ts";
+import { emptyIndex } from "../objects/index-tree.ts";
+import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
+import { decodeRef, encodeRef, type RefType } from "../objects/ref.ts";
+import { defaultLshIndex, encodeSpatialIndex, type SpatialIndex } from "../objects/spatial-index.ts";
+import { type AppendResult, append } from "./append.ts";
+import { findOperation, newRef, putObjects, readManifest, readTip, type Tip } from "./commit.ts";
+import { type Backend, type Context, createContext, type DatasetOptions } from "./context.ts";
+import { chosenFields, positive, readRow, search, type VectorQuery } from "./query.ts";
+import { type Batch, type FieldTypes, type RecordIn, type RecordOut, Schema } from "./schema.ts";
+import { streamColumns } from "./stream.ts";
+import { locate } from "./timeline.ts";
+
+/** A dataset whose schema is not known to the compiler. */
+// biome-ignore lint/suspicious/noExplicitAny: record types come from the stored schema
+export type AnyFields = any;
+
+export type Located = { backend: Backend } & DatasetOptions;
+type BackendArgument = Backend | Located;
+
+export interface StreamOptions {
+  /** Records a batch. Default 256. */
+  batchSize?: number;
+  /** Fields to read. Default all. */
+  fields?: string[];
+  /** Anchors in Unix nanoseconds, both included. */
+  range?: { from?: bigint; to?: bigint };
+}
+
+export interface Snapshot {
+  label: string;
+  manifest: Address;
+}
+
+export interface HistoryEntry {
+  manifest: Address;
+  /** The writer's clock when it was published, Unix nanoseconds. A hint: clocks err. */
+  ts: bigint;
+  writer: string;
+  /** The verb that made it: "create", "append", … */
+  op: string;
+  seq: number;
+  /** Records in this state. */
+  rows: number;
+  parents: Address[];
+}
+
+export interface RefEntry {
+  name: string;
+  type: Exclude<RefType, "dead">;
+  manifest: Address;
+  seq: number;
+}
+
+/** Batches of hits: await it for an array, or iterate it. The search runs once, when first asked. */
+export interface VectorResults<B> extends AsyncIterable<B>, PromiseLike<B[]> {}
+
+/** A batch of hits: columns, with each hit's distance (1 − cosine; 0 = same direction). */
+export type VectorBatch<F extends FieldTypes> = Partial<Omit<Batch<F>, "_time_anchors">> & {
+  _time_anchors: bigint[];
+  _distances: number[];
+};
+
+interface State {
+  ctx: Context;
+  name: string;
+  genesis: Genesis;
+  /** Undefined when opened at a Manifest that no ref was named for. */
+  tip: Tip | undefined;
+  manifest: Manifest;
+  address: Address;
+}
+
+export class Dataset<F extends FieldTypes = AnyFields> {
+  private readonly state: State;
+  private readonly planes = new Map<Address, LshPlanes>();
+  /** Appends of one Dataset object run one after the other; more would only race each other. */
+  private queue: Promise<unknown> = Promise.resolve();
+
+  private constructor(state: State) {
+    this.state = state;
+  }
+
+  /**
+   * Creates a dataset and its branch `name`.
+   * Errors: `AlreadyExists` when a ref has that name, `InvalidName`, `UnsupportedBackend`, `StoreUnavailable`.
+   */
+  static async create<F extends FieldTypes>(
+    name: string,
+    schema: Schema<F>,
+    backend: BackendArgument,
+    options: DatasetOptions = {},
+  ): Promise<Dataset<F>> {
+    checkRefName(name);
+    if (!Array.isArray((schema as Schema | undefined)?.fields) || schema.fields.length === 0) {
+      throw new DreamDBError("SchemaViolation", "a dataset needs a schema with at least one field", {
+        field: "schema",
+        found: schema,
+        expected: "new Schema().add…(…)",
+      });
+    }
+    const ctx = await createContext(backend, optionsOf(backend, options));
+    const genesis: Genesis = { origin: ctx.clock(), nonce: ctx.random(16), name };
+    const genesisBytes = encodeGenesis(genesis);
+    const tracks = new Map<number, Track>();
+    for (const field of schema.fields) {
+      if (field.kind !== "embedding") continue;
+      const spatialIndex: SpatialIndex =
+        field.algorithm === "dreamdb.lsh-cosine"
+          ? defaultLshIndex(field.dim, field.lshBits)
+          : { algorithm: field.algorithm, dim: field.dim, cells: 1, parents: [] };
+      tracks.set(field.id, { address: addressOf(encodeSpatialIndex(spatialIndex)), spatialIndex, segments: emptyIndex() });
+    }
+    const manifest: Manifest = {
+      genesis: addressOf(genesisBytes),
+      parents: [],
+      seq: 0,
+      ts: 0n,
+      writer: ctx.writer,
+      opId: ctx.random(16),
+      op: "create",
+      fields: [...schema.fields],
+      nextFieldId: schema.fields.length,
+      autoHigh: 0n,
+      lane: 0,
+      timeline: emptyIndex(),
+      tracks,
+    };
+    const bytes = encodeManifest(manifest);
+    const address = addressOf(bytes);
+    if ((await readTip(ctx.session, name)) !== undefined) throw nameTaken(name);
+    const indexes = [...tracks.values()].map((track) => ({
+      address: track.address,
+      bytes: encodeSpatialIndex(track.spatialIndex),
+    }));
+    await putObjects(ctx, [{ address: manifest.genesis, bytes: genesisBytes }, ...indexes]);
+    await putObjects(ctx, [{ address, bytes }]);
+    const tip = await createRef(ctx, name, "branch", { address, manifest, bytes });
+    return new Dataset<F>({ ctx, name, genesis, tip, manifest, address });
+  }
+
+  /**
+   * Opens the branch or snapshot `name` at its current state; the schema comes from the Manifest.
+   * Errors: `NotFound`, `InvalidName`, `UnsupportedBackend`, `UnsupportedVersion`, `HashMismatch`, `Corrupt`.
+   */
+  static async open<F extends FieldTypes = AnyFields>(
+    name: string,
+    backend: BackendArgument,
+    options: DatasetOptions = {},
+  ): Promise<Dataset<F>> {
+    checkRefName(name);
+    const ctx = await createContext(backend, optionsOf(backend, options));
+    const tip = await readTip(ctx.session, name);
+    if (tip === undefined) {
+      throw new DreamDBError("NotFound", "no dataset, branch or snapshot has this name", {
+        field: "name",
+        found: name,
+        expected: `a ref of ${ctx.store.url}`,
+      });
+    }
+    const { manifest, address } = tip;
+    return new Dataset<F>({ ctx, name, genesis: await readGenesis(ctx, manifest), tip, manifest, address });
+  }
+
+  /** Opens a snapshot or branch by its label; the same as `open`. */
+  static openRef<F extends FieldTypes = AnyFields>(
+    label: string,
+    backend: BackendArgument,
+    options: DatasetOptions = {},
+  ): Promise<Dataset<F>> {
+    return Dataset.open<F>(label, backend, options);
+  }
+
+  /** Opens, read-only, the state that a Manifest's address or a snapshot names. */
+  static async openAt<F extends FieldTypes = AnyFields>(
+    at: Address | { manifest: Address },
+    backend: BackendArgument,
+    options: DatasetOptions = {},
+  ): Promise<Dataset<F>> {
+    const address = typeof at === "object" && at !== null ? at.manifest : at;
+    addressToMultihash(address, "manifest");
+    const ctx = await createContext(backend, optionsOf(backend, options));
+    const manifest = await readManifest(ctx.session, address);
+    return new Dataset<F>({ ctx, name: address, genesis: await readGenesis(ctx, manifest), tip: undefined, manifest, address });
+  }
+
+  /** The ref's name, or the Manifest's address when opened by that. */
+  get name(): string {
+    return this.state.name;
+  }
+
+  get schema(): Schema<F> {
+    return new Schema<F>(this.state.manifest.fields);
+  }
+
+  /** False for snapshots, and for datasets opened at a Manifest. */
+  get isWritable(): boolean {
+    return this.state.tip?.ref.type === "branch";
+  }
+
+  /** The Manifest this object reads. */
+  currentManifest(): Address {
+    return this.state.address;
+  }
+
+  /** Bytes and requests read from the backend so far. */
+  get traffic(): { requests: number; bytes: number } {
+    return { ...this.state.ctx.session.traffic };
+  }
+
+  /**
+   * Appends records and publishes one new Manifest. Without `_anchor`s each record gets the next free nanosecond
+   * tick from now on.
+   * @param options.opId 32 hex digits that name the operation, as `CommitUnknown` gave them: when it turns out to
+   *   be in already, nothing is appended again.
+   * Errors: `SchemaViolation`, `InvalidAnchor`, `DuplicateAnchor`, `ReadOnly`, `Conflict`, `CommitUnknown`,
+   * `StoreUnavailable`. After any but `CommitUnknown` nothing was appended.
+   */
+  async appendMany(records: readonly RecordIn<F>[], options: { opId?: string } = {}): Promise<AppendResult> {
+    const tip = this.writable();
+    if (!Array.isArray(records) || records.length === 0) {
+      throw new DreamDBError("InvalidArgument", "records to append are needed", {
+        field: "records",
+        found: records,
+        expected: "an array of at least one record",
+        committed: "no",
+      });
+    }
+    const opId = options.opId === undefined ? this.state.ctx.random(16) : parseOpId(options.opId);
+    const turn = this.queue.then(async () => {
+      const { ctx, name, genesis } = this.state;
+      const target = { ctx, name, origin: genesis.origin, planesOf: (track: Track) => this.planesOf(track) };
+      const from = this.state.tip ?? tip;
+      const done = await append(target, from, records as readonly Record<string, unknown>[], opId, options.opId !== undefined);
+      this.moveTo(done.tip);
+      return done.result;
+    });
+    this.queue = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /**
+   * Tells after `CommitUnknown` whether the operation took effect: its Manifest, or undefined when it did not and
+   * may be tried again with the same opId.
+   */
+  async resume(opId: string): Promise<{ manifest: Address } | undefined> {
+    this.writable();
+    await this.refresh();
+    const found = await findOperation(this.state.ctx.session, this.state.tip as Tip, parseOpId(opId), -1);
+    return found === undefined ? undefined : { manifest: found.address };
+  }
+
+  /** Moves to the ref's current state. Errors: `RefRollback` when the backend shows an older one. */
+  async refresh(): Promise<Address> {
+    const { tip, ctx, name } = this.state;
+    if (tip === undefined) return this.state.address;
+    const now = await readTip(ctx.session, name);
+    if (now === undefined) throw new DreamDBError("NotFound", "the ref is gone", { field: "name", found: name });
+    if (now.ref.seq < tip.ref.seq) {
+      throw new DreamDBError("RefRollback", "the backend shows an older state of the ref than was read before", {
+        field: name,
+        found: `sequence ${now.ref.seq}`,
+        expected: `at least ${tip.ref.seq}`,
+      });
+    }
+    this.moveTo(now);
+    return now.address;
+  }
+
+  /** The record anchored at `anchor` (Unix ns), or undefined. Media and vectors included unless `fields` is given. */
+  async get(anchor: bigint, options: { fields?: string[] } = {}): Promise<RecordOut<F> | undefined> {
+    const { ctx, manifest, genesis } = this.state;
+    const fields = chosenFields(manifest.fields, options.fields, () => true);
+    const at = await locate(ctx.session, manifest.timeline, toTick(anchor, genesis.origin, "anchor"));
+    if (at === undefined) return undefined;
+    const values = await readRow({ ctx }, fields, at);
+    const present = fields.map((field, i) => [field.name, values[i]] as const).filter(([, value]) => value !== undefined);
+    return { _anchor: anchor, ...Object.fromEntries(present) } as RecordOut<F>;
+  }
+
+  /** All records in time order, a batch of columns at a time; memory stays bounded whatever the size. */
+  iterStream(options: StreamOptions = {}): AsyncIterableIterator<Batch<F>> {
+    const { ctx, manifest, genesis } = this.state;
+    const fields = chosenFields(manifest.fields, options.fields, () => true);
+    const batchSize = positive("batchSize", options.batchSize ?? 256, 1 << 24);
+    const { from, to } = options.range ?? {};
+    const range = {
+      from: from === undefined || from < genesis.origin ? 0n : from - genesis.origin,
+      to: to === undefined ? MAX_TICK : to - genesis.origin,
+    };
+    const columns = streamColumns(ctx.session, manifest, genesis.origin, fields, range, batchSize);
+    return columns as unknown as AsyncIterableIterator<Batch<F>>;
+  }
+
+  /**
+   * The nearest records to a vector. Await it for all batches, or iterate it.
+   * Errors: `InvalidArgument` naming the argument, what was found and what was expected.
+   */
+  iterVector(query: VectorQuery): VectorResults<VectorBatch<F>> {
+    const { ctx, manifest, genesis } = this.state;
+    const target = { ctx, manifest, origin: genesis.origin, planesOf: (track: Track) => this.planesOf(track) };
+    let all: Promise<VectorBatch<F>[]> | undefined;
+    const run = (): AsyncGenerator<VectorBatch<F>> => search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>;
+    const collect = async (): Promise<VectorBatch<F>[]> => {
+      const batches: VectorBatch<F>[] = [];
+      for await (const batch of run()) batches.push(batch);
+      return batches;
+    };
+    return {
+      [Symbol.asyncIterator]: run,
+      // biome-ignore lint/suspicious/noThenProperty: the documented shape is both awaitable and iterable
+      then(onFulfilled, onRejected) {
+        all ??= collect();
+        return all.then(onFulfilled, onRejected);
+      },
+    };
+  }
+
+  /**
+   * Pins `label` to this state for good. Errors: `AlreadyExists` when any ref has that name, `InvalidName`.
+   */
+  async snapshot(label: string): Promise<Snapshot> {
+    checkRefName(label, "label");
+    const { ctx, manifest, address } = this.state;
+    await createRef(ctx, label, "tag", { address, manifest, bytes: await ctx.session.object(address) });
+    return { label, manifest: address };
+  }
+
+  /** Up to `limit` Manifests from this state back, newest first, each once. */
+  async history(limit = 20): Promise<HistoryEntry[]> {
+    positive("limit", limit, Number.MAX_SAFE_INTEGER);
+    const { ctx, address, manifest, genesis } = this.state;
+    const waiting = [{ address, manifest }];
+    const seen = new Set<Address>([address]);
+    const entries: HistoryEntry[] = [];
+    while (waiting.length > 0 && entries.length < limit) {
+      waiting.sort((a, b) => a.manifest.seq - b.manifest.seq);
+      const node = waiting.pop() as { address: Address; manifest: Manifest };
+      const { ts, writer, op, seq, parents, timeline } = node.manifest;
+      entries.push({ manifest: node.address, ts: ts + genesis.origin, writer, op, seq, rows: timeline.rows, parents });
+      for (const parent of parents) {
+        if (seen.has(parent)) continue;
+        seen.add(parent);
+        if (entries.length < limit) waiting.push({ address: parent, manifest: await readManifest(ctx.session, parent) });
+      }
+    }
+    return entries;
+  }
+
+  /** Every branch and snapshot of the backend, by name. */
+  listRefs(): Promise<RefEntry[]> {
+    return listRefs(this.state.ctx);
+  }
+
+  /** Records in this state. */
+  async count(): Promise<number> {
+    return this.state.manifest.timeline.rows;
+  }
+
+  /** Frees what it holds in memory. The object can't be used afterwards. */
+  async close(): Promise<void> {
+    for (const planes of this.planes.values()) planes.free();
+    this.planes.clear();
+    this.state.ctx.vectors.clear();
+  }
+
+  private writable(): Tip {
+    const { tip, name } = this.state;
+    if (tip?.ref.type === "branch") return tip;
+    throw new DreamDBError("ReadOnly", "a snapshot or past state can't be written", {
+      field: "name",
+      found: name,
+      expected: "a dataset opened by its branch",
+      committed: "no",
+    });
+  }
+
+  private moveTo(tip: Tip): void {
+    this.state.tip = tip;
+    this.state.manifest = tip.manifest;
+    this.state.address = tip.address;
+  }
+
+  /** Hyperplanes of a track, made once; undefined when its index has a single cell. */
+  private planesOf(track: Track): LshPlanes | undefined {
+    const { spatialIndex, address } = track;
+    if (spatialIndex.algorithm !== "dreamdb.lsh-cosine") return undefined;
+    let planes = this.planes.get(address);
+    if (planes === undefined) {
+      planes = this.state.ctx.kernels.lshPlanes(spatialIndex.seed, spatialIndex.dim, spatialIndex.bits);
+      this.planes.set(address, planes);
+    }
+    return planes;
+  }
+}
+
+/** Every live ref under a backend, by name. */
+export async function listRefs(ctx: Context): Promise<RefEntry[]> {
+  const refs: RefEntry[] = [];
+  for await (const { key } of ctx.store.list("refs/")) {
+    const found = await ctx.store.get(key);
+    if (found === undefined) continue;
+    const ref = decodeRef(found.bytes);
+    if (ref.type !== "dead") refs.push({ name: key.slice("refs/".length), type: ref.type, manifest: ref.manifest, seq: ref.seq });
+  }
+  return refs;
+}
+
+async function readGenesis(ctx: Context, manifest: Manifest): Promise<Genesis> {
+  return decodeGenesis(await ctx.session.object(manifest.genesis));
+}
+
+/** Creates a ref that must not exist; a lost reply is read back. */
+async function createRef(
+  ctx: Context,
+  name: string,
+  type: RefType,
+  state: { address: Address; manifest: Manifest; bytes: Uint8Array },
+): Promise<Tip> {
+  const ref = newRef(ctx, type, state.address, state.manifest, state.bytes, 0);
+  try {
+    const { etag } = await ctx.store.put(refKey(name), encodeRef(ref), { create: true });
+    return { ref, etag, manifest: state.manifest, address: state.address };
+  } catch (error) {
+    const now = await readTip(ctx.session, name).catch(() => undefined);
+    if (now !== undefined && equalBytes(now.ref.writeId, ref.writeId)) return now;
+    if (isDreamDBError(error, "Conflict")) throw nameTaken(name);
+    throw error;
+  }
+}
+
+function nameTaken(name: string): DreamDBError {
+  return new DreamDBError("AlreadyExists", "a dataset, branch or snapshot has this name", {
+    field: "name",
+    found: name,
+    expected: "a name not used under this backend",
+    committed: "no",
+  });
+}
+
+function optionsOf(backend: BackendArgument, options: DatasetOptions): DatasetOptions {
+  const inline = typeof backend === "object" && backend !== null && "backend" in backend ? backend : {};
+  return { ...inline, ...options };
+}
+
+function parseOpId(text: string): Uint8Array {
+  const bytes = fromHex(text);
+  if (bytes.length === 16) return bytes;
+  throw new DreamDBError("InvalidArgument", "not an operation id", { field: "opId", found: text, expected: "32 hex digits" });
+}
+
+

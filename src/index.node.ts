@@ -1,0 +1,5 @@
+/** The public names in Node: all of them, and directories as backends. */
+import "./store/node.ts";
+
+export * from "./index.ts";
+export { directoryStore } from "./store/directory.ts";

@@ -1,0 +1,31 @@
+/** The public names, safe in Node and in browsers. */
+export { type Address, addressOf, isAddress } from "./core/address.ts";
+export { formatTick, parseTick } from "./core/time.ts";
+export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
+export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
+export type { Backend, DatasetOptions } from "./dataset/context.ts";
+export {
+  Dataset,
+  type HistoryEntry,
+  type RefEntry,
+  type Snapshot,
+  type StreamOptions,
+  type VectorBatch,
+  type VectorResults,
+} from "./dataset/dataset.ts";
+export { type FsckOptions, type FsckProblem, type FsckReport, fsck } from "./dataset/fsck.ts";
+export type { VectorQuery } from "./dataset/query.ts";
+export {
+  type Batch,
+  type EmbeddingOptions,
+  type FieldOptions,
+  type MediaOptions,
+  type RecordIn,
+  type RecordOut,
+  Schema,
+} from "./dataset/schema.ts";
+export { DreamDBError, type ErrorCode, isDreamDBError } from "./errors.ts";
+export type { EmbeddingField, FieldSpec, MediaField, ScalarField } from "./objects/field.ts";
+export { memoryStore } from "./store/memory.ts";
+export { openStore, registerBackend } from "./store/open.ts";
+export type { ByteRange, ListedKey, PutCondition, Store, StoredValue } from "./store/store.ts";

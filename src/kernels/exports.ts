@@ -1,0 +1,78 @@
+/**
+ * The compute core's exports (assembly/index.ts) as WebAssembly gives them: addresses, counts and flags are
+ * numbers, and an address above 2 GiB comes back negative (`>>> 0`).
+ */
+export interface KernelExports {
+  alloc(bytes: number): number;
+  free(pointer: number): number;
+  liveBlocks(): number;
+  liveBytes(): number;
+
+  blake3(input: number, bytes: number, out: number): void;
+  blake3Start(): void;
+  blake3Runs(input: number, runs: number): void;
+  blake3Finish(input: number, bytes: number, out: number): void;
+
+  keystream(key: number, nonce: number, counter: number, out: number, blocks: number): void;
+
+  lshPlanesBytes(dim: number, bits: number): number;
+  lshScratchBytes(dim: number): number;
+  lshPlanes(seed: number, table: number, dim: number, bits: number, planes: number, scratch: number): void;
+  lshCells(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
+  lshMargins(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
+
+  checkFinite(values: number, count: number): number;
+  rowInvNorms(rows: number, n: number, dim: number, out: number): void;
+  scanCosine(
+    rows: number,
+    invNorms: number,
+    n: number,
+    dim: number,
+    query: number,
+    queryInvNorm: number,
+    firstId: number,
+    topK: number,
+    mask: number,
+  ): void;
+  scanDot(
+    rows: number,
+    n: number,
+    dim: number,
+    query: number,
+    firstId: number,
+    topK: number,
+    mask: number,
+  ): void;
+  scanDistance(
+    rows: number,
+    n: number,
+    dim: number,
+    query: number,
+    firstId: number,
+    topK: number,
+    mask: number,
+  ): void;
+  scoresCosine(
+    rows: number,
+    invNorms: number,
+    n: number,
+    dim: number,
+    query: number,
+    queryInvNorm: number,
+    out: number,
+  ): void;
+  scoresDot(rows: number, n: number, dim: number, query: number, out: number): void;
+  scoresDistance(rows: number, n: number, dim: number, query: number, out: number): void;
+
+  topkBytes(k: number): number;
+  topkReset(state: number, k: number): void;
+  topkPush(state: number, scores: number, n: number, firstId: number): void;
+  topkPushIds(state: number, scores: number, n: number, firstId: number, ids: number): void;
+  topkDrain(state: number, outScores: number, outIds: number): number;
+
+  gatherRows(source: number, rowBytes: number, index: number, n: number, target: number): void;
+  sortByCell(cells: number, n: number, bits: number, order: number, scratch: number): void;
+  cellRuns(cells: number, order: number, n: number, out: number): number;
+
+  isSimd(): number;
+}

@@ -1,0 +1,37 @@
+import type { DirectoryIo, IoFile } from "./directory-io.ts";
+import type { ByteRange } from "./store.ts";
+
+/** Up to here a buffer of the wished length costs less than asking for the file's size first. */
+const UNASKED_BYTES = 1 << 20;
+
+/** Linux moves at most 2^31 − 4,096 bytes a call. */
+const MAX_READ_BYTES = 1 << 30;
+
+/** The file, or what it holds of `range`, in a buffer of its own. Throws the system's errors. */
+export async function readFile(io: DirectoryIo, path: string, range?: ByteRange): Promise<Uint8Array> {
+  const file = await io.open(path, "r");
+  try {
+    if (range !== undefined && range.length <= UNASKED_BYTES) return await readAt(file, range);
+    const { size } = await file.stat();
+    const offset = Math.min(range?.offset ?? 0, size);
+    return await readAt(file, { offset, length: Math.min(range?.length ?? size, size - offset) });
+  } finally {
+    await file.close();
+  }
+}
+
+async function readAt(file: IoFile, { offset, length }: ByteRange): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await file.read(
+      bytes,
+      done,
+      Math.min(length - done, MAX_READ_BYTES),
+      offset + done,
+    );
+    if (bytesRead === 0) return bytes.slice(0, done);
+    done += bytesRead;
+  }
+  return bytes;
+}
