@@ -120,7 +120,8 @@ export class Schema<F extends FieldTypes = {}> {
     for (const key of ["compressor", "spatialIndex"] as const) {
       if (options[key] !== undefined) throw violation(`${name}.${key}`, options[key], "nothing: not in this version");
     }
-    return this.add({ ...this.base(name, options), kind: "embedding", dim, algorithm, lshBits, rerank });
+    const bits = algorithm === "dreamdb.lsh-cosine" ? lshBits : 0;
+    return this.add({ ...this.base(name, options), kind: "embedding", dim, algorithm, lshBits: bits, rerank });
   }
 
   /** Text with few distinct values, such as labels or splits; stored through a dictionary. */

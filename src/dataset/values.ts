@@ -8,7 +8,8 @@ import { corrupt } from "../objects/shape.ts";
 const MAX_I64 = 2n ** 63n - 1n;
 const MIN_I64 = -(2n ** 63n);
 const utf8 = new TextEncoder();
-const text = new TextDecoder("utf-8", { fatal: true });
+/** A byte order mark at the start of a text is part of it. */
+const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Collects one field's values for a batch. */
 export interface ColumnBuilder {

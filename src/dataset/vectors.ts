@@ -18,20 +18,29 @@ export interface VectorSpan {
   skipBytes: number;
 }
 
+/** Blocks remembered as seen: of 64 KiB each, 64 GiB of vectors. */
+const MAX_SEEN = 1 << 20;
+
 export class ResidentVectors {
   private readonly session: Session;
   private readonly kernels: Kernels;
   private readonly blocks: Lru<VectorBlock>;
+  /** Blocks that were looked at once. Only those asked for again are kept: touching fresh memory costs more than the scan. */
+  private readonly seen = new Set<string>();
+  private scratch = { pointer: 0, bytes: 0 };
+
+  private readonly budgetBytes: number;
 
   constructor(session: Session, kernels: Kernels, budgetBytes: number) {
     this.session = session;
     this.kernels = kernels;
+    this.budgetBytes = budgetBytes;
     this.blocks = new Lru(budgetBytes, (block) => kernels.free(block.pointer));
   }
 
   /**
-   * Calls `visit` with each of `spans`, in any order, as it becomes resident. A block that the budget has no
-   * room for is freed when `visit` returns.
+   * Calls `visit` with each of `spans`, in any order, while its vectors are in the core's memory. A block asked for
+   * the first time only passes through; from the second time on it stays there, as far as the budget goes.
    */
   async visit(
     container: OpenContainer<unknown>,
@@ -47,41 +56,67 @@ export class ResidentVectors {
       else visit(i, held);
     });
     if (missing.length === 0) return;
-    const load = (place: number, bytes: Uint8Array): void => {
+    const receive = (place: number, bytes: Uint8Array): void => {
       const index = missing[place] as number;
       const wanted = spans[index] as VectorSpan;
-      const block = this.load(bytes, wanted, dim, container);
-      visit(index, block);
+      const key = `${address}:${wanted.span.offset}`;
       const cost = wanted.rows * (dim + 1) * 4;
-      if (!this.blocks.set(`${address}:${wanted.span.offset}`, block, cost)) this.kernels.free(block.pointer);
+      const isKept = this.seen.has(key) && cost <= this.budgetBytes;
+      const pointer = isKept ? this.kernels.alloc(cost) : this.scratchOf(cost);
+      const block = { pointer, invNorms: pointer + wanted.rows * dim * 4, rows: wanted.rows };
+      try {
+        this.load(bytes, wanted, dim, container, block);
+        visit(index, block);
+      } catch (error) {
+        if (isKept) this.kernels.free(pointer);
+        throw error;
+      }
+      if (isKept) this.blocks.set(key, block, cost);
+      else this.remember(key);
     };
     const wanted = missing.map((i) => (spans[i] as VectorSpan).span);
     const { whole } = container;
-    if (whole !== undefined) wanted.forEach((span, i) => load(i, whole.subarray(span.offset, span.offset + span.bytes)));
-    else await this.session.readSpans(address, wanted, load);
+    if (whole === undefined) await this.session.readSpans(address, wanted, receive);
+    else wanted.forEach((span, i) => {
+      receive(i, whole.subarray(span.offset, span.offset + span.bytes));
+    });
+  }
+
+  private scratchOf(bytes: number): number {
+    if (this.scratch.bytes < bytes) {
+      if (this.scratch.pointer !== 0) this.kernels.free(this.scratch.pointer);
+      this.scratch = { pointer: 0, bytes: 0 };
+      this.scratch = { pointer: this.kernels.alloc(bytes), bytes };
+    }
+    return this.scratch.pointer;
+  }
+
+  private remember(key: string): void {
+    if (this.seen.size >= MAX_SEEN) this.seen.clear();
+    this.seen.add(key);
   }
 
   clear(): void {
     this.blocks.clear();
+    this.seen.clear();
+    if (this.scratch.pointer !== 0) this.kernels.free(this.scratch.pointer);
+    this.scratch = { pointer: 0, bytes: 0 };
   }
 
   /** Copies a span in, checks its hash there, and computes lengths. */
-  private load(bytes: Uint8Array, wanted: VectorSpan, dim: number, container: OpenContainer<unknown>): VectorBlock {
+  private load(
+    bytes: Uint8Array,
+    { rows, span, skipBytes }: VectorSpan,
+    dim: number,
+    container: OpenContainer<unknown>,
+    { pointer, invNorms }: VectorBlock,
+  ): void {
     const { kernels } = this;
-    const { rows, span, skipBytes } = wanted;
     const vectorBytes = rows * dim * 4;
-    const pointer = kernels.alloc(vectorBytes + rows * 4);
-    try {
-      const vectors = bytes.subarray(skipBytes, skipBytes + vectorBytes);
-      kernels.bytes(pointer, vectorBytes).set(vectors);
-      // With a bitmap in front the block is hashed as it came; without, in place.
-      const digest = skipBytes > 0 ? kernels.hashBytes(bytes) : kernels.blake3(pointer, span.bytes);
-      compareDigest(digest, span.hash, `${container.ref.address} bytes ${span.offset}–${span.offset + span.bytes - 1}`);
-      kernels.rowInvNorms(pointer, rows, dim, pointer + vectorBytes);
-      return { pointer, invNorms: pointer + vectorBytes, rows };
-    } catch (error) {
-      kernels.free(pointer);
-      throw error;
-    }
+    kernels.bytes(pointer, vectorBytes).set(bytes.subarray(skipBytes, skipBytes + vectorBytes));
+    // With a bitmap in front the block is hashed as it came; without, in place.
+    const digest = skipBytes > 0 ? kernels.hashBytes(bytes) : kernels.blake3(pointer, span.bytes);
+    compareDigest(digest, span.hash, `${container.ref.address} bytes ${span.offset}–${span.offset + span.bytes - 1}`);
+    kernels.rowInvNorms(pointer, rows, dim, invNorms);
   }
 }
