@@ -1,0 +1,70 @@
+// The whole check, as `npm test` and CI run it: build, lint and types, tests, conformance vectors on both builds of
+// the compute core. Ends with one line, "N passed, N failed[, N skipped]", and exits non-zero on any failure.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const scratch = mkdtempSync(join(tmpdir(), "dreamdb-test-"));
+const jestResults = join(scratch, "jest.json");
+const totals = { passed: 0, failed: 0, skipped: 0 };
+
+step("build", "npm", ["run", "-s", "build"]);
+step("lint", "npx", ["biome", "check", "--error-on-warnings", "."]);
+step("types", "npx", ["tsc", "-p", "tsconfig.test.json"]);
+runJest();
+runConformance();
+rmSync(scratch, { recursive: true, force: true });
+
+const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : "";
+console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
+process.exit(totals.failed > 0 ? 1 : 0);
+
+/** One command that counts as one check; the rest goes on after a failure of lint or types, not of the build. */
+function step(name, command, args) {
+  console.log(`\n── ${name}`);
+  const { status } = spawnSync(command, args, { stdio: "inherit" });
+  if (status === 0) {
+    totals.passed++;
+    return;
+  }
+  totals.failed++;
+  if (name === "build") {
+    console.log(`${totals.passed} passed, ${totals.failed} failed`);
+    process.exit(1);
+  }
+}
+
+function runJest() {
+  console.log("\n── tests");
+  const args = ["--experimental-vm-modules", "--no-warnings", "node_modules/jest/bin/jest.js", "--json", `--outputFile=${jestResults}`];
+  spawnSync(process.execPath, [...args, ...process.argv.slice(2)], { stdio: ["ignore", "ignore", "inherit"] });
+  const results = readResults();
+  if (results === undefined) {
+    console.log("jest ended without results");
+    totals.failed++;
+    return;
+  }
+  totals.passed += results.numPassedTests;
+  totals.failed += results.numFailedTests + results.numRuntimeErrorTestSuites;
+  totals.skipped += results.numPendingTests + results.numTodoTests;
+}
+
+function readResults() {
+  try {
+    return JSON.parse(readFileSync(jestResults, "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+function runConformance() {
+  console.log("\n── conformance vectors");
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["conformance/run.mjs"], { encoding: "utf8" });
+  process.stdout.write(stdout);
+  process.stderr.write(stderr);
+  const counts = /^(\d+) passed, (\d+) failed/m.exec(stdout);
+  totals.passed += Number(counts?.[1] ?? 0);
+  totals.failed += Number(counts?.[2] ?? 0);
+  if (counts === null || (status !== 0 && Number(counts[2]) === 0)) totals.failed++;
+}
