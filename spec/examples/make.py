@@ -373,7 +373,7 @@ def probe_order(ms):
 
 def inverse_norm(x):
     ss = fold(x, x)
-    return 0.0 if ss == 0 else f32(1 / f32(math.sqrt(ss)))
+    return f32(1 / f32(math.sqrt(ss)))
 
 
 def cosine_distance(q, x):
@@ -395,15 +395,31 @@ def leb128(n):
     return bytes(out + bytes([n]))
 
 
+def segment_blocks(cell_firsts, rows, limit):
+    """First rows of the blocks: a cell that would take its block past the limit begins a new one, and is cut if it must be."""
+    firsts, start = [], -math.inf
+    for first, end in zip(cell_firsts, cell_firsts[1:] + [rows]):
+        if end - start <= limit:
+            continue
+        start = first
+        firsts.append(start)
+        while end - start > limit:
+            start += limit
+            firsts.append(start)
+    return firsts
+
+
+assert segment_blocks([0, 3, 5, 6, 16, 17], 18, 4) == [0, 3, 6, 10, 14]
+
+
 def segment(spatial_index, rows, dim, base, rerank=True):
     """A segment of (cell, anchor, vector) rows; returns a Bytes and the length of its head."""
     rows = sorted(rows, key=lambda r: r[:2])
     cells = [(c, next(i for i, r in enumerate(rows) if r[0] == c)) for c in sorted({r[0] for r in rows})]
-    per_block = max(1, BLOCK // (4 * dim))
-    firsts = list(range(0, len(rows), per_block))
+    firsts = segment_blocks([first for _, first in cells], len(rows), max(1, BLOCK // (4 * dim if rerank else 8)))
     anchors, vectors = [], []
-    for first in firsts:
-        deltas, part = [], rows[first : first + per_block]
+    for first, end in zip(firsts, firsts[1:] + [len(rows)]):
+        deltas, part = [], rows[first:end]
         for i, (cell, anchor, _) in enumerate(part):
             before = part[i - 1][1] - base if i and part[i - 1][0] == cell else 0
             deltas.append((leb128(anchor - base - before), f"row {first + i}: cell {cell}, offset {anchor - base}"))
@@ -489,7 +505,7 @@ LATER = [  # anchors from automatic ticks: step 4096
 EARLIER = [  # explicit anchors, given afterwards: backdated, uneven
     (1000, {"embedding": (-1.0, 2.0, 0.0, 0.5), "label": "bird", "photo": None, "note": None}),
     (9001, {"embedding": (1.0, 0.125, 0.0, 0.0), "label": "dog", "photo": None, "note": None}),
-    (9003, {"embedding": (0.0, 0.0, 0.0, 0.0), "label": "cat", "photo": None, "note": None}),
+    (9003, {"embedding": (0.0, 0.0, -3.0, 0.0), "label": "cat", "photo": None, "note": None}),
 ]
 QUERY = (1.0, 0.0, 0.0, 0.25)
 
@@ -608,7 +624,7 @@ def cbor_refused():
         ("5fff", "byte string of indefinite length"), ("a2616201616101", "keys out of order"), ("a2616101616102", "a key twice"),
         ("f0", "simple value 16"), ("f820", "simple value 32"), ("c100", "tag 1: not one of ours"), ("d9fff14100", "tag 65521 over one byte"),
         ("d9fff420", "tag 65524 over a negative number"), ("62c328", "text that is no UTF-8"), ("0000", "a byte after the item"),
-        ("82", "truncated"), ("9b7fffffffffffffff", "an array of 2^63 - 1 items, in 9 bytes"), ("81" * 33 + "00", "33 arrays deep (limit 32)"),
+        ("82", "truncated"), ("9b7fffffffffffffff", "an array of 2^63 - 1 items, in 9 bytes"), ("81" * 33 + "00", "an item inside 33 arrays (limit 32)"),
     ]
     return table([(shorten(h), why) for h, why in cases])
 
@@ -671,14 +687,16 @@ def time_example():
 
 
 def auto_example():
-    rows = [("now (tick)", "autoHigh", "lane", "taken by explicit anchors", "next three automatic anchors", "autoHigh after")]
+    rows = [("now (tick)", "autoHigh", "lane", "a batch lies at", "anchors of three records", "autoHigh after")]
     for now, high, lane, taken in ((0, 0, 0, []), (5000, 0, 0, []), (5000, 20481, 0, []), (5000, 0, 7, []), (5000, 0, 0, [12288])):
-        at, got = max(now, high), []
-        while len(got) < 3:
+        at = max(now, high)
+        while True:
             at += (lane - at) % 4096
-            if at not in taken:
-                got.append(at)
-            at += 1
+            within = [t for t in taken if at <= t <= at + 2 * 4096]
+            if not within:
+                break
+            at = max(within) + 1
+        got = [at, at + 4096, at + 2 * 4096]
         rows.append((now, high, lane, taken, got, got[-1] + 1))
     return table(rows)
 
@@ -692,7 +710,7 @@ def directory_name(segment):
 
 def directory_example():
     rows = []
-    for key in ("refs/main", "refs/main/x", "refs/Main", "refs/aB/cDeFgHiJkL", "refs/" + "A" * 8 + "b"):
+    for key in ("refs/main", "refs/main/x", "refs/Main", "refs/aB/cDeFgHiJkL", "refs/Main/a", "refs/" + "A" * 8 + "b", "refs/aaaaaaaaB"):
         *parents, last = key.split("/")
         path = "/".join([directory_name(p) + "+" for p in parents] + [directory_name(last) + "@"])
         rows.append((key, path + "/"))
@@ -706,7 +724,7 @@ def variable_column():
 
 def page_example(tiny):
     later, earlier = (tiny.manifests[2][0]["timeline"]["entries"][i] for i in (0, 1))
-    third = [20480, 4096, 2, 4096, {2: later[4][2]}]
+    third = [20480, 8192, 3, 4096, {1: later[4][1], 2: later[4][2]}]
     entries = [later, [later[0] + earlier[0], *earlier[1:]], third]
     return {"kind": "dreamdb.index-page", "version": 1, "of": "timeline", "level": 0, "entries": delta(entries, 0)}
 
@@ -787,6 +805,7 @@ def examples():
 
 # ---------------------------------------------------------------- documents
 
+MARKER = re.compile(r"^<!-- example:", re.M)
 SLOT = re.compile(r"(<!-- example: ([a-z0-9-]+) -->\n```text\n)(.*?)(```\n)", re.S)
 
 
@@ -800,7 +819,7 @@ def main(arguments):
     for path in sorted(SPEC.glob("*.md")):
         text = path.read_text()
         names = [m.group(2) for m in SLOT.finditer(text)]
-        if text.count("<!-- example:") != len(names):
+        if len(MARKER.findall(text)) != len(names):
             wrong.append(f"{path.name}: a marker without its block")
         wrong += [f"{path.name}: no example is named {n}" for n in names if n not in found]
         used.update(names)
