@@ -7,6 +7,6 @@ export { cellRuns, gatherRows, sortByCell } from "./gather";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
 export {
-  checkFinite, rowInvNorms, scanCosine, scanDistance, scanDot, scoresCosine, scoresDistance, scoresDot,
+  checkFinite, foldDistances, foldDots, foldSquares, rowInvNorms, scanCosine, scanDistance, scanDot, scoresCosine, scoresDistance, scoresDot,
 } from "./scan";
 export { topkBytes, topkDrain, topkPush, topkPushIds, topkReset } from "./topk";

@@ -91,8 +91,8 @@ function scan(
     if (mask == 0) listRows(base, count, dim << 2);
     else count = listMasked(rows, dim << 2, mask, first, past);
     if (count != 0) {
-      if (metric == Metric.Distance) foldTile(Term.Distance, count, q, dim, sums);
-      else foldTile(Term.Dot, count, q, dim, sums);
+      if (metric == Metric.Distance) foldDistances(addresses, count, q, dim, sums);
+      else foldDots(addresses, count, q, dim, sums);
       if (metric == Metric.Cosine) {
         const tileNorms = normsOfTile(invNorms, first, count, dim, mask);
         finishCosine(count, tileNorms, qInv);
@@ -157,7 +157,7 @@ function normsOfTile(invNorms: usize, first: u32, count: u32, dim: u32, mask: us
 }
 
 function invNormsOfTile(count: u32, dim: u32): void {
-  foldTile(Term.Square, count, 0, dim, norms);
+  foldSquares(addresses, count, dim, norms);
   for (let i: usize = 0; i < count; i++) {
     const squares = load<f32>(norms + (i << 2));
     store<f32>(norms + (i << 2), squares == 0 ? 0 : <f32>1 / sqrt<f32>(squares));
@@ -188,14 +188,33 @@ function finish(count: u32, negate: bool): void {
   }
 }
 
+// The folds below take a list of row addresses (u32), padded to a multiple of four, and write as many sums.
+// They are exported to keep the optimiser from inlining them into their one caller, whose other variables
+// would take the registers the loops need: the scan then ran at a third of the speed.
+
+/** Σ x·q of each listed row. */
+export function foldDots(list: usize, count: u32, q: usize, dim: u32, out: usize): void {
+  foldList(Term.Dot, list, count, q, dim, out);
+}
+
+/** Σ x² of each listed row. */
+export function foldSquares(list: usize, count: u32, dim: u32, out: usize): void {
+  foldList(Term.Square, list, count, 0, dim, out);
+}
+
+/** Σ (x − q)² of each listed row. */
+export function foldDistances(list: usize, count: u32, q: usize, dim: u32, out: usize): void {
+  foldList(Term.Distance, list, count, q, dim, out);
+}
+
 // @ts-ignore: decorator
-@inline function foldTile(term: Term, count: u32, q: usize, dim: u32, out: usize): void {
+@inline function foldList(term: Term, list: usize, count: u32, q: usize, dim: u32, out: usize): void {
   let i: usize = 0;
   if (ASC_FEATURE_SIMD) {
-    for (; i + 12 <= count; i += 12) fold12(term, addresses + (i << 2), q, dim, out + (i << 2));
-    for (; i < count; i += 4) fold4(term, addresses + (i << 2), q, dim, out + (i << 2));
+    for (; i + 12 <= count; i += 12) fold12(term, list + (i << 2), q, dim, out + (i << 2));
+    for (; i < count; i += 4) fold4(term, list + (i << 2), q, dim, out + (i << 2));
   } else {
-    for (; i < count; i += 4) foldScalar4(term, addresses + (i << 2), q, dim, out + (i << 2));
+    for (; i < count; i += 4) foldScalar4(term, list + (i << 2), q, dim, out + (i << 2));
   }
 }
 

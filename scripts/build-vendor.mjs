@@ -1,7 +1,8 @@
 // Bundles the third-party modules the library needs at run time, and the compute core, into build/vendor,
 // so that installing the package brings no install script and needs no bundler setting for WASM.
+
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
-import { readFile, mkdir, writeFile } from "node:fs/promises";
 
 const out = "build/vendor";
 await mkdir(out, { recursive: true });
@@ -24,12 +25,17 @@ await build({
 for (const name of ["simd", "scalar"]) {
   const wasm = await readFile(`build/${name}.wasm`);
   await writeFile(`${out}/wasm-${name}.js`, `export default "${wasm.toString("base64")}";\n`);
+  await copyFile("scripts/vendor/wasm.d.ts", `${out}/wasm-${name}.d.ts`);
 }
+for (const name of ["blake3", "cbor-x", "loader"])
+  await copyFile(`scripts/vendor/${name}.d.ts`, `${out}/${name}.d.ts`);
 
 const notices = [];
 for (const name of ["blake3-wasm", "cbor-x", "@assemblyscript/loader"]) {
   const { version, license } = JSON.parse(await readFile(`node_modules/${name}/package.json`, "utf8"));
-  const text = await readFile(`node_modules/${name}/LICENSE`, "utf8").catch(() => `Licensed under ${license}.\n`);
+  const text = await readFile(`node_modules/${name}/LICENSE`, "utf8").catch(
+    () => `Licensed under ${license}.\n`,
+  );
   notices.push(`# ${name} ${version} (${license})\n\n${text}`);
 }
 await writeFile(`${out}/THIRD-PARTY-LICENSES.md`, notices.join("\n"));

@@ -37,8 +37,16 @@ function step(name, command, args) {
 
 function runJest() {
   console.log("\n── tests");
-  const args = ["--experimental-vm-modules", "--no-warnings", "node_modules/jest/bin/jest.js", "--json", `--outputFile=${jestResults}`];
-  spawnSync(process.execPath, [...args, ...process.argv.slice(2)], { stdio: ["ignore", "ignore", "inherit"] });
+  const args = [
+    "--experimental-vm-modules",
+    "--no-warnings",
+    "node_modules/jest/bin/jest.js",
+    "--json",
+    `--outputFile=${jestResults}`,
+  ];
+  spawnSync(process.execPath, [...args, ...process.argv.slice(2)], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   const results = readResults();
   if (results === undefined) {
     console.log("jest ended without results");
@@ -60,7 +68,9 @@ function readResults() {
 
 function runConformance() {
   console.log("\n── conformance vectors");
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["conformance/run.mjs"], { encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["conformance/run.mjs"], {
+    encoding: "utf8",
+  });
   process.stdout.write(stdout);
   process.stderr.write(stderr);
   const counts = /^(\d+) passed, (\d+) failed/m.exec(stdout);

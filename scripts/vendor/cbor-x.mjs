@@ -1,1 +1,1 @@
-export { Encoder, Tag, addExtension } from "cbor-x";
+export { Encoder, Tag } from "cbor-x";

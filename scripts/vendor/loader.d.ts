@@ -1,1 +1,5 @@
-export { instantiate, instantiateSync } from "@assemblyscript/loader";
+/** The part of @assemblyscript/loader that src/kernels/load.ts uses. */
+export function instantiate(
+  module: WebAssembly.Module,
+  imports?: Record<string, Record<string, unknown>>,
+): Promise<{ instance: WebAssembly.Instance; exports: Record<string, unknown> }>;

@@ -1,1 +1,1 @@
-export { instantiate, instantiateSync } from "@assemblyscript/loader";
+export { instantiate } from "@assemblyscript/loader";

@@ -3,7 +3,7 @@ import { MAX_TICK } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
 import { batchCodec, type BatchEntry, type IndexRoot } from "../objects/index-tree.ts";
 import type { Session } from "./session.ts";
-import { entriesIn } from "./timeline.ts";
+import { anchorsOf, type BatchAnchors, entriesIn } from "./timeline.ts";
 
 /** Automatic anchors are `lane` modulo this, so that branches with lanes of their own never mint the same one. */
 export const LANES = 4096n;
@@ -20,11 +20,11 @@ export async function nextFree(
   const span = LANES * BigInt(rows - 1);
   let start = alignToLane(max(now, autoHigh, 0n), BigInt(lane));
   for (;;) {
-    const blocking = await firstBatchIn(session, timeline, start, start + span);
-    if (blocking === undefined) break;
-    start = alignToLane(blocking.base + blocking.span + 1n, BigInt(lane));
+    const next = await firstClear(session, timeline, start, span);
+    if (next === start) break;
+    start = alignToLane(next, BigInt(lane));
   }
-  if (start + span > MAX_TICK) {
+  if (start + span >= MAX_TICK) {
     throw new DreamDBError("InvalidAnchor", "no free anchors are left before the end of time; give explicit ones", {
       field: "_anchor",
       found: start + span,
@@ -35,14 +35,25 @@ export async function nextFree(
   return start;
 }
 
-async function firstBatchIn(
-  session: Session,
-  timeline: IndexRoot<BatchEntry>,
-  from: bigint,
-  to: bigint,
-): Promise<BatchEntry | undefined> {
-  for await (const entry of entriesIn(session, timeline, batchCodec, { from, to })) return entry;
-  return undefined;
+/** `start` when no batch has a record in [start, start + span], otherwise where a batch that has one leaves room. */
+async function firstClear(session: Session, timeline: IndexRoot<BatchEntry>, start: bigint, span: bigint): Promise<bigint> {
+  for await (const entry of entriesIn(session, timeline, batchCodec, { from: start, to: start + span })) {
+    const next = gapIn(await anchorsOf(session, entry), start, span);
+    if (next !== start) return next;
+  }
+  return start;
+}
+
+/**
+ * The first tick from `start` on with `span` clear ticks after it, room to align included. A batch may reach far
+ * into the future with few records in it, so the gaps between them count.
+ */
+function gapIn(anchors: BatchAnchors, start: bigint, span: bigint): bigint {
+  const first = anchors.rowFrom(start);
+  if (first === anchors.rows || anchors.tick(first) > start + span) return start;
+  let row = first;
+  while (row + 1 < anchors.rows && anchors.tick(row + 1) - anchors.tick(row) <= span + LANES) row++;
+  return anchors.tick(row) + 1n;
 }
 
 function alignToLane(tick: bigint, lane: bigint): bigint {

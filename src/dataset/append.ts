@@ -1,6 +1,7 @@
 /** `appendMany`: records in, a new Manifest out. */
 import { type Address, addressOf } from "../core/address.ts";
 import { equalBytes } from "../core/blake3.ts";
+import { MAX_TICK } from "../core/time.ts";
 import type { LshPlanes } from "../kernels/kernels.ts";
 import type { Sealed } from "../objects/column.ts";
 import {
@@ -67,13 +68,14 @@ export async function append(
   const prepared = prepareBatches(records, tip.manifest, origin, ctx.kernels, target.planesOf);
   const done = isResumed ? await findOperation(ctx.session, tip, opId, -1) : undefined;
   if (done !== undefined) return { tip, result: resultOf(done.address, done.manifest, prepared, basesOf(done.manifest, prepared), origin) };
+  // Before anything is written, so that a refusal leaves nothing behind.
+  let bases = await chooseBases(target, tip, prepared);
   await putObjects(ctx, dataObjects(prepared));
 
-  let bases: bigint[] = [];
   const published = await publish(ctx, name, tip, {
     opId,
     async draft(current) {
-      bases = await chooseBases(target, current, prepared);
+      if (current !== tip) bases = await chooseBases(target, current, prepared);
       return draftOf(target, current, prepared, bases, opId);
     },
   });
@@ -136,7 +138,7 @@ function draftOf(target: AppendTarget, tip: Tip, prepared: Prepared, bases: bigi
     ...old,
     parents: [tip.address],
     seq: old.seq + 1,
-    ts: now < 0n ? 0n : now,
+    ts: now < 0n ? 0n : now > MAX_TICK ? MAX_TICK : now,
     writer: ctx.writer,
     opId,
     op: "append",

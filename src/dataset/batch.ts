@@ -7,7 +7,7 @@ import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { encodeSegment } from "../objects/segment.ts";
 import { LANES } from "./anchors.ts";
-import { type ColumnBuilder, columnBuilder } from "./values.ts";
+import { type ColumnBuilder, columnBuilder, valueTypeOf } from "./values.ts";
 
 /** A column of a batch closes before it would pass this. */
 const TARGET_BYTES = 64 << 20;
@@ -58,8 +58,9 @@ export function prepareBatches(
   const known = new Set([...fields.map((field) => field.name), "_anchor"]);
   const batches: PreparedBatch[] = [];
   for (let from = 0; from < records.length; ) {
-    const builders = fields.map((field) => columnBuilder(field, Math.min(records.length - from, MAX_BATCH_ROWS)));
-    const to = fill(builders, fields, known, records, order, from);
+    const end = Math.min(records.length, from + rowsOfBatch(fields));
+    const builders = fields.map((field) => columnBuilder(field, end - from));
+    const to = fill(builders, fields, known, records, order, from, end);
     const batchTicks = ticks === undefined ? undefined : sliceTicks(ticks, order as Uint32Array, from, to);
     batches.push(sealBatch(manifest, builders, to - from, batchTicks, kernels, planesOf));
     from = to;
@@ -67,7 +68,13 @@ export function prepareBatches(
   return { batches, places: order === undefined ? undefined : inverse(order) };
 }
 
-/** Pushes records until a column is full; returns the number of the first that was not pushed. */
+/** Rows that no column of fixed width passes the target with, so that its builder is never larger. */
+function rowsOfBatch(fields: readonly FieldSpec[]): number {
+  const widths = fields.map((field) => valueTypeOf(field).width).filter((width) => width > 0);
+  return Math.max(1, Math.min(MAX_BATCH_ROWS, ...widths.map((width) => Math.floor(TARGET_BYTES / width))));
+}
+
+/** Pushes records until a column is full or `end` is reached; returns the number of the first that was not pushed. */
 function fill(
   builders: ColumnBuilder[],
   fields: readonly FieldSpec[],
@@ -75,8 +82,8 @@ function fill(
   records: readonly Record<string, unknown>[],
   order: Uint32Array | undefined,
   from: number,
+  end: number,
 ): number {
-  const end = Math.min(records.length, from + MAX_BATCH_ROWS);
   for (let place = from; place < end; place++) {
     const index = order === undefined ? place : (order[place] as number);
     const record = records[index] as Record<string, unknown>;

@@ -9,6 +9,7 @@ import { DreamDBError, isDreamDBError } from "../errors.ts";
 import type { NewPage } from "../objects/index-tree.ts";
 import { decodeManifest, encodeManifest, type Manifest } from "../objects/manifest.ts";
 import { decodeRef, encodeRef, INLINE_MANIFEST_BYTES, type RefBody, type RefType } from "../objects/ref.ts";
+import { corrupt } from "../objects/shape.ts";
 import type { Context } from "./context.ts";
 import { inParallel, type Session } from "./session.ts";
 
@@ -26,7 +27,9 @@ export async function readTip(session: Session, name: string): Promise<Tip | und
   if (found === undefined) return undefined;
   const ref = decodeRef(found.bytes);
   if (ref.type === "dead") return undefined;
-  return { ref, etag: found.etag, manifest: await manifestOfRef(session, ref), address: ref.manifest };
+  const manifest = await manifestOfRef(session, ref);
+  if (manifest.seq !== ref.seq) throw corrupt("ref.seq", ref.seq, manifest.seq);
+  return { ref, etag: found.etag, manifest, address: ref.manifest };
 }
 
 async function manifestOfRef(session: Session, ref: RefBody): Promise<Manifest> {
@@ -85,6 +88,7 @@ export async function publish(ctx: Context, name: string, tip: Tip, operation: O
 
     const seen = swapped.tip;
     if (equalBytes(seen.ref.writeId, ref.writeId)) return seen;
+    refuseRollback(name, current, seen, { committed: "no" });
     const own = await findOperation(ctx.session, seen, operation.opId, startSeq);
     if (own !== undefined) return seen;
     if (attempt >= ctx.retries) {
@@ -100,6 +104,18 @@ export async function publish(ctx: Context, name: string, tip: Tip, operation: O
     current = seen;
     await backOff(ctx, attempt);
   }
+}
+
+/** A ref only ever moves on. Errors: `RefRollback` when `now` is older than `before`, or another state of its number. */
+export function refuseRollback(name: string, before: Tip, now: Tip, details: { committed?: "no" } = {}): void {
+  const isOther = now.ref.seq === before.ref.seq && now.address !== before.address;
+  if (now.ref.seq > before.ref.seq || (now.ref.seq === before.ref.seq && !isOther)) return;
+  throw new DreamDBError("RefRollback", "the backend shows an older state of the ref than was read before", {
+    field: name,
+    found: isOther ? `another state of sequence ${now.ref.seq}` : `sequence ${now.ref.seq}`,
+    expected: `sequence ${before.ref.seq} as it was, or a later one`,
+    ...details,
+  });
 }
 
 export function newRef(
@@ -126,6 +142,8 @@ async function swap(
   try {
     return await ctx.store.put(refKey(name), encodeRef(ref), { ifMatch: etag });
   } catch (error) {
+    // A full disk, say: the backend knows that the ref did not move.
+    if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
     if (!isDreamDBError(error, "Conflict")) unknown = error;
   }
   const tip = await readBack(ctx, name, opId, unknown);

@@ -2,6 +2,7 @@
 import type { Kernels } from "../kernels/kernels.ts";
 import { loadKernels } from "../kernels/load.ts";
 import { useBulkHasher } from "../core/blake3.ts";
+import { MAX_TICK } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
@@ -42,6 +43,7 @@ export interface Context {
 const DEFAULT_CACHE_BYTES = 64 << 20;
 const DEFAULT_RESIDENT_BYTES = 256 << 20;
 const DEFAULT_RETRIES = 100;
+const MAX_WRITER_CHARS = 1024;
 
 export async function createContext(backend: Backend | { backend: Backend } | undefined, options: DatasetOptions): Promise<Context> {
   const kernels = await loadKernels(options.kernels ?? "auto");
@@ -54,21 +56,47 @@ export async function createContext(backend: Backend | { backend: Backend } | un
     session,
     kernels,
     vectors,
-    writer: options.writer ?? "dreamdb-ts",
-    clock: options.clock ?? (() => BigInt(Date.now()) * 1_000_000n),
-    random: options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count))),
+    writer: checkWriter(options.writer ?? "dreamdb-ts"),
+    clock: checkedClock(options.clock ?? (() => BigInt(Date.now()) * 1_000_000n)),
+    random: checkedRandom(options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count)))),
     retries: budget("retries", options.retries ?? DEFAULT_RETRIES),
   };
 }
 
 function checkBackend(backend: Backend | { backend: Backend } | undefined): Backend {
-  const inner = typeof backend === "object" && "backend" in backend ? backend.backend : backend;
+  const inner = typeof backend === "object" && backend !== null && "backend" in backend ? backend.backend : backend;
   if (typeof inner === "string" || (typeof inner === "object" && inner !== null)) return inner;
   throw new DreamDBError("InvalidArgument", "a backend is needed", {
     field: "backend",
     found: inner,
     expected: "a path, a URL such as file:///data or memory://name, or a Store",
   });
+}
+
+function checkWriter(writer: string): string {
+  if (typeof writer === "string" && writer.length <= MAX_WRITER_CHARS) return writer;
+  throw invalid("writer", writer, `text of at most ${MAX_WRITER_CHARS} characters`);
+}
+
+/** What these give goes into stored objects, which nobody could read if it did not fit. */
+function checkedClock(clock: () => bigint): () => bigint {
+  return () => {
+    const now = clock();
+    if (typeof now === "bigint" && now >= 0n && now <= MAX_TICK) return now;
+    throw invalid("clock", now, "a bigint of Unix nanoseconds, 0 to 2^64 − 1");
+  };
+}
+
+function checkedRandom(random: (count: number) => Uint8Array): (count: number) => Uint8Array {
+  return (count) => {
+    const bytes = random(count);
+    if (ArrayBuffer.isView(bytes) && bytes.length === count) return bytes;
+    throw invalid("random", bytes, `${count} bytes`);
+  };
+}
+
+function invalid(field: string, found: unknown, expected: string): DreamDBError {
+  return new DreamDBError("InvalidArgument", "this option can't be", { field, found, expected });
 }
 
 function budget(field: string, value: number): number {

@@ -11,7 +11,7 @@ import { encodeManifest, type Manifest, type Track } from "../objects/manifest.t
 import { decodeRef, encodeRef, type RefType } from "../objects/ref.ts";
 import { defaultLshIndex, encodeSpatialIndex, type SpatialIndex } from "../objects/spatial-index.ts";
 import { type AppendResult, append } from "./append.ts";
-import { findOperation, newRef, putObjects, readManifest, readTip, type Tip } from "./commit.ts";
+import { findOperation, newRef, putObjects, readManifest, readTip, refuseRollback, type Tip } from "./commit.ts";
 import { type Backend, type Context, createContext, type DatasetOptions } from "./context.ts";
 import { chosenFields, positive, readRow, search, type VectorQuery } from "./query.ts";
 import { type Batch, type FieldTypes, type RecordIn, type RecordOut, Schema } from "./schema.ts";
@@ -90,7 +90,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /**
    * Creates a dataset and its branch `name`.
-   * Errors: `AlreadyExists` when a ref has that name, `InvalidName`, `UnsupportedBackend`, `StoreUnavailable`.
+   * Errors: `AlreadyExists` when a ref has that name, `InvalidName`, `SchemaViolation`, `UnsupportedBackend`,
+   * `StoreUnavailable`; `CommitUnknown` when the backend's answer was lost and could not be read back.
    */
   static async create<F extends FieldTypes>(
     name: string,
@@ -263,15 +264,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     if (tip === undefined) return this.state.address;
     const now = await readTip(ctx.session, name);
     if (now === undefined) throw new DreamDBError("NotFound", "the ref is gone", { field: "name", found: name });
-    if (now.ref.seq < tip.ref.seq) {
-      throw new DreamDBError("RefRollback", "the backend shows an older state of the ref than was read before", {
-        field: name,
-        found: `sequence ${now.ref.seq}`,
-        expected: `at least ${tip.ref.seq}`,
-      });
-    }
+    refuseRollback(name, tip, now);
     this.moveTo(now);
-    return now.address;
+    return this.state.address;
   }
 
   /** The record anchored at `anchor` (Unix ns), or undefined. Media and vectors included unless `fields` is given. */
@@ -291,6 +286,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const fields = chosenFields(manifest.fields, options.fields, () => true);
     const batchSize = positive("batchSize", options.batchSize ?? 256, 1 << 24);
     const { from, to } = options.range ?? {};
+    checkBound("range.from", from);
+    checkBound("range.to", to);
     const range = {
       from: from === undefined || from < genesis.origin ? 0n : from - genesis.origin,
       to: to === undefined ? MAX_TICK : to - genesis.origin,
@@ -324,7 +321,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   }
 
   /**
-   * Pins `label` to this state for good. Errors: `AlreadyExists` when any ref has that name, `InvalidName`.
+   * Pins `label` to this state for good. Errors: `AlreadyExists` when any ref has that name, `InvalidName`,
+   * `StoreUnavailable`, `CommitUnknown`.
    */
   async snapshot(label: string): Promise<Snapshot> {
     checkRefName(label, "label");
@@ -382,7 +380,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     });
   }
 
+  /** An append and a refresh may end in either order; the later state stays. */
   private moveTo(tip: Tip): void {
+    if (this.state.tip !== undefined && tip.ref.seq < this.state.tip.ref.seq) return;
     this.state.tip = tip;
     this.state.manifest = tip.manifest;
     this.state.address = tip.address;
@@ -429,11 +429,24 @@ async function createRef(
     const { etag } = await ctx.store.put(refKey(name), encodeRef(ref), { create: true });
     return { ref, etag, manifest: state.manifest, address: state.address };
   } catch (error) {
-    const now = await readTip(ctx.session, name).catch(() => undefined);
+    if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
+    const now = await readTip(ctx.session, name).catch(() => "unread" as const);
+    if (now === "unread") throw creationUnknown(name, error);
     if (now !== undefined && equalBytes(now.ref.writeId, ref.writeId)) return now;
-    if (isDreamDBError(error, "Conflict")) throw nameTaken(name);
-    throw error;
+    if (now !== undefined || isDreamDBError(error, "Conflict")) throw nameTaken(name);
+    throw creationUnknown(name, error);
   }
+}
+
+function creationUnknown(name: string, cause: unknown): DreamDBError {
+  const reason = cause instanceof Error ? `: ${cause.message}` : "";
+  return new DreamDBError("CommitUnknown", `can't tell whether "${name}" was created; open it to see${reason}`, {
+    field: "name",
+    found: name,
+    retryable: true,
+    committed: "unknown",
+    cause,
+  });
 }
 
 function nameTaken(name: string): DreamDBError {
@@ -448,6 +461,11 @@ function nameTaken(name: string): DreamDBError {
 function optionsOf(backend: BackendArgument, options: DatasetOptions): DatasetOptions {
   const inline = typeof backend === "object" && backend !== null && "backend" in backend ? backend : {};
   return { ...inline, ...options };
+}
+
+function checkBound(field: string, anchor: bigint | undefined): void {
+  if (anchor === undefined || typeof anchor === "bigint") return;
+  throw new DreamDBError("InvalidAnchor", "an anchor is a bigint of Unix nanoseconds", { field, found: anchor, expected: "bigint" });
 }
 
 function parseOpId(text: string): Uint8Array {

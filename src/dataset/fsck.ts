@@ -17,7 +17,7 @@ import {
   type SegmentEntry,
   segmentCodec,
 } from "../objects/index-tree.ts";
-import { decodeManifest, type Manifest } from "../objects/manifest.ts";
+import { decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef } from "../objects/ref.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
 import { decodeSpatialIndex } from "../objects/spatial-index.ts";
@@ -54,7 +54,7 @@ export interface FsckOptions {
 
 /** Reads and checks all that the refs of a backend reach. Damage is reported, not thrown. */
 export async function fsck(backend: Backend | { backend: Backend }, options: FsckOptions = {}): Promise<FsckReport> {
-  const store = openStore(typeof backend === "object" && "backend" in backend ? backend.backend : backend);
+  const store = openStore(backend);
   return new Checker(store, options).run();
 }
 
@@ -116,7 +116,7 @@ class Checker {
       await this.once(track.address, async (bytes) => {
         decodeSpatialIndex(bytes);
       });
-      await this.tree(track.segments, segmentCodec, (entry) => this.segment(entry, track.address));
+      await this.tree(track.segments, segmentCodec, (entry) => this.segment(entry, track));
     }
   }
 
@@ -152,10 +152,10 @@ class Checker {
     });
   }
 
-  private async segment(entry: SegmentEntry, spatialIndex: Address): Promise<void> {
+  private async segment(entry: SegmentEntry, track: Track): Promise<void> {
     await this.once(entry.container.address, async (bytes) => {
       checkContainer(bytes, entry.container);
-      const head = decodeSegmentHead(bytes, entry.container.bytes, spatialIndex);
+      const head = decodeSegmentHead(bytes, entry.container.bytes, track.address, track.spatialIndex.dim);
       if (head.rows !== entry.rows) throw fault("segment.rows", head.rows, entry.rows);
       for (const block of head.blocks) {
         for (const span of [block.anchors, block.vectors]) {
@@ -213,7 +213,7 @@ function checkContainer(bytes: Uint8Array, ref: ContainerRef): void {
 /** Every value decodes: dictionary codes in range, text well-formed. */
 function checkValues(field: FieldSpec, head: ColumnHead, block: ReturnType<typeof openBlock>): void {
   const expected = valueTypeOf(field);
-  if (head.kind !== expected.kind || head.type !== expected.type) throw fault("column.type", head.type, expected.type);
+  if (head.kind !== expected.kind || head.type !== expected.type || head.width !== expected.width) throw fault("column.type", head.type, expected.type);
   readValues(field, head, block, 0, block.rows, []);
 }
 

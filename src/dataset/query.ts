@@ -95,7 +95,7 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
     field,
     track: manifest.tracks.get(field.id) as Track,
     vector,
-    topK: positive("topK", query.topK ?? DEFAULT_TOP_K, MAX_TOP_K),
+    topK: Math.min(positive("topK", query.topK ?? DEFAULT_TOP_K, MAX_TOP_K), Math.max(1, manifest.timeline.rows)),
     batchSize: positive("batchSize", query.batchSize ?? DEFAULT_BATCH_SIZE, MAX_TOP_K),
     conditions: conditionsOf(query.whereEq, manifest.fields),
     fields: chosenFields(manifest.fields, query.fields),
@@ -111,7 +111,7 @@ export function chosenFields(
 ): FieldSpec[] {
   if (names === undefined) return fields.filter(byDefault);
   if (!Array.isArray(names)) throw invalid("fields", names, "an array of field names");
-  return [...new Set(names)].map((name) => {
+  return [...new Set<string>(names)].map((name) => {
     const field = fields.find((candidate) => candidate.name === name);
     if (field === undefined) throw invalid("fields", name, `one of ${fields.map((candidate) => candidate.name).join(", ")}`);
     return field;
@@ -298,7 +298,7 @@ async function openSegments(target: SearchTarget, track: Track): Promise<OpenSeg
   const opened: OpenSegment[] = new Array(entries.length);
   await inParallel([...entries.keys()], async (i) => {
     const entry = entries[i] as SegmentEntry;
-    const container = await session.open(entry.container, (bytes, total) => decodeSegmentHead(bytes, total, track.address));
+    const container = await session.open(entry.container, (bytes, total) => decodeSegmentHead(bytes, total, track.address, track.spatialIndex.dim));
     opened[i] = { entry, container };
   });
   return opened;

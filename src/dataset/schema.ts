@@ -1,9 +1,8 @@
 /** The chainable description of a dataset's records. */
 import { DreamDBError } from "../errors.ts";
-import type { Algorithm, FieldSpec, MediaKind, ScalarKind } from "../objects/field.ts";
+import { type Algorithm, FIELD_NAME, type FieldSpec, type MediaKind, type ScalarKind } from "../objects/field.ts";
 import { MAX_DIM, MAX_LSH_BITS } from "../objects/spatial-index.ts";
 
-const NAME = /^[A-Za-z][A-Za-z0-9_.-]{0,127}$/;
 const MIME = /^[a-z0-9][a-z0-9-]{0,63}$/;
 const ALGORITHMS: readonly string[] = ["dreamdb.lsh-cosine", "dreamdb.ivf-cosine"];
 /** Cells of `lsh-cosine` are patterns of this many hyperplanes unless the caller says otherwise. */
@@ -117,6 +116,7 @@ export class Schema<F extends FieldTypes = {}> {
     if (!Number.isInteger(lshBits) || lshBits < 1 || lshBits > MAX_LSH_BITS) {
       throw violation(`${name}.lshBits`, lshBits, `an integer from 1 to ${MAX_LSH_BITS}`);
     }
+    if (typeof rerank !== "boolean") throw violation(`${name}.rerank`, rerank, "true or false");
     for (const key of ["compressor", "spatialIndex"] as const) {
       if (options[key] !== undefined) throw violation(`${name}.${key}`, options[key], "nothing: not in this version");
     }
@@ -173,7 +173,7 @@ export class Schema<F extends FieldTypes = {}> {
   }
 
   private base(name: string, options: FieldOptions): { id: number; name: string; required: boolean } {
-    if (typeof name !== "string" || !NAME.test(name)) {
+    if (typeof name !== "string" || !FIELD_NAME.test(name)) {
       throw violation("name", name, "a letter, then up to 127 letters, digits, '_', '.' or '-'");
     }
     if (this.fields.some((field) => field.name === name)) throw violation("name", name, "a name not used before");

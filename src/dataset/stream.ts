@@ -2,6 +2,7 @@
 import type { FieldSpec } from "../objects/field.ts";
 import type { BatchEntry } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
+import { corrupt } from "../objects/shape.ts";
 import { ColumnReader } from "./rows.ts";
 import type { Session } from "./session.ts";
 import { anchorsOf, type BatchAnchors, batchesByTime, type TickRange } from "./timeline.ts";
@@ -88,7 +89,9 @@ export async function* streamColumns(
     if (open.length === 0) break;
     const cursor = earliest(open);
     const limit = firstOf(open, cursor, upcoming.done ? undefined : upcoming.value.base);
-    const rows = Math.min(batchSize - out._time_anchors.length, cursor.rowsBefore(limit));
+    const before = cursor.rowsBefore(limit);
+    if (before === 0) throw corrupt("timeline", `two records at tick ${cursor.tick}`, "one record an anchor");
+    const rows = Math.min(batchSize - out._time_anchors.length, before);
     await cursor.take(rows, origin, out);
     if (cursor.isDone) open.splice(open.indexOf(cursor), 1);
     if (out._time_anchors.length === batchSize) {

@@ -1,5 +1,6 @@
 /** Values of records on their way into columns and out of them: one codec for each kind of field. */
 import { compareBytes } from "../core/cbor.ts";
+import { decodeUtf8 } from "../core/utf8.ts";
 import { DreamDBError } from "../errors.ts";
 import { type BlockRows, ColumnKind, type ColumnHead, type ColumnSource, ValueType } from "../objects/column.ts";
 import type { FieldSpec } from "../objects/field.ts";
@@ -105,12 +106,13 @@ function readValue(
     case "audio":
       return block.value(row).slice();
     case "string":
-      return text.decode(block.value(row));
+      return decodeUtf8(block.value(row), `a value of "${field.name}"`);
     case "categorical":
       return categoryOf(head, view.getUint32(4 * row, true));
     case "embedding":
       return vector;
     case "bool":
+      if (view.getUint8(row) > 1) throw corrupt(`a value of "${field.name}"`, view.getUint8(row), "0 or 1");
       return view.getUint8(row) === 1;
     case "int":
       return shortest(view.getBigInt64(8 * row, true));

@@ -22,6 +22,7 @@
 import { addressOf } from "../core/address.ts";
 import { blake3 } from "../core/blake3.ts";
 import { compareBytes, MAX_OBJECT_BYTES } from "../core/cbor.ts";
+import { decodeUtf8 } from "../core/utf8.ts";
 import { DreamDBError } from "../errors.ts";
 import { ALIGN_BYTES, BLOCK_BYTES, COLUMN_BLOCK_ROW_BYTES, COLUMN_HEAD_BYTES } from "../layout/column.ts";
 import type { ContainerRef } from "./container-ref.ts";
@@ -218,12 +219,9 @@ export function decodeColumnHead(bytes: Uint8Array, totalBytes: number): ColumnH
   if (bytes.length < COLUMN_HEAD_BYTES) throw corrupt("column", `${bytes.length} bytes`, `at least ${COLUMN_HEAD_BYTES}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== MAGIC) throw corrupt("column.magic", view.getUint32(0, true), MAGIC);
-  if (view.getUint16(4, true) > VERSION) {
-    throw new DreamDBError("UnsupportedVersion", "a column of a newer format; upgrade the library", {
-      field: "column.version",
-      found: view.getUint16(4, true),
-      expected: VERSION,
-    });
+  checkVersion("column", view.getUint16(4, true), view.getUint32(28, true), FLAG_PRESENCE);
+  if (bytes[7] !== ValueType.categorical && (view.getUint32(20, true) !== 0 || view.getUint32(24, true) !== 0)) {
+    throw corrupt("column.dictionary", "a dictionary", "none for this type");
   }
   const rows = view.getUint32(8, true);
   const width = view.getUint32(12, true);
@@ -244,6 +242,18 @@ export function decodeColumnHead(bytes: Uint8Array, totalBytes: number): ColumnH
     blocks: readBlocks(view, { rows, width, blockCount, headBytes, totalBytes, hasPresence }),
     dictionary: readDictionary(bytes, view, tableEnd),
   };
+}
+
+/** Refuses versions and flags that this library does not know, naming the container. */
+export function checkVersion(what: string, version: number, flags: number, knownFlags: number): void {
+  if (version === 0) throw corrupt(`${what}.version`, 0, VERSION);
+  const field = version > VERSION ? "version" : "flags";
+  if (version <= VERSION && (flags & ~knownFlags) === 0) return;
+  throw new DreamDBError("UnsupportedVersion", `a ${what} of a newer format; upgrade the library`, {
+    field: `${what}.${field}`,
+    found: field === "version" ? version : flags,
+    expected: field === "version" ? VERSION : knownFlags,
+  });
 }
 
 interface BlockTable {
@@ -280,7 +290,6 @@ function readBlocks(view: DataView, table: BlockTable): ColumnBlock[] {
 function readDictionary(bytes: Uint8Array, view: DataView, offset: number): string[] {
   const count = view.getUint32(24, true);
   const end = offset + view.getUint32(20, true);
-  const decoder = new TextDecoder("utf-8", { fatal: true });
   const words: string[] = [];
   let at = offset;
   let previous: Uint8Array | undefined;
@@ -289,7 +298,7 @@ function readDictionary(bytes: Uint8Array, view: DataView, offset: number): stri
     if (at + 4 + length > end) throw corrupt("column.dictionary", `entry ${i} past its end`, `${count} entries`);
     const word = bytes.subarray(at + 4, at + 4 + length);
     if (previous !== undefined && compareBytes(previous, word) >= 0) throw corrupt("column.dictionary", "entries out of order", "ascending");
-    words.push(decoder.decode(word));
+    words.push(decodeUtf8(word, "column.dictionary"));
     previous = word;
     at += 4 + length;
   }

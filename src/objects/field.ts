@@ -1,6 +1,11 @@
 /** A field of a schema, as people declare it and as a Manifest stores it (spec/0001-data-model.md §6). */
 import { parseModality } from "../core/modality.ts";
+import { DreamDBError } from "../errors.ts";
 import { corrupt, Shape } from "./shape.ts";
+import { MAX_DIM, MAX_LSH_BITS } from "./spatial-index.ts";
+
+/** What a field may be called; no name that JavaScript gives a meaning of its own, such as `__proto__`. */
+export const FIELD_NAME = /^[A-Za-z][A-Za-z0-9_.-]{0,127}$/;
 
 export type MediaKind = "image" | "video" | "audio";
 export type ScalarKind = "categorical" | "bool" | "int" | "float" | "string" | "timestamp";
@@ -60,20 +65,35 @@ export function fieldToCbor(field: FieldSpec): unknown {
 export function fieldFromCbor(value: unknown): FieldSpec {
   const shape = new Shape(value, "field");
   const base = { id: shape.uint("id"), name: shape.text("name"), required: shape.flag("required") };
+  if (!FIELD_NAME.test(base.name)) throw corrupt("field.name", base.name, "a letter, then letters, digits, '_', '.' or '-'");
   const modality = parseModality(shape.text("modality"), "field.modality");
-  const [family = "", kind = ""] = modality.path;
+  const [family = "", kind = "", ...rest] = modality.path;
+  if (rest.length > 0) throw unknownModality(shape.text("modality"));
   if (family === "image" || family === "video" || family === "audio") return { ...base, kind: family, mime: kind };
   if (family === "scalar" && SCALARS.has(kind)) return { ...base, kind: kind as ScalarKind };
-  if (family === "vector" && kind === "f32") return embeddingFromCbor(shape, base, Number(modality.parameters.get("dim")));
-  throw corrupt("field.modality", shape.text("modality"), "a modality this version knows");
+  if (family === "vector" && kind === "f32") return embeddingFromCbor(shape, base, modality.parameters.get("dim") ?? "");
+  throw unknownModality(shape.text("modality"));
 }
 
-function embeddingFromCbor(shape: Shape, base: FieldBase, dim: number): EmbeddingField {
+function unknownModality(found: string): DreamDBError {
+  return new DreamDBError("UnsupportedVersion", "a field of a kind this version does not know; upgrade the library", {
+    field: "field.modality",
+    found,
+    expected: "image, video, audio, vector.f32 or a scalar",
+  });
+}
+
+function embeddingFromCbor(shape: Shape, base: FieldBase, dimension: string): EmbeddingField {
+  const dim = /^[1-9][0-9]{0,5}$/.test(dimension) ? Number(dimension) : 0;
+  if (dim < 1 || dim > MAX_DIM) throw corrupt("field.modality", dimension, `a dimension from 1 to ${MAX_DIM}`);
   const algorithm = shape.text("algorithm");
   if (algorithm !== "dreamdb.lsh-cosine" && algorithm !== "dreamdb.ivf-cosine") {
-    throw corrupt("field.algorithm", algorithm, "dreamdb.lsh-cosine or dreamdb.ivf-cosine");
+    throw new DreamDBError("UnsupportedVersion", "a field with an index this version does not know; upgrade the library", {
+      field: "field.algorithm",
+      found: algorithm,
+      expected: "dreamdb.lsh-cosine or dreamdb.ivf-cosine",
+    });
   }
-  if (!Number.isSafeInteger(dim) || dim < 1) throw corrupt("field.modality", dim, "a positive dimension");
-  const lshBits = shape.has("bits") ? shape.uint("bits", 24) : 0;
+  const lshBits = algorithm === "dreamdb.lsh-cosine" ? shape.uint("bits", MAX_LSH_BITS, 1) : 0;
   return { ...base, kind: "embedding", dim, algorithm, lshBits, rerank: shape.flag("rerank") };
 }

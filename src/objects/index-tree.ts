@@ -15,6 +15,8 @@ export const PAGE_FANOUT = 64;
 /** Children a reader accepts. */
 const MAX_FANOUT = 256;
 const MAX_LEVEL = 16;
+/** Bytes of a page a reader accepts. */
+const MAX_PAGE_BYTES = 1 << 20;
 
 /** A run of records: the ticks they cover and how many there are. */
 export interface Interval {
@@ -55,12 +57,15 @@ export interface IndexRoot<E extends Interval> {
 /** How entries of one tree are written; `of` is stored in each page. */
 export interface EntryCodec<E extends Interval> {
   of: "timeline" | "segments";
+  /** Items of an entry, the interval's three included. */
+  items: number;
   encode(entry: E): unknown[];
   decode(items: Shape, interval: Interval): E;
 }
 
 export const batchCodec: EntryCodec<BatchEntry> = {
   of: "timeline",
+  items: 5,
   encode(entry) {
     const anchors = "step" in entry.anchors ? entry.anchors.step : containerRefToCbor(entry.anchors.container);
     return [anchors, new Map([...entry.columns].map(([id, ref]) => [id, containerRefToCbor(ref)]))];
@@ -83,6 +88,7 @@ export const batchCodec: EntryCodec<BatchEntry> = {
 
 export const segmentCodec: EntryCodec<SegmentEntry> = {
   of: "segments",
+  items: 4,
   encode: (entry) => [containerRefToCbor(entry.container)],
   decode: (items, interval) => ({ ...interval, container: containerRefFromCbor(items.value(3), "segment") }),
 };
@@ -111,9 +117,15 @@ export function appendToIndex<E extends Interval>(
   const pages = [...root.pages];
   let open = [...root.entries, ...entries];
   while (open.length >= PAGE_FANOUT) {
-    const run = open.slice(0, PAGE_FANOUT);
-    open = open.slice(PAGE_FANOUT);
-    pages.push(closePage(encodePage(codec.of, 0, entriesToCbor(run, codec)), 0, run, store));
+    let run = open.slice(0, PAGE_FANOUT);
+    let bytes = encodePage(codec.of, 0, entriesToCbor(run, codec));
+    // Entries of hundreds of columns: fewer to a page, so that it stays one that readers accept.
+    while (bytes.length > MAX_PAGE_BYTES && run.length > 1) {
+      run = run.slice(0, run.length >> 1);
+      bytes = encodePage(codec.of, 0, entriesToCbor(run, codec));
+    }
+    open = open.slice(run.length);
+    pages.push(closePage(bytes, 0, run, store));
     foldPages(pages, codec.of, store);
   }
   return { pages, entries: open, rows: root.rows + entries.reduce((sum, entry) => sum + entry.rows, 0) };
@@ -154,6 +166,7 @@ function encodePage(of: string, level: number, entries: unknown[]): Uint8Array {
 /** Entries of a level-0 page, or references to pages one level down. */
 export function decodePage<E extends Interval>(bytes: Uint8Array, codec: EntryCodec<E>, ref: PageRef): E[] | PageRef[] {
   const shape = decodeObject(bytes, KIND);
+  if (bytes.length !== ref.bytes) throw corrupt("index-page.bytes", bytes.length, ref.bytes);
   if (shape.text("of") !== codec.of) throw corrupt("index-page.of", shape.text("of"), codec.of);
   if (shape.uint("level") !== ref.level) throw corrupt("index-page.level", shape.uint("level"), ref.level);
   const items = shape.array("entries");
@@ -198,7 +211,7 @@ function entriesToCbor<E extends Interval>(entries: readonly E[], codec: EntryCo
 function entriesFromCbor<E extends Interval>(items: unknown[], codec: EntryCodec<E>): E[] {
   let base = 0n;
   return items.map((item) => {
-    const shape = new Shape(item, codec.of);
+    const shape = new Shape(item, codec.of).exactly(codec.items);
     base += shape.difference(0);
     return codec.decode(shape, checkedInterval(base, shape.u64(1), shape.uint(2, 2 ** 32 - 1), codec.of));
   });
@@ -216,10 +229,10 @@ function pageRefsToCbor(pages: readonly PageRef[]): unknown[] {
 function pageRefsFromCbor(items: unknown[]): PageRef[] {
   let base = 0n;
   return items.map((item) => {
-    const shape = new Shape(item, "page");
+    const shape = new Shape(item, "page").exactly(6);
     base += shape.difference(3);
     const interval = checkedInterval(base, shape.u64(4), shape.uint(5), "page");
-    return { level: shape.uint(0, MAX_LEVEL), address: shape.address(1), bytes: shape.uint(2, 1 << 20), ...interval };
+    return { level: shape.uint(0, MAX_LEVEL), address: shape.address(1), bytes: shape.uint(2, MAX_PAGE_BYTES), ...interval };
   });
 }
 

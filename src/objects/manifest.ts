@@ -89,12 +89,23 @@ export function decodeManifest(bytes: Uint8Array): Manifest {
     tracks: new Map([...shape.map("tracks")].map(([id, track]) => [id as number, trackFromCbor(track)])),
   };
   if (shape.uint("rows") !== manifest.timeline.rows) throw corrupt("manifest.rows", shape.uint("rows"), manifest.timeline.rows);
-  for (const field of fields) {
-    if (field.kind === "embedding" && manifest.tracks.get(field.id)?.spatialIndex.dim !== field.dim) {
-      throw corrupt("manifest.tracks", `no track of dimension ${field.dim} for "${field.name}"`, "one for each vector field");
+  checkFields(manifest);
+  return manifest;
+}
+
+/** Ids and names are unique, ids have been given, and exactly the vector fields have a Track of their dimension. */
+function checkFields({ fields, nextFieldId, tracks }: Manifest): void {
+  if (new Set(fields.map((field) => field.name)).size !== fields.length) throw corrupt("manifest.schema", "a repeated name", "unique names");
+  if (new Set(fields.map((field) => field.id)).size !== fields.length) throw corrupt("manifest.schema", "a repeated id", "unique ids");
+  if (fields.some((field) => field.id >= nextFieldId)) throw corrupt("manifest.schema.nextId", nextFieldId, "above every id");
+  const vectors = fields.filter((field) => field.kind === "embedding");
+  for (const field of vectors) {
+    const index = tracks.get(field.id)?.spatialIndex;
+    if (index?.dim !== field.dim || index.algorithm !== field.algorithm) {
+      throw corrupt("manifest.tracks", `no ${field.algorithm} track of dimension ${field.dim} for "${field.name}"`, "one for each vector field");
     }
   }
-  return manifest;
+  if (tracks.size !== vectors.length) throw corrupt("manifest.tracks", tracks.size, vectors.length);
 }
 
 function trackToCbor(track: Track): unknown {

@@ -22,9 +22,10 @@
  */
 import { type Address, addressFromMultihash, addressToMultihash } from "../core/address.ts";
 import { blake3 } from "../core/blake3.ts";
+import { MAX_TICK } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
 import { SEGMENT_BLOCK_ROW_BYTES, SEGMENT_CELL_ROW_BYTES, SEGMENT_HEADER_BYTES } from "../layout/segment.ts";
-import { align, fixedBlockRows, type Sealed, type Span, seal } from "./column.ts";
+import { align, checkVersion, fixedBlockRows, type Sealed, type Span, seal } from "./column.ts";
 import { corrupt } from "./shape.ts";
 
 const MAGIC = 0x53424444; // "DDBS"
@@ -173,20 +174,14 @@ function writeVarint(out: Uint8Array, offset: number, value: bigint): number {
 /**
  * Reads a head out of verified bytes.
  * @param totalBytes the segment's length by its index
- * @param spatialIndex the address of the index the segment must have been coded for
+ * @param spatialIndex the address of the index the segment must have been coded for, whose dimension is `dim`
  * Errors: `Corrupt`, `UnsupportedVersion`, `LineageMismatch`.
  */
-export function decodeSegmentHead(bytes: Uint8Array, totalBytes: number, spatialIndex: Address): SegmentHead {
+export function decodeSegmentHead(bytes: Uint8Array, totalBytes: number, spatialIndex: Address, dim: number): SegmentHead {
   if (bytes.length < SEGMENT_HEADER_BYTES) throw corrupt("segment", `${bytes.length} bytes`, `at least ${SEGMENT_HEADER_BYTES}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== MAGIC) throw corrupt("segment.magic", view.getUint32(0, true), MAGIC);
-  if (view.getUint16(4, true) > VERSION) {
-    throw new DreamDBError("UnsupportedVersion", "a segment of a newer format; upgrade the library", {
-      field: "segment.version",
-      found: view.getUint16(4, true),
-      expected: VERSION,
-    });
-  }
+  checkVersion("segment", view.getUint16(4, true), view.getUint16(6, true), FLAG_VECTORS);
   const lineage = addressFromMultihash(bytes.subarray(24, 58), "segment.spatialIndex");
   if (lineage !== spatialIndex) {
     throw new DreamDBError("LineageMismatch", "a segment coded for another spatial index", {
@@ -195,6 +190,7 @@ export function decodeSegmentHead(bytes: Uint8Array, totalBytes: number, spatial
       expected: spatialIndex,
     });
   }
+  if (view.getUint32(12, true) !== dim) throw corrupt("segment.dim", view.getUint32(12, true), dim);
   const long = (at: number): number => Number(view.getBigUint64(at, true));
   const layout = {
     rows: view.getUint32(8, true),
@@ -293,11 +289,13 @@ export function decodeSegmentAnchors(head: SegmentHead, block: SegmentBlock, byt
   const offsets = new BigUint64Array(block.rows);
   let cell = cellOfRow(head, block.firstRow) + 1;
   let previous = 0n;
+  let isFirst = true;
   let at = 0;
   for (let i = 0; i < block.rows; i++) {
     if (block.firstRow + i === head.firstRows[cell]) {
       cell++;
       previous = 0n;
+      isFirst = true;
     }
     let value = 0n;
     let shift = 0n;
@@ -308,8 +306,12 @@ export function decodeSegmentAnchors(head: SegmentHead, block: SegmentBlock, byt
       value |= BigInt(byte & 127) << shift;
       shift += 7n;
     }
+    if (byte === 0 && shift > 7n) throw corrupt("segment.anchors", "a varint longer than it need be", "the shortest form");
+    if (value === 0n && !isFirst) throw corrupt("segment.anchors", "two equal anchors in a cell", "ascending anchors");
     previous += value;
+    if (previous > MAX_TICK) throw corrupt("segment.anchors", previous, "an offset within 64 bits");
     offsets[i] = previous;
+    isFirst = false;
   }
   if (at !== bytes.length) throw corrupt("segment.anchors", `${bytes.length - at} bytes left over`, 0);
   return offsets;

@@ -18,14 +18,20 @@ export class Shape {
     this.what = what;
   }
 
+  /** Refuses an array of another length. */
+  exactly(count: number): this {
+    if (Array.isArray(this.items) && this.items.length !== count) throw corrupt(this.what, `${this.items.length} items`, count);
+    return this;
+  }
+
   has(key: string | number): boolean {
     return this.value(key) !== undefined;
   }
 
-  uint(key: string | number, max = Number.MAX_SAFE_INTEGER): number {
+  uint(key: string | number, max = Number.MAX_SAFE_INTEGER, min = 0): number {
     const value = this.value(key);
-    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0 || value > max) {
-      throw corrupt(this.name(key), value, `an integer from 0 to ${max}`);
+    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < min || value > max) {
+      throw corrupt(this.name(key), value, `an integer from ${min} to ${max}`);
     }
     return value;
   }
@@ -99,7 +105,7 @@ export function decodeObject(bytes: Uint8Array, kind: string): Shape {
   const shape = new Shape(decodeAsCorrupt(bytes, kind), kind);
   const found = shape.value("kind");
   if (found !== kind) throw corrupt("kind", found, kind);
-  const version = shape.uint("version");
+  const version = shape.uint("version", Number.MAX_SAFE_INTEGER, 1);
   if (version > FORMAT_VERSION) {
     throw new DreamDBError("UnsupportedVersion", `${kind} of a newer format; upgrade the library`, {
       field: "version",

@@ -51,11 +51,11 @@ export function encodeSpatialIndex(index: SpatialIndex): Uint8Array {
 export function decodeSpatialIndex(bytes: Uint8Array): SpatialIndex {
   const shape = decodeObject(bytes, KIND);
   const algorithm = shape.text("algorithm");
-  const dim = shape.uint("dim", MAX_DIM);
+  const dim = shape.uint("dim", MAX_DIM, 1);
   const parents = shape.array("parents").map((parent, i) => addressFromCbor(parent, `spatial-index.parents[${i}]`));
   if (algorithm === "dreamdb.ivf-cosine" && shape.uint("cells") === 1) return { algorithm, dim, cells: 1, parents };
   if (algorithm === "dreamdb.lsh-cosine" && shape.uint("tables") === 1) {
-    return { algorithm, dim, bits: shape.uint("bits", MAX_LSH_BITS), seed: shape.bytes("seed", 32), parents };
+    return { algorithm, dim, bits: shape.uint("bits", MAX_LSH_BITS, 1), seed: shape.bytes("seed", 32), parents };
   }
   throw new DreamDBError("UnsupportedVersion", "a spatial index this version cannot search; upgrade the library", {
     field: "algorithm",

@@ -1,0 +1,13 @@
+/** Text of stored bytes. */
+import { DreamDBError } from "../errors.ts";
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Errors: `Corrupt` naming `field` when the bytes are no UTF-8. */
+export function decodeUtf8(bytes: Uint8Array, field: string): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw new DreamDBError("Corrupt", "stored text is not UTF-8", { field, found: bytes, expected: "UTF-8" });
+  }
+}

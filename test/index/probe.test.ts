@@ -1,0 +1,62 @@
+import { expect, test } from "@jest/globals";
+import fc from "fast-check";
+import { firstProbes, probeCells } from "../../src/index/probe.ts";
+
+/** Every cell, sorted as FORMAT says; a margin beyond f32 costs +∞. */
+function bruteForce(margins: Float32Array): number[] {
+  const home = margins.reduce((cell, margin, j) => (margin >= 0 ? cell + 2 ** j : cell), 0);
+  const costs = Array.from({ length: 2 ** margins.length }, (_, mask) => {
+    let sum = 0;
+    for (let j = 0; j < margins.length; j++) {
+      const cost = (margins[j] as number) ** 2;
+      if ((mask >> j) & 1) sum += Number.isNaN(cost) ? Infinity : cost;
+    }
+    return sum;
+  });
+  const masks = costs.map((_, mask) => mask);
+  masks.sort((a, b) => (costs[a] === costs[b] ? a - b : (costs[a] as number) - (costs[b] as number)));
+  return masks.map((mask) => (home ^ mask) >>> 0);
+}
+
+const ordinary = fc.float({ min: -1, max: 1, noNaN: true });
+const kinds = {
+  ordinary,
+  "equal and zero": fc.constantFrom(0, -0, 0.5, -0.5, 0.25, 1),
+  "of all sizes": fc.float({ noNaN: false }),
+  // Sums of these round differently by the order of their terms.
+  "a rounding apart": fc
+    .tuple(fc.integer({ min: 0, max: 12 }), fc.integer({ min: 0, max: 3 }))
+    .map(([exponent, ulps]) => Math.fround((1 + ulps * 2 ** -23) * 2 ** (exponent * 2 - 12))),
+};
+
+test.each(Object.entries(kinds))("margins %s: all cells in the order of brute force", (_, margin) => {
+  fc.assert(
+    fc.property(fc.array(margin, { minLength: 1, maxLength: 10 }), (values) => {
+      const margins = Float32Array.from(values);
+      expect([...probeCells(margins)]).toEqual(bruteForce(margins));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("the first probes of 24 bits come without enumerating 2^24 sets", () => {
+  const margins = Float32Array.from({ length: 24 }, (_, j) => Math.sin(j * 7 + 1));
+  const cells = firstProbes(margins, 2000);
+  const costs = Array.from(cells, (cell) => {
+    let sum = 0;
+    for (let j = 0; j < 24; j++)
+      if ((((cells[0] as number) ^ cell) >> j) & 1) sum += (margins[j] as number) ** 2;
+    return sum;
+  });
+  expect(new Set(cells).size).toBe(2000);
+  expect(costs).toEqual([...costs].sort((a, b) => a - b));
+  expect([...firstProbes(new Float32Array(24), 5)].map((cell) => cell ^ 0xffffff)).toEqual([0, 1, 2, 3, 4]);
+  expect(
+    firstProbes(
+      margins.map(() => Infinity),
+      100,
+    ).length,
+  ).toBe(100);
+  expect(firstProbes(Float32Array.of(1, 1), 100).length).toBe(4);
+  expect(firstProbes(margins, 0).length).toBe(0);
+});
