@@ -7,6 +7,7 @@ export type { Backend, DatasetOptions } from "./dataset/context.ts";
 export {
   Dataset,
   type HistoryEntry,
+  listRefs,
   type RefEntry,
   type Snapshot,
   type StreamOptions,

@@ -62,7 +62,9 @@ export function prepareBatches(
     const builders = fields.map((field) => columnBuilder(field, end - from));
     const to = fill(builders, fields, known, records, order, from, end);
     const batchTicks = ticks === undefined ? undefined : sliceTicks(ticks, order as Uint32Array, from, to);
-    batches.push(sealBatch(manifest, builders, to - from, batchTicks, kernels, planesOf));
+    const start = from;
+    const recordOf = (row: number): number => order?.[start + row] ?? start + row;
+    batches.push(sealBatch(manifest, builders, to - from, batchTicks, kernels, planesOf, recordOf));
     from = to;
   }
   return { batches, places: order === undefined ? undefined : inverse(order) };
@@ -172,6 +174,7 @@ function sealBatch(
   ticks: bigint[] | undefined,
   kernels: Kernels,
   planesOf: PlanesOf,
+  recordOf: (row: number) => number,
 ): PreparedBatch {
   const columns = new Map<number, Sealed>();
   const segments = new Map<number, PreparedSegment>();
@@ -182,7 +185,7 @@ function sealBatch(
     if (field.kind === "embedding") {
       const track = manifest.tracks.get(field.id) as Track;
       const segment = withVectors(kernels, source, field, (vectors) => {
-        checkVectors(kernels, vectors, source, field);
+        checkVectors(kernels, vectors, source, field, recordOf);
         const planes = planesOf(track);
         return planes === undefined ? undefined : sealSegment(kernels, vectors, source, field, track, planes, offsets);
       });
@@ -232,25 +235,31 @@ function withVectors<T>(kernels: Kernels, source: ColumnSource, field: Embedding
 }
 
 /** Refuses what cosine can't take: NaN, infinity, and lengths that f32 can't hold. */
-function checkVectors(kernels: Kernels, vectors: number, source: ColumnSource, field: EmbeddingField): void {
+function checkVectors(
+  kernels: Kernels,
+  vectors: number,
+  source: ColumnSource,
+  field: EmbeddingField,
+  recordOf: (row: number) => number,
+): void {
   const { rows } = source;
   const bad = kernels.checkFinite(vectors, rows * field.dim);
   if (bad >= 0) {
     const row = Math.floor(bad / field.dim);
-    throw badVector(field, row, kernels.f32(vectors + bad * 4, 1)[0], `a finite f32 at component ${bad % field.dim}`);
+    throw badVector(field, recordOf(row), kernels.f32(vectors + bad * 4, 1)[0], `a finite f32 at component ${bad % field.dim}`);
   }
   const norms = kernels.alloc(rows * 4);
   try {
     kernels.rowInvNorms(vectors, rows, field.dim, norms);
     const row = kernels.f32(norms, rows).findIndex((norm, i) => norm === 0 && source.presence?.[i] !== 0);
-    if (row >= 0) throw badVector(field, row, "a length of zero, or beyond f32", "a vector with a direction, for cosine");
+    if (row >= 0) throw badVector(field, recordOf(row), "a length of zero, or beyond f32", "a vector with a direction, for cosine");
   } finally {
     kernels.free(norms);
   }
 }
 
-function badVector(field: EmbeddingField, row: number, found: unknown, expected: string): DreamDBError {
-  return new DreamDBError("SchemaViolation", `the vector in row ${row} of the batch can't be indexed; nothing was written`, {
+function badVector(field: EmbeddingField, record: number, found: unknown, expected: string): DreamDBError {
+  return new DreamDBError("SchemaViolation", `record ${record} has a vector that can't be indexed; nothing was written`, {
     field: field.name,
     found,
     expected,

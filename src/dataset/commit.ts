@@ -51,9 +51,22 @@ export async function readManifest(session: Session, address: Address): Promise<
 
 /** Writes immutable objects; durable when it resolves. */
 export async function putObjects(ctx: Context, objects: readonly NewPage[]): Promise<void> {
-  await inParallel(objects, async (object) => {
-    await ctx.store.put(objectKey(object.address), object.bytes);
-  });
+  await inParallel(objects, (object) => putObject(ctx, object));
+}
+
+/** No ref reaches the object yet, so when the backend can't tell whether it is there, still nothing is committed. */
+async function putObject(ctx: Context, { address, bytes }: NewPage): Promise<void> {
+  try {
+    await ctx.store.put(objectKey(address), bytes);
+  } catch (error) {
+    if (!isDreamDBError(error, "CommitUnknown")) throw error;
+    throw new DreamDBError("StoreUnavailable", `can't tell whether an object was stored, so nothing was published: ${error.message}`, {
+      field: objectKey(address),
+      retryable: true,
+      committed: "no",
+      cause: error,
+    });
+  }
 }
 
 /** What an operation publishes on top of a tip: the Manifest, and pages that must be stored before it. */

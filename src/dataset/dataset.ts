@@ -10,6 +10,8 @@ import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef, encodeRef, type RefType } from "../objects/ref.ts";
 import { defaultLshIndex, encodeSpatialIndex, type SpatialIndex } from "../objects/spatial-index.ts";
+import { openStore } from "../store/open.ts";
+import type { Store } from "../store/store.ts";
 import { type AppendResult, append } from "./append.ts";
 import { findOperation, newRef, putObjects, readManifest, readTip, refuseRollback, type Tip } from "./commit.ts";
 import { type Backend, type Context, createContext, type DatasetOptions } from "./context.ts";
@@ -354,7 +356,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /** Every branch and snapshot of the backend, by name. */
   listRefs(): Promise<RefEntry[]> {
-    return listRefs(this.state.ctx);
+    return refsOf(this.state.ctx.store);
   }
 
   /** Records in this state. */
@@ -401,11 +403,15 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   }
 }
 
-/** Every live ref under a backend, by name. */
-export async function listRefs(ctx: Context): Promise<RefEntry[]> {
+/** Every branch and snapshot of a backend, by name; no dataset need be opened for it. */
+export function listRefs(backend: Backend | { backend: Backend }): Promise<RefEntry[]> {
+  return refsOf(openStore(typeof backend === "object" && "backend" in backend ? backend.backend : backend));
+}
+
+async function refsOf(store: Store): Promise<RefEntry[]> {
   const refs: RefEntry[] = [];
-  for await (const { key } of ctx.store.list("refs/")) {
-    const found = await ctx.store.get(key);
+  for await (const { key } of store.list("refs/")) {
+    const found = await store.get(key);
     if (found === undefined) continue;
     const ref = decodeRef(found.bytes);
     if (ref.type !== "dead") refs.push({ name: key.slice("refs/".length), type: ref.type, manifest: ref.manifest, seq: ref.seq });

@@ -1,0 +1,62 @@
+import type { Command } from "commander";
+import { type FsckReport, fsck } from "../index.node.ts";
+import { existingBackend } from "./backend.ts";
+import { type CommonOptions, command, Output } from "./command.ts";
+import { ExitCode } from "./exit-code.ts";
+import { Progress } from "./progress.ts";
+import { table } from "./table.ts";
+import { bytesText, plural } from "./text.ts";
+
+const EXAMPLES = `
+dreamdb fsck
+dreamdb fsck --backend /data/store --json --quiet || echo "damage: exit code $?"`;
+
+export function fsckCommand(): Command {
+  return command(
+    "fsck",
+    "read and check everything that refs reach; exit code 5 when something is wrong",
+    EXAMPLES,
+  ).action(check);
+}
+
+async function check(options: CommonOptions): Promise<void> {
+  const output = new Output(options);
+  const backend = await existingBackend(options.backend);
+  const progress = new Progress({ label: "checking", unit: "objects", isQuiet: output.isQuiet });
+  try {
+    const found = await fsck(backend, {
+      onProgress: ({ objects, bytes }) => progress.update(objects, bytesText(bytes)),
+    });
+    progress.stop();
+    output.result(found, () => describe(found, output));
+    if (!found.ok) process.exitCode = ExitCode.damage;
+  } finally {
+    progress.stop();
+  }
+}
+
+function describe(found: FsckReport, output: Output): string {
+  const { refs, objects, bytes, rows, unreachable, problems } = found;
+  const lines: string[] = [];
+  if (problems.length > 0) {
+    const columns = [{ title: "problem" }, { title: "key" }];
+    lines.push(
+      table(
+        columns,
+        problems.map(({ code, key }) => [code, key.slice(key.lastIndexOf("/") + 1)]),
+        output.style,
+      ),
+    );
+    lines.push("", ...problems.map(({ key, message }) => `${key}: ${message}`), "");
+  }
+  lines.push(
+    `checked ${plural(refs, "ref")}, ${plural(objects, "object")}, ${bytesText(bytes)}, ${plural(rows, "record")} in all`,
+  );
+  if (unreachable > 0)
+    lines.push(`${plural(unreachable, "unreachable object")}: leftovers of interrupted writes, no fault`);
+  if (refs === 0) lines.push("there are no refs here, so there was nothing to check");
+  lines.push(
+    problems.length === 0 ? "no damage" : output.style.red(`${plural(problems.length, "problem")} found`),
+  );
+  return lines.join("\n");
+}

@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+/** `dreamdb`: one command, one verb. */
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { EXIT_CODES_HELP } from "./exit-code.ts";
+import { report } from "./failure.ts";
+import { fsckCommand } from "./fsck.ts";
+import { ingestCommand } from "./ingest.ts";
+import { inspectCommand } from "./inspect.ts";
+import { queryCommand } from "./query.ts";
+import { refsCommand } from "./refs.ts";
+import { snapshotCommand } from "./snapshot.ts";
+import { surviveClosedPipes } from "./terminal.ts";
+
+const commands = [ingestCommand, queryCommand, inspectCommand, snapshotCommand, refsCommand, fsckCommand];
+
+function program(): Command {
+  const root = new Command("dreamdb")
+    .description("Searchable, versioned, content-addressed datasets in a plain directory.")
+    .version(version(), "--version", "print the version")
+    .addHelpText("after", `${EXIT_CODES_HELP}\n\nEvery command takes --json, and --help with examples.`);
+  for (const create of commands) root.addCommand(create());
+  for (const each of [root, ...root.commands])
+    each.exitOverride().configureOutput({ outputError: () => undefined });
+  return root;
+}
+
+function version(): string {
+  const manifest = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(manifest) as { version: string }).version;
+}
+
+surviveClosedPipes();
+try {
+  await program().parseAsync();
+} catch (error) {
+  // Not process.exit: what was written to a pipe must arrive first.
+  process.exitCode = report(error, process.argv.includes("--json"));
+}
