@@ -1,7 +1,7 @@
 // The compute core against its goals: SIMD against scalar, against what the memory gives, against blake3-wasm.
 import { createHash } from "node:crypto";
-import { hash } from "../build/vendor/blake3.js";
 import { loadKernels } from "../build/lib/kernels/load.js";
+import { hash } from "../build/vendor/blake3.js";
 import { compare, rate, ratio, seeded, time } from "./timing.mjs";
 
 const simd = await loadKernels("simd");
@@ -26,7 +26,8 @@ function lsh(dim, bits, n) {
     const x = kernels.copyIn(values);
     const out = kernels.alloc(n * bits * 4);
     return {
-      batch: () => (bits > 32 ? planes.marginsOf(x, n, out) : kernels.exports.lshCells(x, n, dim, planes.ptr, bits, out)),
+      batch: () =>
+        bits > 32 ? planes.marginsOf(x, n, out) : kernels.exports.lshCells(x, n, dim, planes.ptr, bits, out),
       one: () => planes.marginsOf(x, 1, out),
     };
   };
@@ -58,7 +59,10 @@ function scan(n, dim) {
   };
   const [fast, slow] = [contender(simd), contender(scalar)];
   const options = { rounds: 9, minSampleMs: 1 };
-  const taken = compare({ simd: fast.scan, cold: fast.scanAndNorms, scalar: slow.scan, read: fast.read }, options);
+  const taken = compare(
+    { simd: fast.scan, cold: fast.scanAndNorms, scalar: slow.scan, read: fast.read },
+    options,
+  );
   const gigabytes = (n * dim * 4) / 1e6;
   print(
     `\nExact cosine, top 10 of ${n} × ${dim} f32 (${(gigabytes / 1000).toFixed(3)} GB)`,
@@ -85,7 +89,11 @@ function topK(n) {
     const push = contender(simd, k);
     const best = simd.topK(k);
     const at = simd.copyIn(scores);
-    return { push, all: () => void (best.push(at, n, 0), best.drain()) };
+    const all = () => {
+      best.push(at, n, 0);
+      best.drain();
+    };
+    return { push, all };
   };
   const large = drain(100_000);
   const taken = compare(

@@ -22,7 +22,8 @@ export class TopK {
     }
     this.kernels = kernels;
     this.k = k;
-    this.pointer = kernels.alloc(kernels.exports.topkBytes(k));
+    // The state and, behind it, room for what `drain` writes: draining must not run out of memory.
+    this.pointer = kernels.alloc(kernels.exports.topkBytes(k) + k * 8);
     this.reset();
   }
 
@@ -43,16 +44,13 @@ export class TopK {
     else this.kernels.exports.topkPushIds(this.ptr, scores, n, firstId, ids);
   }
 
-  /** The entries held, best first (copies, equal lengths ≤ k); empties the state. @throws DreamDBError OutOfMemory */
+  /** The entries held, best first (copies, equal lengths ≤ k); empties the state. */
   drain(): { scores: Float32Array; ids: Uint32Array } {
     const { kernels, k, ptr } = this;
-    const out = kernels.alloc(k * 8);
-    try {
-      const count = kernels.exports.topkDrain(ptr, out, out + k * 4);
-      return { scores: kernels.f32(out, count).slice(), ids: kernels.u32(out + k * 4, count).slice() };
-    } finally {
-      kernels.free(out);
-    }
+    const scores = ptr + kernels.exports.topkBytes(k);
+    const ids = scores + k * 4;
+    const count = kernels.exports.topkDrain(ptr, scores, ids);
+    return { scores: kernels.f32(scores, count).slice(), ids: kernels.u32(ids, count).slice() };
   }
 
   /** Gives the memory back; once is enough, more is harmless. */

@@ -91,7 +91,7 @@ test("sizes no memory has are refused; so is freeing what is not a live block", 
   const refused = expect.objectContaining({ code: "InvalidArgument", field: "pointer" });
   for (const wrong of [0, 64, a + 64, a + 1, c + 4096, 2 ** 31])
     expect(() => kernels.free(wrong)).toThrow(refused);
-  for (const pointer of [b, a, c]) {
+  for (const pointer of [a, b, c]) {
     kernels.free(pointer);
     expect(() => kernels.free(pointer)).toThrow(refused);
   }

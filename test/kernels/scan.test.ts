@@ -11,7 +11,7 @@ import {
   negatedDistance,
   seeded,
 } from "./reference.ts";
-import type { Kernels } from "./subject.ts";
+import { type Kernels, loadKernels } from "./subject.ts";
 
 const DIMS = [...Array.from({ length: 20 }, (_, i) => i + 1), 100, 320, 512];
 const ROWS = [0, 1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 23, 24, 25, 36, 37];
@@ -91,14 +91,21 @@ describe.each(Object.entries(FILLS))("%s values", (_, fill) => {
 
 test("scans keep the best rows of many tiles, with and without a mask, from any first id", () => {
   const random = seeded(2);
-  const [dim, n, k, firstId] = [7, 2500, 50, 4_000_000_000];
+  const [dim, n, firstId] = [7, 2500, 4_000_000_000];
   const rows = filled(n * dim, FILLS.ordinary as () => number, random);
   rows.copyWithin(100 * dim, 0, 50 * dim); // ties
   const query = filled(dim, FILLS.ordinary as () => number, random);
   const list = rowsOf(rows, dim);
   const metrics = [cosine, dot, negatedDistance].map((metric) => list.map((row) => metric(row, query)));
-  for (const density of [0, 0.01, 0.5, 1]) {
+  for (const [density, k] of [
+    [0, 50],
+    [0.01, 50],
+    [0.5, 50],
+    [1, 50],
+    [1, n],
+  ] as const) {
     const mask = new Uint8Array(Math.ceil(n / 8));
+    mask[n >> 3] = 0xf0; // bits past the last row mean nothing
     for (let i = 0; i < n; i++)
       if (random() < density) mask[i >> 3] = (mask[i >> 3] as number) | (1 << (i & 7));
     const passed = list.map((_, i) => i).filter((i) => ((mask[i >> 3] as number) >> (i & 7)) & 1);
@@ -157,6 +164,38 @@ test("checkFinite finds the first bad value at any place, and takes every finite
         }
       }
       kernels.free(at);
+    }
+  }
+});
+
+test("rows that end where memory ends are read no further", async () => {
+  for (const mode of ["scalar", "simd"] as const) {
+    const kernels = await loadKernels(mode, { maxBytes: 2 ** 21 });
+    const topK = kernels.topK(100);
+    const work = kernels.alloc(4096);
+    let bytes = 2 ** 21;
+    let block = 0;
+    for (; block === 0; bytes -= 64) {
+      try {
+        block = kernels.alloc(bytes);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "OutOfMemory" });
+      }
+    }
+    const end = block + bytes + 64;
+    expect(end).toBe(2 ** 21);
+    kernels.bytes(work, 4096).fill(255);
+    kernels.f32(block, (end - block) / 4).fill(1);
+    for (const dim of [1, 3, 4, 5, 16, 100, 256]) {
+      for (const n of [1, 4, 11, 12, 13, 24, 25, 36, 48]) {
+        const rows = end - n * dim * 4;
+        kernels.f32(work + 64, dim).fill(1);
+        for (const mask of [0, work + 2048]) kernels.scanDot(rows, n, dim, work + 64, 0, topK, mask);
+        kernels.scanCosine(rows, 0, n, dim, work + 64, 1, 0, topK);
+        kernels.rowInvNorms(rows, n, dim, work + 1536);
+        expect(kernels.checkFinite(rows, n * dim)).toBe(-1);
+        expect(topK.drain().scores[0]).toBe(dim);
+      }
     }
   }
 });
