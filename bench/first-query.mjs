@@ -35,7 +35,7 @@ try {
     anchors.push(...(await ds.appendMany(batch)).anchors);
   }
   console.log("nprobe   ms from spawn (median)          import / open / query ms   MB read  requests  recall@10");
-  for (const nprobe of ["default", "64", "256", "1024", "4096"]) await measure(ds, nprobe);
+  for (const nprobe of ["default", "64", "1024", "4096"]) await measure(ds, nprobe);
 } finally {
   await rm(directory, { recursive: true, force: true });
 }
