@@ -157,6 +157,8 @@ async function swap(
   } catch (error) {
     // A full disk, say: the backend knows that the ref did not move.
     if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
+    // Visible, perhaps, but the disk failed to make it durable: reading it back would prove too little.
+    if (isDreamDBError(error, "CommitUnknown") && error.errno !== undefined) throw commitUnknown(name, opId, error);
     if (!isDreamDBError(error, "Conflict")) unknown = error;
   }
   const tip = await readBack(ctx, name, opId, unknown);

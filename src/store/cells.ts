@@ -9,7 +9,7 @@
  * Source: spec/0005-backend-interface.md.
  */
 import { DreamDBError } from "../errors.ts";
-import type { DirectoryIo } from "./directory-io.ts";
+import type { DirectoryIo, IoEntry, IoStat } from "./directory-io.ts";
 import type { DurableDirectories } from "./durable-directories.ts";
 import { commitUnknown, errnoOf, ioFault } from "./io-fault.ts";
 import { conflict } from "./key.ts";
@@ -122,14 +122,29 @@ export class Cells {
 
   /** Ascending; empty when the cell has no directory. */
   async #generations(cell: Cell): Promise<Generation[]> {
-    const entries = await this.#io.readdir(cell.path).catch((error: unknown) => {
-      if (errnoOf(error) === "ENOENT") return [];
-      throw ioFault(error, `listing the generations of ${cell.key} in ${cell.path}`);
-    });
+    const entries = await this.#entries(cell);
     return entries
       .filter((entry) => GENERATION_NAME.test(entry.name))
       .map((entry) => ({ number: Number.parseInt(entry.name, 16), deleted: entry.isDirectory() }))
       .sort((a, b) => a.number - b.number);
+  }
+
+  /**
+   * ENOENT alone does not say that the cell is absent: where the disk keeps no types in its directories, Node
+   * looks at every entry after listing, and fails like this when one of them was pruned meanwhile.
+   */
+  async #entries(cell: Cell): Promise<IoEntry[]> {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+      try {
+        return await this.#io.readdir(cell.path);
+      } catch (error) {
+        if (errnoOf(error) !== "ENOENT") {
+          throw ioFault(error, `listing the generations of ${cell.key} in ${cell.path}`);
+        }
+        if ((await this.#statOrAbsent(cell, cell.path)) === undefined) return [];
+      }
+    }
+    throw outpaced(cell);
   }
 
   /** Undefined when the file was pruned between listing and opening. */
@@ -142,12 +157,14 @@ export class Cells {
   }
 
   async #sizeOf(cell: Cell, number: number): Promise<number | undefined> {
-    const path = generationPath(cell, number);
-    const stat = await this.#io.stat(path).catch((error: unknown) => {
+    return (await this.#statOrAbsent(cell, generationPath(cell, number)))?.size;
+  }
+
+  async #statOrAbsent(cell: Cell, path: string): Promise<IoStat | undefined> {
+    return this.#io.stat(path).catch((error: unknown) => {
       if (errnoOf(error) === "ENOENT") return undefined;
       throw ioFault(error, `looking at ${cell.key} in ${path}`);
     });
-    return stat?.size;
   }
 
   /** Errors: `Conflict` when the condition does not hold for what the tip says. */

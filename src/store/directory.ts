@@ -30,6 +30,7 @@ import {
 import { readFile } from "./read-file.ts";
 import type { ByteRange, ListedKey, PutCondition, Store, StoredValue } from "./store.ts";
 import { TemporaryFiles } from "./temporary-files.ts";
+import { Turns } from "./turns.ts";
 
 /** Enough to keep Node's four file threads busy, few enough for any limit on open files. */
 const CONCURRENT_OPERATIONS = 64;
@@ -77,6 +78,7 @@ class DirectoryStore implements Store {
   readonly #temporaries: TemporaryFiles;
   readonly #cells: Cells;
   readonly #gate = new Gate(CONCURRENT_OPERATIONS);
+  readonly #turns = new Turns();
 
   constructor(root: string, io: DirectoryIo) {
     this.url = pathToFileURL(root).href;
@@ -103,12 +105,12 @@ class DirectoryStore implements Store {
       isObjectKey(key)
         ? this.#putObject(key, bytes, condition)
         : this.#cells.write(this.#cell(key), bytes, condition);
-    return this.#gate.run(() => write().catch((error: unknown) => this.#afterRemoval(error, write)));
+    return this.#change(key, () => write().catch((error: unknown) => this.#afterRemoval(error, write)));
   }
 
   async delete(key: string): Promise<void> {
     checkKey(key);
-    await this.#gate.run(() =>
+    await this.#change(key, () =>
       isObjectKey(key) ? this.#deleteObject(key) : this.#cells.remove(this.#cell(key)),
     );
   }
@@ -116,6 +118,15 @@ class DirectoryStore implements Store {
   async *list(prefix: string): AsyncIterable<ListedKey> {
     checkPrefix(prefix);
     yield* this.#listBelow(this.#root, "", prefix);
+  }
+
+  /**
+   * Writers of one cell take turns: more than 16 at a time could overtake each other between link and listing,
+   * and end in needless `CommitUnknown`. They wait outside the gate, so that nobody else waits for them.
+   */
+  #change<T>(key: string, operation: () => Promise<T>): Promise<T> {
+    const enter = () => this.#gate.run(operation);
+    return isObjectKey(key) ? enter() : this.#turns.run(key, enter);
   }
 
   async #getObject(key: string, range: ByteRange | undefined): Promise<StoredValue | undefined> {

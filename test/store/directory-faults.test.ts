@@ -263,6 +263,25 @@ describe("reads", () => {
   });
 });
 
+test("a listing that trips over a pruned generation never makes a ref look absent", async () => {
+  const root = freshDirectory();
+  const { etag } = await directoryStore(root).put("refs/main", utf8("x"));
+  const trip = () => {
+    let left = 2;
+    return watchedIo((step, run) => {
+      if (step.name !== "readdir" || left-- <= 0) return run();
+      return Promise.reject(Object.assign(new Error("lstat of a pruned entry"), { code: "ENOENT" }));
+    });
+  };
+  expect(text(await directoryStore(root, trip()).get("refs/main"))).toBe("x");
+  expect(await outcome(directoryStore(root, trip()).put("refs/main", utf8("y"), { create: true }))).toBe(
+    "Conflict",
+  );
+  expect(await outcome(directoryStore(root, trip()).put("refs/main", utf8("y"), { ifMatch: etag }))).toBe(
+    "ok",
+  );
+});
+
 describe("a writer that sleeps", () => {
   /** Swaps generation 1 while `others` writes happen before or after its link; every write of the others counts. */
   async function sleepAtLink(others: number, when: "before" | "after") {
@@ -386,6 +405,27 @@ test("puts that share a directory share its syncs, and never one that began befo
   await Promise.all(puts);
   expect(namedAtSync.at(-1)).toBe(200);
   expect(syncs).toBeLessThan(150);
+});
+
+test("40 plain puts of one cell take turns from link to sync, and none is in doubt", async () => {
+  const steps: string[] = [];
+  const io = watchedIo((step, run) => {
+    if (step.name === "link" || (step.name === "sync" && step.path.endsWith("main@"))) steps.push(step.name);
+    return run();
+  });
+  const store = directoryStore(freshDirectory(), io);
+  const ends = await Promise.all(
+    Array.from({ length: 40 }, (_, i) => outcome(store.put("refs/main", utf8(`${i}`)))),
+  );
+  expect(new Set(ends)).toEqual(new Set(["ok"]));
+  expect(steps).toEqual(Array.from({ length: 80 }, (_, i) => (i % 2 === 0 ? "link" : "sync")));
+  expect(text(await store.get("refs/main"))).toBe("39");
+});
+
+test("a failed put of a cell does not hold up the next", async () => {
+  const store = directoryStore(freshDirectory());
+  const ends = [store.put("refs/main", utf8("1"), { ifMatch: "none" }), store.put("refs/main", utf8("2"))];
+  expect(await Promise.all(ends.map(outcome))).toEqual(["Conflict", "ok"]);
 });
 
 /** Small disks of its own, where the system lets us mount one. */

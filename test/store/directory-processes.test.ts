@@ -20,22 +20,44 @@ beforeAll(() => {
   module = pathToFileURL(out).href;
 });
 
-async function run(
-  fixture: string,
-  ...args: string[]
-): Promise<{ code: number | null; signal: string | null }> {
-  const child = fork(resolve("test/fixtures", fixture), [module, ...args], { execArgv: [] });
-  const [code, signal] = await once(child, "exit");
-  return { code, signal };
+interface End {
+  code: number | null;
+  signal: string | null;
+  stdout: string;
+  stderr: string;
 }
 
-test("8 processes × 50 increments of one counter lose none", async () => {
+async function run(fixture: string, ...args: string[]): Promise<End> {
+  const child = fork(resolve("test/fixtures", fixture), [module, ...args], { execArgv: [], silent: true });
+  const end: End = { code: null, signal: null, stdout: "", stderr: "" };
+  child.stdout!.on("data", (chunk) => (end.stdout += chunk));
+  child.stderr!.on("data", (chunk) => (end.stderr += chunk));
+  [end.code, end.signal] = await once(child, "close");
+  return end;
+}
+
+/** Races 8 processes, of which `stalling` sleep `stall` ms in the middle of swaps; the number of swaps in doubt. */
+async function race(times: number, stalling: number, stall: number): Promise<number> {
   const root = freshDirectory();
-  const children = Array.from({ length: 8 }, () => run("store-increment.mjs", root, "refs/counter", "50"));
-  for (const end of await Promise.all(children)) expect(end).toEqual({ code: 0, signal: null });
-  expect(text(await directoryStore(root).get("refs/counter"))).toBe("400");
-  expect(readdirSync(join(root, "refs+/counter@")).length).toBe(16);
+  const writers = Array.from({ length: 8 }, (_, i) => `w${i}`);
+  const ends = await Promise.all(
+    writers.map((writer, i) =>
+      run("store-increment.mjs", root, "refs/counts", writer, `${times}`, `${i < stalling ? stall : 0}`),
+    ),
+  );
+  for (const end of ends) expect(end).toMatchObject({ code: 0, signal: null, stderr: "" });
+  const counts = JSON.parse(text(await directoryStore(root).get("refs/counts"))!);
+  expect(counts).toEqual(Object.fromEntries(writers.map((writer) => [writer, times])));
   expect(readdirSync(join(root, "tmp"))).toEqual([]);
+  return ends.reduce((sum, end) => sum + Number(end.stdout), 0);
+}
+
+test("8 processes × 50 increments lose none and count none twice", async () => {
+  await race(50, 0, 0);
+});
+
+test("nor do they when some are overtaken in the middle of a swap", async () => {
+  expect(await race(50, 2, 300)).toBeGreaterThan(0);
 });
 
 test.each([
