@@ -28,7 +28,9 @@ try {
       return inner.put(key, value, condition);
     },
   };
-  const schema = new Schema().addEmbedding("vector", { dim: DIM, algorithm: "dreamdb.lsh-cosine" }).addScalarString("word");
+  const schema = new Schema()
+    .addEmbedding("vector", { dim: DIM, algorithm: "dreamdb.lsh-cosine" })
+    .addScalarString("word");
   const ds = await Dataset.create("words", schema, store);
   const samples = [];
   for (let n = 0; n < APPENDS; n++) {
@@ -43,19 +45,29 @@ try {
     const started = performance.now();
     await ds.appendMany(records);
     const used = process.cpuUsage(cpu);
-    samples.push({ wallMs: performance.now() - started, cpuMs: (used.user + used.system) / 1e3, puts, bytes });
+    samples.push({
+      wallMs: performance.now() - started,
+      cpuMs: (used.user + used.system) / 1e3,
+      puts,
+      bytes,
+    });
   }
   const early = samples.slice(WINDOW, 2 * WINDOW);
   const late = samples.slice(-WINDOW);
   const mean = (list, f) => list.reduce((sum, item) => sum + f(item), 0) / list.length;
   const line = (name, f, digits) =>
-    console.log(`  ${name.padEnd(26)} ${mean(early, f).toFixed(digits).padStart(9)} ${mean(late, f).toFixed(digits).padStart(9)}   ×${(mean(late, f) / mean(early, f)).toFixed(2)}`);
-  console.log(`${APPENDS} appends of ${RECORDS} records × ${DIM}, directory; mean of appends ${WINDOW}–${2 * WINDOW - 1} and of the last ${WINDOW}`);
+    console.log(
+      `  ${name.padEnd(26)} ${mean(early, f).toFixed(digits).padStart(9)} ${mean(late, f).toFixed(digits).padStart(9)}   ×${(mean(late, f) / mean(early, f)).toFixed(2)}`,
+    );
+  console.log(
+    `${APPENDS} appends of ${RECORDS} records × ${DIM}, directory; mean of appends ${WINDOW}–${2 * WINDOW - 1} and of the last ${WINDOW}`,
+  );
   line("wall ms", (s) => s.wallMs, 2);
   line("CPU ms", (s) => s.cpuMs, 2);
   line("objects written", (s) => s.puts, 2);
   line("KiB written", (s) => s.bytes / 1024, 1);
-  const counts = (list) => `${Math.min(...list.map((s) => s.puts))} … ${Math.max(...list.map((s) => s.puts))}, median ${median(list.map((s) => s.puts))}`;
+  const counts = (list) =>
+    `${Math.min(...list.map((s) => s.puts))} … ${Math.max(...list.map((s) => s.puts))}, median ${median(list.map((s) => s.puts))}`;
   console.log(`  objects per append: early ${counts(early)}; late ${counts(late)}`);
 } finally {
   await rm(directory, { recursive: true, force: true });

@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Dataset, Schema } from "../build/lib/index.node.js";
-import { DIM, loadWords } from "./words.mjs";
 import { median, spread } from "./statistics.mjs";
+import { DIM, loadWords } from "./words.mjs";
 
 const ENTRY = fileURLToPath(new URL("../build/lib/index.node.js", import.meta.url));
 const CHILD = `
@@ -27,14 +27,18 @@ const runs = Number(process.argv[2] ?? 10);
 const { words, vectors } = await loadWords();
 const directory = await mkdtemp(join(tmpdir(), "dreamdb-first-"));
 try {
-  const schema = new Schema().addEmbedding("vector", { dim: DIM, algorithm: "dreamdb.lsh-cosine" }).addScalarString("word");
+  const schema = new Schema()
+    .addEmbedding("vector", { dim: DIM, algorithm: "dreamdb.lsh-cosine" })
+    .addScalarString("word");
   const ds = await Dataset.create("words", schema, directory);
   const anchors = [];
   for (let from = 0; from < words.length; from += 10_000) {
     const batch = words.slice(from, from + 10_000).map((word, i) => ({ word, vector: row(from + i) }));
     anchors.push(...(await ds.appendMany(batch)).anchors);
   }
-  console.log("nprobe   ms from spawn (median)          import / open / query ms   MB read  requests  recall@10");
+  console.log(
+    "nprobe   ms from spawn (median)          import / open / query ms   MB read  requests  recall@10",
+  );
   for (const nprobe of ["default", "64", "1024", "4096"]) await measure(ds, nprobe);
 } finally {
   await rm(directory, { recursive: true, force: true });
@@ -48,7 +52,14 @@ async function measure(ds, nprobe) {
   for (let run = 0; run < runs; run++) {
     const query = Array.from(row((run * 7919 + 13) % words.length));
     const started = performance.now();
-    const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", CHILD, directory, JSON.stringify(query), nprobe]);
+    const { stdout, stderr } = spawnSync(process.execPath, [
+      "--input-type=module",
+      "-e",
+      CHILD,
+      directory,
+      JSON.stringify(query),
+      nprobe,
+    ]);
     times.push(performance.now() - started);
     if (stdout.length === 0) throw new Error(String(stderr));
     last = JSON.parse(stdout);
@@ -60,7 +71,9 @@ async function measure(ds, nprobe) {
   const part = (f) => median(parts.map(f)).toFixed(0);
   console.log(
     `${nprobe.padEnd(8)} ${median(times).toFixed(0).padStart(4)} ${spread(times).padEnd(24)}  ` +
-      `${part((p) => p.imported)} / ${part((p) => p.opened - p.imported)} / ${part((p) => p.done - p.opened)}`.padEnd(26) +
+      `${part((p) => p.imported)} / ${part((p) => p.opened - p.imported)} / ${part((p) => p.done - p.opened)}`.padEnd(
+        26,
+      ) +
       `${(median(parts.map((p) => p.bytes)) / 1e6).toFixed(1).padStart(7)}  ${String(last.requests).padStart(8)}  ${(recall / runs).toFixed(3)}`,
   );
 }

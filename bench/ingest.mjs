@@ -5,8 +5,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Dataset, Schema } from "../build/lib/index.node.js";
-import { DIM, loadWords } from "./words.mjs";
 import { median, spread } from "./statistics.mjs";
+import { DIM, loadWords } from "./words.mjs";
 
 const algorithm = process.argv[2] ?? "dreamdb.lsh-cosine";
 const rounds = Number(process.argv[3] ?? 5);
@@ -24,12 +24,15 @@ for (let round = 0; round < rounds; round++) {
   const ds = await Dataset.create("words", schema, directory);
   const cpu = process.cpuUsage();
   const started = performance.now();
-  for (let from = 0; from < records.length; from += BATCH) await ds.appendMany(records.slice(from, from + BATCH));
+  for (let from = 0; from < records.length; from += BATCH)
+    await ds.appendMany(records.slice(from, from + BATCH));
   const wallMs = performance.now() - started;
   const used = process.cpuUsage(cpu);
   rates.push(records.length / ((used.user + used.system) / 1e6));
   walls.push(records.length / (wallMs / 1e3));
-  console.error(`round ${round}: user ${(used.user / 1e3).toFixed(0)} ms, system ${(used.system / 1e3).toFixed(0)} ms, wall ${wallMs.toFixed(0)} ms`);
+  console.error(
+    `round ${round}: user ${(used.user / 1e3).toFixed(0)} ms, system ${(used.system / 1e3).toFixed(0)} ms, wall ${wallMs.toFixed(0)} ms`,
+  );
   await ds.close();
   if (keep === undefined) await rm(directory, { recursive: true, force: true });
 }

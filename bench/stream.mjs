@@ -34,11 +34,20 @@ try {
     for (let from = 0; from < count; from += 10_000) {
       const size = Math.min(10_000, count - from);
       await ds.appendMany(
-        Array.from({ length: size }, (_, i) => ({ word: words[from + i], vector: vectors.subarray((from + i) * DIM, (from + i + 1) * DIM) })),
+        Array.from({ length: size }, (_, i) => ({
+          word: words[from + i],
+          vector: vectors.subarray((from + i) * DIM, (from + i + 1) * DIM),
+        })),
       );
     }
     await ds.close();
-    const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", CHILD, directory, name]);
+    const { stdout, stderr } = spawnSync(process.execPath, [
+      "--input-type=module",
+      "-e",
+      CHILD,
+      directory,
+      name,
+    ]);
     if (stdout.length === 0) throw new Error(String(stderr));
     const { rows, startMiB, peakMiB, ms } = JSON.parse(stdout);
     console.log(

@@ -8,7 +8,8 @@ const example = JSON.parse(readFileSync("spec/examples/tiny.json", "utf8"));
 
 async function exampleStore(): Promise<Store> {
   const store = memoryStore();
-  for (const [key, hex] of Object.entries<string>(example.keys)) await store.put(key, Uint8Array.from(Buffer.from(hex, "hex")));
+  for (const [key, hex] of Object.entries<string>(example.keys))
+    await store.put(key, Uint8Array.from(Buffer.from(hex, "hex")));
   return store;
 }
 
@@ -33,22 +34,37 @@ test.each(["tiny", "tiny-v1"])("the records of %s are those expected", async (na
   const ds = await Dataset.open(name, { backend: await exampleStore() });
   const records = [];
   for await (const batch of ds.iterStream()) {
-    for (const anchor of batch._time_anchors) records.push(plain((await ds.get(anchor)) as Record<string, unknown>));
+    for (const anchor of batch._time_anchors)
+      records.push(plain((await ds.get(anchor)) as Record<string, unknown>));
   }
   expect(records).toEqual(example.expected[`records of refs/${name}`]);
 });
 
-test.each(["simd", "scalar"] as const)("a query gives the expected distances, bit for bit (%s)", async (kernels) => {
-  const { vector, hits } = example.expected["query, all cells probed"];
-  const ds = await Dataset.open("tiny", { backend: await exampleStore(), kernels });
-  const [batch] = await ds.iterVector({ field: "embedding", query: vector, topK: 10, nprobe: 2 ** 24 });
-  const found = batch?._time_anchors.map((anchor, i) => ({ _anchor: String(anchor), _distance: batch._distances[i] }));
-  expect(found).toEqual(hits);
-});
+test.each(["simd", "scalar"] as const)(
+  "a query gives the expected distances, bit for bit (%s)",
+  async (kernels) => {
+    const { vector, hits } = example.expected["query, all cells probed"];
+    const ds = await Dataset.open("tiny", { backend: await exampleStore(), kernels });
+    const [batch] = await ds.iterVector({ field: "embedding", query: vector, topK: 10, nprobe: 2 ** 24 });
+    const found = batch?._time_anchors.map((anchor, i) => ({
+      _anchor: String(anchor),
+      _distance: batch._distances[i],
+    }));
+    expect(found).toEqual(hits);
+  },
+);
 
-const hasPython = spawnSync("/usr/bin/python3", ["-c", "import cbor2"]).status === 0 && spawnSync("b3sum", ["--version"]).status === 0;
+const hasPython =
+  spawnSync("/usr/bin/python3", ["-c", "import cbor2"]).status === 0 &&
+  spawnSync("b3sum", ["--version"]).status === 0;
 const checker = hasPython || process.env.CI ? test : test.skip;
-checker("the worked examples in the documents are what their script computes (needs python3-cbor2 and b3sum)", () => {
-  const run = spawnSync("/usr/bin/python3", ["spec/examples/make.py", "--check"], { encoding: "utf8" });
-  expect({ status: run.status, said: run.status === 0 ? "" : run.stdout + run.stderr }).toEqual({ status: 0, said: "" });
-});
+checker(
+  "the worked examples in the documents are what their script computes (needs python3-cbor2 and b3sum)",
+  () => {
+    const run = spawnSync("/usr/bin/python3", ["spec/examples/make.py", "--check"], { encoding: "utf8" });
+    expect({ status: run.status, said: run.status === 0 ? "" : run.stdout + run.stderr }).toEqual({
+      status: 0,
+      said: "",
+    });
+  },
+);

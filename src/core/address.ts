@@ -77,7 +77,11 @@ export function addressToCbor(address: Address): Tagged {
 
 export function addressFromCbor(value: unknown, field: string): Address {
   if (!(value instanceof Tagged) || value.tag !== ADDRESS_TAG || !ArrayBuffer.isView(value.value)) {
-    throw new DreamDBError("Corrupt", "not an address", { field, found: value, expected: `tag ${ADDRESS_TAG} over 34 bytes` });
+    throw new DreamDBError("Corrupt", "not an address", {
+      field,
+      found: value,
+      expected: `tag ${ADDRESS_TAG} over 34 bytes`,
+    });
   }
   return addressFromMultihash(value.value as Uint8Array, field);
 }
@@ -87,5 +91,7 @@ function isAddressShaped(text: string): boolean {
 }
 
 function isMultihash(bytes: Uint8Array): boolean {
-  return bytes.length === MULTIHASH_BYTES && bytes[0] === MULTIHASH_PREFIX[0] && bytes[1] === MULTIHASH_PREFIX[1];
+  return (
+    bytes.length === MULTIHASH_BYTES && bytes[0] === MULTIHASH_PREFIX[0] && bytes[1] === MULTIHASH_PREFIX[1]
+  );
 }

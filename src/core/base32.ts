@@ -28,7 +28,11 @@ export function decodeBase32(text: string): Uint8Array {
   let at = 0;
   for (const char of text) {
     const value = ALPHABET.indexOf(char);
-    if (value < 0) throw new DreamDBError("InvalidAddress", "not a base32 character", { found: char, expected: "a–z or 2–7" });
+    if (value < 0)
+      throw new DreamDBError("InvalidAddress", "not a base32 character", {
+        found: char,
+        expected: "a–z or 2–7",
+      });
     buffer = (buffer << 5) | value;
     bits += 5;
     if (bits >= 8) {
@@ -38,7 +42,10 @@ export function decodeBase32(text: string): Uint8Array {
     }
   }
   if (bits >= 5 || buffer !== 0) {
-    throw new DreamDBError("InvalidAddress", "base32 text with spare bits set", { found: text, expected: "canonical base32" });
+    throw new DreamDBError("InvalidAddress", "base32 text with spare bits set", {
+      found: text,
+      expected: "canonical base32",
+    });
   }
   return bytes;
 }

@@ -23,7 +23,8 @@ export function useBulkHasher(hasher: (bytes: Uint8Array) => Uint8Array): void {
 
 /** The 32-byte digest of `bytes`. */
 export function blake3(bytes: Uint8Array): Uint8Array {
-  if (bytes.length >= BULK_FROM_BYTES && bytes.length <= PIECE_BYTES && bulk !== undefined) return bulk(bytes);
+  if (bytes.length >= BULK_FROM_BYTES && bytes.length <= PIECE_BYTES && bulk !== undefined)
+    return bulk(bytes);
   if (bytes.length <= PIECE_BYTES) return new Uint8Array(hash(bytes));
   const hasher = createHash();
   for (let at = 0; at < bytes.length; at += PIECE_BYTES) hasher.update(bytes.subarray(at, at + PIECE_BYTES));
@@ -59,7 +60,10 @@ export function toHex(bytes: Uint8Array): string {
 /** The bytes that lower- or upper-case hex spells; throws `InvalidArgument` on anything else. */
 export function fromHex(text: string): Uint8Array {
   if (!/^([0-9a-fA-F]{2})*$/.test(text)) {
-    throw new DreamDBError("InvalidArgument", "not hexadecimal", { found: text, expected: "an even number of hex digits" });
+    throw new DreamDBError("InvalidArgument", "not hexadecimal", {
+      found: text,
+      expected: "an even number of hex digits",
+    });
   }
   const bytes = new Uint8Array(text.length / 2);
   for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);

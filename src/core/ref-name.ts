@@ -13,7 +13,8 @@ export function checkRefName(name: string, field = "name"): string {
   throw new DreamDBError("InvalidName", "not a ref name", {
     field,
     found: name,
-    expected: "1–8 segments of letters, digits, '.', '_' and '-', joined by '/', none with '..' or a final dot",
+    expected:
+      "1–8 segments of letters, digits, '.', '_' and '-', joined by '/', none with '..' or a final dot",
   });
 }
 

@@ -28,5 +28,8 @@ export function formatUri(uri: ObjectUri): string {
 }
 
 function invalid(uri: string): DreamDBError {
-  return new DreamDBError("InvalidUri", "not a DreamDB URI", { found: uri, expected: "dreamdb://<address>[#bytes:<first>-<last>]" });
+  return new DreamDBError("InvalidUri", "not a DreamDB URI", {
+    found: uri,
+    expected: "dreamdb://<address>[#bytes:<first>-<last>]",
+  });
 }

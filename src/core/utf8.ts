@@ -1,6 +1,7 @@
 /** Text of stored bytes. */
 import { DreamDBError } from "../errors.ts";
 
+/** A byte order mark at the start of a text is part of it. */
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Errors: `Corrupt` naming `field` when the bytes are no UTF-8. */

@@ -1,7 +1,7 @@
 /** Giving records their place in time. */
 import { MAX_TICK } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
-import { batchCodec, type BatchEntry, type IndexRoot } from "../objects/index-tree.ts";
+import { type BatchEntry, batchCodec, type IndexRoot } from "../objects/index-tree.ts";
 import type { Session } from "./session.ts";
 import { anchorsOf, type BatchAnchors, entriesIn } from "./timeline.ts";
 
@@ -25,18 +25,27 @@ export async function nextFree(
     start = alignToLane(next, BigInt(lane));
   }
   if (start + span >= MAX_TICK) {
-    throw new DreamDBError("InvalidAnchor", "no free anchors are left before the end of time; give explicit ones", {
-      field: "_anchor",
-      found: start + span,
-      expected: `at most ${MAX_TICK}`,
-      committed: "no",
-    });
+    throw new DreamDBError(
+      "InvalidAnchor",
+      "no free anchors are left before the end of time; give explicit ones",
+      {
+        field: "_anchor",
+        found: start + span,
+        expected: `at most ${MAX_TICK}`,
+        committed: "no",
+      },
+    );
   }
   return start;
 }
 
 /** `start` when no batch has a record in [start, start + span], otherwise where a batch that has one leaves room. */
-async function firstClear(session: Session, timeline: IndexRoot<BatchEntry>, start: bigint, span: bigint): Promise<bigint> {
+async function firstClear(
+  session: Session,
+  timeline: IndexRoot<BatchEntry>,
+  start: bigint,
+  span: bigint,
+): Promise<bigint> {
   for await (const entry of entriesIn(session, timeline, batchCodec, { from: start, to: start + span })) {
     const next = gapIn(await anchorsOf(session, entry), start, span);
     if (next !== start) return next;

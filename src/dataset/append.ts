@@ -67,7 +67,11 @@ export async function append(
   const { ctx, name, origin } = target;
   const prepared = prepareBatches(records, tip.manifest, origin, ctx.kernels, target.planesOf);
   const done = isResumed ? await findOperation(ctx.session, tip, opId, -1) : undefined;
-  if (done !== undefined) return { tip, result: resultOf(done.address, done.manifest, prepared, basesOf(done.manifest, prepared), origin) };
+  if (done !== undefined)
+    return {
+      tip,
+      result: resultOf(done.address, done.manifest, prepared, basesOf(done.manifest, prepared), origin),
+    };
   // Before anything is written, so that a refusal leaves nothing behind.
   let bases = await chooseBases(target, tip, prepared);
   await putObjects(ctx, dataObjects(prepared));
@@ -116,7 +120,13 @@ async function chooseBases(target: AppendTarget, tip: Tip, prepared: Prepared): 
   });
 }
 
-function draftOf(target: AppendTarget, tip: Tip, prepared: Prepared, bases: bigint[], opId: Uint8Array): Draft {
+function draftOf(
+  target: AppendTarget,
+  tip: Tip,
+  prepared: Prepared,
+  bases: bigint[],
+  opId: Uint8Array,
+): Draft {
   const { ctx, origin } = target;
   const objects: NewPage[] = [];
   const store = (bytes: Uint8Array): Address => {
@@ -128,7 +138,9 @@ function draftOf(target: AppendTarget, tip: Tip, prepared: Prepared, bases: bigi
   const batches = prepared.batches.map((batch, i) => batchEntry(batch, bases[i] as bigint));
   const tracks = new Map<number, Track>();
   for (const [id, track] of old.tracks) {
-    const segments = prepared.batches.flatMap((batch, i) => segmentEntry(batch, id, batches[i] as BatchEntry));
+    const segments = prepared.batches.flatMap((batch, i) =>
+      segmentEntry(batch, id, batches[i] as BatchEntry),
+    );
     tracks.set(id, { ...track, segments: appendToIndex(track.segments, segments, segmentCodec, store) });
   }
   const isAutomatic = prepared.batches.some((batch) => batch.ticks === undefined);
@@ -177,7 +189,13 @@ function basesOf(manifest: Manifest, prepared: Prepared): bigint[] {
   });
 }
 
-function resultOf(address: Address, manifest: Manifest, prepared: Prepared, bases: bigint[], origin: bigint): AppendResult {
+function resultOf(
+  address: Address,
+  manifest: Manifest,
+  prepared: Prepared,
+  bases: bigint[],
+  origin: bigint,
+): AppendResult {
   const byPlace = prepared.batches.flatMap((batch, i) =>
     batch.ticks === undefined
       ? Array.from({ length: batch.rows }, (_, row) => (bases[i] as bigint) + LANES * BigInt(row) + origin)

@@ -2,7 +2,7 @@
 import { toTick } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
 import type { Kernels, LshPlanes } from "../kernels/kernels.ts";
-import { type ColumnSource, ColumnKind, encodeColumn, type Sealed, ValueType } from "../objects/column.ts";
+import { ColumnKind, type ColumnSource, encodeColumn, type Sealed, ValueType } from "../objects/column.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { encodeSegment } from "../objects/segment.ts";
@@ -13,6 +13,8 @@ import { type ColumnBuilder, columnBuilder, valueTypeOf } from "./values.ts";
 const TARGET_BYTES = 64 << 20;
 /** Rows of one batch at most, so that builders need not grow without end. */
 const MAX_BATCH_ROWS = 1 << 20;
+/** Fields whose values differ in length. */
+const GROWING = new Set<string>(["image", "video", "audio", "string", "categorical"]);
 
 /** A segment of one vector field, and what an operator may want to know of it. */
 export interface PreparedSegment {
@@ -86,10 +88,17 @@ function fill(
   from: number,
   end: number,
 ): number {
+  const growing = [...fields.keys()].filter((f) => GROWING.has((fields[f] as FieldSpec).kind));
   for (let place = from; place < end; place++) {
     const index = order === undefined ? place : (order[place] as number);
     const record = records[index] as Record<string, unknown>;
     checkKeys(record, known, index);
+    // A large value opens the next batch, so that two that fit a column each never share one that fits neither.
+    const passes = (f: number): boolean => {
+      const size = sizeOf(record[(fields[f] as FieldSpec).name]);
+      return size > 0 && (builders[f] as ColumnBuilder).bytes + size > TARGET_BYTES;
+    };
+    if (place > from && growing.some(passes)) return place;
     for (let f = 0; f < fields.length; f++) {
       const name = (fields[f] as FieldSpec).name;
       (builders[f] as ColumnBuilder).push(Object.hasOwn(record, name) ? record[name] : undefined, index);
@@ -97,6 +106,12 @@ function fill(
     if (builders.some((builder) => builder.bytes >= TARGET_BYTES)) return place + 1;
   }
   return end;
+}
+
+/** Bytes that text or media may take; 0 for what the column will refuse. */
+function sizeOf(value: unknown): number {
+  if (typeof value === "string") return 3 * value.length;
+  return ArrayBuffer.isView(value) ? value.byteLength : 0;
 }
 
 function checkKeys(record: unknown, known: ReadonlySet<string>, index: number): void {
@@ -110,12 +125,16 @@ function checkKeys(record: unknown, known: ReadonlySet<string>, index: number): 
   }
   for (const key of Object.keys(record)) {
     if (!known.has(key)) {
-      throw new DreamDBError("SchemaViolation", `record ${index} has a field that the schema lacks; nothing was written`, {
-        field: key,
-        found: key,
-        expected: `one of ${[...known].join(", ")}`,
-        committed: "no",
-      });
+      throw new DreamDBError(
+        "SchemaViolation",
+        `record ${index} has a field that the schema lacks; nothing was written`,
+        {
+          field: key,
+          found: key,
+          expected: `one of ${[...known].join(", ")}`,
+          committed: "no",
+        },
+      );
     }
   }
 }
@@ -123,16 +142,23 @@ function checkKeys(record: unknown, known: ReadonlySet<string>, index: number): 
 /** Every record's tick, or undefined when none has an `_anchor`. */
 function explicitTicks(records: readonly Record<string, unknown>[], origin: bigint): bigint[] | undefined {
   const has = (record: unknown): boolean =>
-    typeof record === "object" && record !== null && Object.hasOwn(record, "_anchor") && (record as { _anchor: unknown })._anchor !== undefined;
+    typeof record === "object" &&
+    record !== null &&
+    Object.hasOwn(record, "_anchor") &&
+    (record as { _anchor: unknown })._anchor !== undefined;
   const given = records.reduce((count, record) => count + (has(record) ? 1 : 0), 0);
   if (given === 0) return undefined;
   if (given < records.length) {
-    throw new DreamDBError("InvalidAnchor", "either every record of a call has an _anchor or none has; nothing was written", {
-      field: "_anchor",
-      found: `${given} of ${records.length} records`,
-      expected: `0 or ${records.length}`,
-      committed: "no",
-    });
+    throw new DreamDBError(
+      "InvalidAnchor",
+      "either every record of a call has an _anchor or none has; nothing was written",
+      {
+        field: "_anchor",
+        found: `${given} of ${records.length} records`,
+        expected: `0 or ${records.length}`,
+        committed: "no",
+      },
+    );
   }
   return records.map((record) => toTick((record as { _anchor: bigint })._anchor, origin));
 }
@@ -141,15 +167,24 @@ function explicitTicks(records: readonly Record<string, unknown>[], origin: bigi
 function orderOf(ticks: readonly bigint[]): Uint32Array {
   const order = Uint32Array.from(ticks.keys());
   const sorted = ticks.every((tick, i) => i === 0 || (ticks[i - 1] as bigint) < tick);
-  if (!sorted) order.sort((a, b) => Number((ticks[a] as bigint) > (ticks[b] as bigint)) - Number((ticks[a] as bigint) < (ticks[b] as bigint)));
+  if (!sorted)
+    order.sort(
+      (a, b) =>
+        Number((ticks[a] as bigint) > (ticks[b] as bigint)) -
+        Number((ticks[a] as bigint) < (ticks[b] as bigint)),
+    );
   for (let i = 1; i < order.length; i++) {
     if (ticks[order[i] as number] === ticks[order[i - 1] as number]) {
-      throw new DreamDBError("DuplicateAnchor", "two records of a call have one anchor; nothing was written", {
-        field: "_anchor",
-        found: `records ${order[i - 1]} and ${order[i]}`,
-        expected: "different anchors",
-        committed: "no",
-      });
+      throw new DreamDBError(
+        "DuplicateAnchor",
+        "two records of a call have one anchor; nothing was written",
+        {
+          field: "_anchor",
+          found: `records ${order[i - 1]} and ${order[i]}`,
+          expected: "different anchors",
+          committed: "no",
+        },
+      );
     }
   }
   return order;
@@ -187,7 +222,9 @@ function sealBatch(
       const segment = withVectors(kernels, source, field, (vectors) => {
         checkVectors(kernels, vectors, source, field, recordOf);
         const planes = planesOf(track);
-        return planes === undefined ? undefined : sealSegment(kernels, vectors, source, field, track, planes, offsets);
+        return planes === undefined
+          ? undefined
+          : sealSegment(vectors, source, field, track, planes, offsets);
       });
       if (segment !== undefined) segments.set(field.id, segment);
     }
@@ -203,7 +240,8 @@ function sealBatch(
 function batchOffsets(rows: number, ticks: bigint[] | undefined): BigUint64Array {
   const offsets = new BigUint64Array(rows);
   const base = ticks?.[0] ?? 0n;
-  for (let row = 0; row < rows; row++) offsets[row] = ticks === undefined ? LANES * BigInt(row) : (ticks[row] as bigint) - base;
+  for (let row = 0; row < rows; row++)
+    offsets[row] = ticks === undefined ? LANES * BigInt(row) : (ticks[row] as bigint) - base;
   return offsets;
 }
 
@@ -224,7 +262,12 @@ function anchorColumn(offsets: BigUint64Array): ColumnSource {
 }
 
 /** Runs `work` with the column's vectors in the compute core's memory. */
-function withVectors<T>(kernels: Kernels, source: ColumnSource, field: EmbeddingField, work: (vectors: number) => T): T {
+function withVectors<T>(
+  kernels: Kernels,
+  source: ColumnSource,
+  field: EmbeddingField,
+  work: (vectors: number) => T,
+): T {
   const vectors = kernels.alloc(source.rows * field.dim * 4);
   try {
     kernels.bytes(vectors, source.values.length).set(source.values);
@@ -246,29 +289,43 @@ function checkVectors(
   const bad = kernels.checkFinite(vectors, rows * field.dim);
   if (bad >= 0) {
     const row = Math.floor(bad / field.dim);
-    throw badVector(field, recordOf(row), kernels.f32(vectors + bad * 4, 1)[0], `a finite f32 at component ${bad % field.dim}`);
+    throw badVector(
+      field,
+      recordOf(row),
+      kernels.f32(vectors + bad * 4, 1)[0],
+      `a finite f32 at component ${bad % field.dim}`,
+    );
   }
   const norms = kernels.alloc(rows * 4);
   try {
     kernels.rowInvNorms(vectors, rows, field.dim, norms);
     const row = kernels.f32(norms, rows).findIndex((norm, i) => norm === 0 && source.presence?.[i] !== 0);
-    if (row >= 0) throw badVector(field, recordOf(row), "a length of zero, or beyond f32", "a vector with a direction, for cosine");
+    if (row >= 0)
+      throw badVector(
+        field,
+        recordOf(row),
+        "a length of zero, or beyond f32",
+        "a vector with a direction, for cosine",
+      );
   } finally {
     kernels.free(norms);
   }
 }
 
 function badVector(field: EmbeddingField, record: number, found: unknown, expected: string): DreamDBError {
-  return new DreamDBError("SchemaViolation", `record ${record} has a vector that can't be indexed; nothing was written`, {
-    field: field.name,
-    found,
-    expected,
-    committed: "no",
-  });
+  return new DreamDBError(
+    "SchemaViolation",
+    `record ${record} has a vector that can't be indexed; nothing was written`,
+    {
+      field: field.name,
+      found,
+      expected,
+      committed: "no",
+    },
+  );
 }
 
 function sealSegment(
-  kernels: Kernels,
   vectors: number,
   source: ColumnSource,
   field: EmbeddingField,
@@ -303,7 +360,8 @@ function sortByCell(
   const keys = new Float64Array(cellOfRow.length);
   let count = 0;
   for (let row = 0; row < cellOfRow.length; row++) {
-    if (presence === undefined || presence[row] === 1) keys[count++] = (cellOfRow[row] as number) * 2 ** 24 + row;
+    if (presence === undefined || presence[row] === 1)
+      keys[count++] = (cellOfRow[row] as number) * 2 ** 24 + row;
   }
   const sorted = keys.subarray(0, count).sort();
   const rows = new Uint32Array(count);
@@ -328,4 +386,3 @@ function gather(values: Uint8Array, rows: Uint32Array, rowBytes: number): Uint8A
   }
   return out;
 }
-

@@ -60,12 +60,16 @@ async function putObject(ctx: Context, { address, bytes }: NewPage): Promise<voi
     await ctx.store.put(objectKey(address), bytes);
   } catch (error) {
     if (!isDreamDBError(error, "CommitUnknown")) throw error;
-    throw new DreamDBError("StoreUnavailable", `can't tell whether an object was stored, so nothing was published: ${error.message}`, {
-      field: objectKey(address),
-      retryable: true,
-      committed: "no",
-      cause: error,
-    });
+    throw new DreamDBError(
+      "StoreUnavailable",
+      `can't tell whether an object was stored, so nothing was published: ${error.message}`,
+      {
+        field: objectKey(address),
+        retryable: true,
+        committed: "no",
+        cause: error,
+      },
+    );
   }
 }
 
@@ -120,7 +124,12 @@ export async function publish(ctx: Context, name: string, tip: Tip, operation: O
 }
 
 /** A ref only ever moves on. Errors: `RefRollback` when `now` is older than `before`, or another state of its number. */
-export function refuseRollback(name: string, before: Tip, now: Tip, details: { committed?: "no" } = {}): void {
+export function refuseRollback(
+  name: string,
+  before: Tip,
+  now: Tip,
+  details: { committed?: "no" } = {},
+): void {
   const isOther = now.ref.seq === before.ref.seq && now.address !== before.address;
   if (now.ref.seq > before.ref.seq || (now.ref.seq === before.ref.seq && !isOther)) return;
   throw new DreamDBError("RefRollback", "the backend shows an older state of the ref than was read before", {
@@ -139,7 +148,15 @@ export function newRef(
   bytes: Uint8Array,
   gcEpoch: number,
 ): RefBody {
-  const ref = { type, manifest: address, seq: manifest.seq, writeId: ctx.random(16), opId: manifest.opId, gcEpoch, ts: ctx.clock() };
+  const ref = {
+    type,
+    manifest: address,
+    seq: manifest.seq,
+    writeId: ctx.random(16),
+    opId: manifest.opId,
+    gcEpoch,
+    ts: ctx.clock(),
+  };
   return bytes.length <= INLINE_MANIFEST_BYTES ? { ...ref, inline: bytes } : ref;
 }
 
@@ -158,7 +175,8 @@ async function swap(
     // A full disk, say: the backend knows that the ref did not move.
     if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
     // Visible, perhaps, but the disk failed to make it durable: reading it back would prove too little.
-    if (isDreamDBError(error, "CommitUnknown") && error.errno !== undefined) throw commitUnknown(name, opId, error);
+    if (isDreamDBError(error, "CommitUnknown") && error.errno !== undefined)
+      throw commitUnknown(name, opId, error);
     if (!isDreamDBError(error, "Conflict")) unknown = error;
   }
   const tip = await readBack(ctx, name, opId, unknown);
@@ -175,20 +193,29 @@ async function readBack(ctx: Context, name: string, opId: Uint8Array, cause: unk
     throw commitUnknown(name, opId, error);
   }
   if (tip === undefined) {
-    throw new DreamDBError("NotFound", "the ref was deleted meanwhile", { field: name, cause, committed: "unknown", opId: toHex(opId) });
+    throw new DreamDBError("NotFound", "the ref was deleted meanwhile", {
+      field: name,
+      cause,
+      committed: "unknown",
+      opId: toHex(opId),
+    });
   }
   return tip;
 }
 
 function commitUnknown(name: string, opId: Uint8Array, cause: unknown): DreamDBError {
   const reason = cause instanceof Error ? `: ${cause.message}` : "";
-  return new DreamDBError("CommitUnknown", `can't tell whether the commit to "${name}" took effect; ask resume(opId)${reason}`, {
-    field: name,
-    retryable: true,
-    committed: "unknown",
-    opId: toHex(opId),
-    cause,
-  });
+  return new DreamDBError(
+    "CommitUnknown",
+    `can't tell whether the commit to "${name}" took effect; ask resume(opId)${reason}`,
+    {
+      field: name,
+      retryable: true,
+      committed: "unknown",
+      opId: toHex(opId),
+      cause,
+    },
+  );
 }
 
 /** The Manifest that `opId` published, looked for from `tip` back to (not including) sequence `afterSeq`. */

@@ -1,9 +1,10 @@
 /** What every verb works with: verified reads, the compute core, and the caller's clock, randomness and limits. */
-import type { Kernels } from "../kernels/kernels.ts";
-import { loadKernels } from "../kernels/load.ts";
+
 import { useBulkHasher } from "../core/blake3.ts";
 import { MAX_TICK } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
+import type { Kernels } from "../kernels/kernels.ts";
+import { loadKernels } from "../kernels/load.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import { Session } from "./session.ts";
@@ -45,12 +46,19 @@ const DEFAULT_RESIDENT_BYTES = 256 << 20;
 const DEFAULT_RETRIES = 100;
 const MAX_WRITER_CHARS = 1024;
 
-export async function createContext(backend: Backend | { backend: Backend } | undefined, options: DatasetOptions): Promise<Context> {
+export async function createContext(
+  backend: Backend | { backend: Backend } | undefined,
+  options: DatasetOptions,
+): Promise<Context> {
   const kernels = await loadKernels(options.kernels ?? "auto");
   useBulkHasher((bytes) => kernels.hashBytes(bytes));
   const store = openStore(checkBackend(backend));
   const session = new Session(store, budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES));
-  const vectors = new ResidentVectors(session, kernels, budget("residentBytes", options.residentBytes ?? DEFAULT_RESIDENT_BYTES));
+  const vectors = new ResidentVectors(
+    session,
+    kernels,
+    budget("residentBytes", options.residentBytes ?? DEFAULT_RESIDENT_BYTES),
+  );
   return {
     store,
     session,
@@ -64,7 +72,8 @@ export async function createContext(backend: Backend | { backend: Backend } | un
 }
 
 function checkBackend(backend: Backend | { backend: Backend } | undefined): Backend {
-  const inner = typeof backend === "object" && backend !== null && "backend" in backend ? backend.backend : backend;
+  const inner =
+    typeof backend === "object" && backend !== null && "backend" in backend ? backend.backend : backend;
   if (typeof inner === "string" || (typeof inner === "object" && inner !== null)) return inner;
   throw new DreamDBError("InvalidArgument", "a backend is needed", {
     field: "backend",
@@ -101,5 +110,9 @@ function invalid(field: string, found: unknown, expected: string): DreamDBError 
 
 function budget(field: string, value: number): number {
   if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw new DreamDBError("InvalidArgument", "not a count", { field, found: value, expected: "an integer from 0" });
+  throw new DreamDBError("InvalidArgument", "not a count", {
+    field,
+    found: value,
+    expected: "an integer from 0",
+  });
 }

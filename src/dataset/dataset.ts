@@ -13,7 +13,15 @@ import { defaultLshIndex, encodeSpatialIndex, type SpatialIndex } from "../objec
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import { type AppendResult, append } from "./append.ts";
-import { findOperation, newRef, putObjects, readManifest, readTip, refuseRollback, type Tip } from "./commit.ts";
+import {
+  findOperation,
+  newRef,
+  putObjects,
+  readManifest,
+  readTip,
+  refuseRollback,
+  type Tip,
+} from "./commit.ts";
 import { type Backend, type Context, createContext, type DatasetOptions } from "./context.ts";
 import { chosenFields, positive, readRow, search, type VectorQuery } from "./query.ts";
 import { type Batch, type FieldTypes, type RecordIn, type RecordOut, Schema } from "./schema.ts";
@@ -119,7 +127,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
         field.algorithm === "dreamdb.lsh-cosine"
           ? defaultLshIndex(field.dim, field.lshBits)
           : { algorithm: field.algorithm, dim: field.dim, cells: 1, parents: [] };
-      tracks.set(field.id, { address: addressOf(encodeSpatialIndex(spatialIndex)), spatialIndex, segments: emptyIndex() });
+      tracks.set(field.id, {
+        address: addressOf(encodeSpatialIndex(spatialIndex)),
+        spatialIndex,
+        segments: emptyIndex(),
+      });
     }
     const manifest: Manifest = {
       genesis: addressOf(genesisBytes),
@@ -191,7 +203,14 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     addressToMultihash(address, "manifest");
     const ctx = await createContext(backend, optionsOf(backend, options));
     const manifest = await readManifest(ctx.session, address);
-    return new Dataset<F>({ ctx, name: address, genesis: await readGenesis(ctx, manifest), tip: undefined, manifest, address });
+    return new Dataset<F>({
+      ctx,
+      name: address,
+      genesis: await readGenesis(ctx, manifest),
+      tip: undefined,
+      manifest,
+      address,
+    });
   }
 
   /** The ref's name, or the Manifest's address when opened by that. */
@@ -241,7 +260,13 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       const { ctx, name, genesis } = this.state;
       const target = { ctx, name, origin: genesis.origin, planesOf: (track: Track) => this.planesOf(track) };
       const from = this.state.tip ?? tip;
-      const done = await append(target, from, records as readonly Record<string, unknown>[], opId, options.opId !== undefined);
+      const done = await append(
+        target,
+        from,
+        records as readonly Record<string, unknown>[],
+        opId,
+        options.opId !== undefined,
+      );
       this.moveTo(done.tip);
       return done.result;
     });
@@ -265,7 +290,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const { tip, ctx, name } = this.state;
     if (tip === undefined) return this.state.address;
     const now = await readTip(ctx.session, name);
-    if (now === undefined) throw new DreamDBError("NotFound", "the ref is gone", { field: "name", found: name });
+    if (now === undefined)
+      throw new DreamDBError("NotFound", "the ref is gone", { field: "name", found: name });
     refuseRollback(name, tip, now);
     this.moveTo(now);
     return this.state.address;
@@ -278,7 +304,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const at = await locate(ctx.session, manifest.timeline, toTick(anchor, genesis.origin, "anchor"));
     if (at === undefined) return undefined;
     const values = await readRow({ ctx }, fields, at);
-    const present = fields.map((field, i) => [field.name, values[i]] as const).filter(([, value]) => value !== undefined);
+    const present = fields
+      .map((field, i) => [field.name, values[i]] as const)
+      .filter(([, value]) => value !== undefined);
     return { _anchor: anchor, ...Object.fromEntries(present) } as RecordOut<F>;
   }
 
@@ -304,9 +332,15 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   iterVector(query: VectorQuery): VectorResults<VectorBatch<F>> {
     const { ctx, manifest, genesis } = this.state;
-    const target = { ctx, manifest, origin: genesis.origin, planesOf: (track: Track) => this.planesOf(track) };
+    const target = {
+      ctx,
+      manifest,
+      origin: genesis.origin,
+      planesOf: (track: Track) => this.planesOf(track),
+    };
     let all: Promise<VectorBatch<F>[]> | undefined;
-    const run = (): AsyncGenerator<VectorBatch<F>> => search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>;
+    const run = (): AsyncGenerator<VectorBatch<F>> =>
+      search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>;
     const collect = async (): Promise<VectorBatch<F>[]> => {
       const batches: VectorBatch<F>[] = [];
       for await (const batch of run()) batches.push(batch);
@@ -344,11 +378,20 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       waiting.sort((a, b) => a.manifest.seq - b.manifest.seq);
       const node = waiting.pop() as { address: Address; manifest: Manifest };
       const { ts, writer, op, seq, parents, timeline } = node.manifest;
-      entries.push({ manifest: node.address, ts: ts + genesis.origin, writer, op, seq, rows: timeline.rows, parents });
+      entries.push({
+        manifest: node.address,
+        ts: ts + genesis.origin,
+        writer,
+        op,
+        seq,
+        rows: timeline.rows,
+        parents,
+      });
       for (const parent of parents) {
         if (seen.has(parent)) continue;
         seen.add(parent);
-        if (entries.length < limit) waiting.push({ address: parent, manifest: await readManifest(ctx.session, parent) });
+        if (entries.length < limit)
+          waiting.push({ address: parent, manifest: await readManifest(ctx.session, parent) });
       }
     }
     return entries;
@@ -414,7 +457,8 @@ async function refsOf(store: Store): Promise<RefEntry[]> {
     const found = await store.get(key);
     if (found === undefined) continue;
     const ref = decodeRef(found.bytes);
-    if (ref.type !== "dead") refs.push({ name: key.slice("refs/".length), type: ref.type, manifest: ref.manifest, seq: ref.seq });
+    if (ref.type !== "dead")
+      refs.push({ name: key.slice("refs/".length), type: ref.type, manifest: ref.manifest, seq: ref.seq });
   }
   return refs;
 }
@@ -446,13 +490,17 @@ async function createRef(
 
 function creationUnknown(name: string, cause: unknown): DreamDBError {
   const reason = cause instanceof Error ? `: ${cause.message}` : "";
-  return new DreamDBError("CommitUnknown", `can't tell whether "${name}" was created; open it to see${reason}`, {
-    field: "name",
-    found: name,
-    retryable: true,
-    committed: "unknown",
-    cause,
-  });
+  return new DreamDBError(
+    "CommitUnknown",
+    `can't tell whether "${name}" was created; open it to see${reason}`,
+    {
+      field: "name",
+      found: name,
+      retryable: true,
+      committed: "unknown",
+      cause,
+    },
+  );
 }
 
 function nameTaken(name: string): DreamDBError {
@@ -471,13 +519,19 @@ function optionsOf(backend: BackendArgument, options: DatasetOptions): DatasetOp
 
 function checkBound(field: string, anchor: bigint | undefined): void {
   if (anchor === undefined || typeof anchor === "bigint") return;
-  throw new DreamDBError("InvalidAnchor", "an anchor is a bigint of Unix nanoseconds", { field, found: anchor, expected: "bigint" });
+  throw new DreamDBError("InvalidAnchor", "an anchor is a bigint of Unix nanoseconds", {
+    field,
+    found: anchor,
+    expected: "bigint",
+  });
 }
 
 function parseOpId(text: string): Uint8Array {
   const bytes = fromHex(text);
   if (bytes.length === 16) return bytes;
-  throw new DreamDBError("InvalidArgument", "not an operation id", { field: "opId", found: text, expected: "32 hex digits" });
+  throw new DreamDBError("InvalidArgument", "not an operation id", {
+    field: "opId",
+    found: text,
+    expected: "32 hex digits",
+  });
 }
-
-

@@ -13,7 +13,10 @@ export interface Condition {
 }
 
 /** Errors: `InvalidArgument` for an unknown field, one that is no scalar, or a value of another type. */
-export function conditionsOf(whereEq: Record<string, unknown> | undefined, fields: readonly FieldSpec[]): Condition[] {
+export function conditionsOf(
+  whereEq: Record<string, unknown> | undefined,
+  fields: readonly FieldSpec[],
+): Condition[] {
   return Object.entries(whereEq ?? {}).map(([name, wanted]) => {
     const field = fields.find((candidate) => candidate.name === name);
     if (field === undefined) {

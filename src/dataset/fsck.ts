@@ -53,7 +53,10 @@ export interface FsckOptions {
 }
 
 /** Reads and checks all that the refs of a backend reach. Damage is reported, not thrown. */
-export async function fsck(backend: Backend | { backend: Backend }, options: FsckOptions = {}): Promise<FsckReport> {
+export async function fsck(
+  backend: Backend | { backend: Backend },
+  options: FsckOptions = {},
+): Promise<FsckReport> {
   const store = openStore(backend);
   return new Checker(store, options).run();
 }
@@ -62,7 +65,15 @@ class Checker {
   private readonly store: Store;
   private readonly onProgress: FsckOptions["onProgress"];
   private readonly seen = new Set<Address>();
-  private readonly report: FsckReport = { ok: true, refs: 0, objects: 0, bytes: 0, rows: 0, unreachable: 0, problems: [] };
+  private readonly report: FsckReport = {
+    ok: true,
+    refs: 0,
+    objects: 0,
+    bytes: 0,
+    rows: 0,
+    unreachable: 0,
+    problems: [],
+  };
 
   constructor(store: Store, options: FsckOptions) {
     this.store = store;
@@ -74,7 +85,8 @@ class Checker {
     for await (const { key } of this.store.list("objects/")) {
       const address = key.slice(key.lastIndexOf("/") + 1);
       if (!this.seen.has(address)) this.report.unreachable++;
-      if (!isAddress(address) || objectKey(address) !== key) this.problem("Corrupt", key, "not a place where objects are kept");
+      if (!isAddress(address) || objectKey(address) !== key)
+        this.problem("Corrupt", key, "not a place where objects are kept");
     }
     this.report.ok = this.report.problems.length === 0;
     return this.report;
@@ -87,7 +99,9 @@ class Checker {
     this.report.refs++;
     if (ref.type === "dead") return;
     if (ref.inline !== undefined && addressOf(ref.inline) !== ref.manifest) {
-      throw new DreamDBError("HashMismatch", "the Manifest inside the ref does not match its address", { field: "ref.inline" });
+      throw new DreamDBError("HashMismatch", "the Manifest inside the ref does not match its address", {
+        field: "ref.inline",
+      });
     }
     await this.history(ref.manifest);
   }
@@ -120,12 +134,20 @@ class Checker {
     }
   }
 
-  private async tree<E extends Interval>(root: IndexRoot<E>, codec: EntryCodec<E>, check: (entry: E) => Promise<void>): Promise<void> {
+  private async tree<E extends Interval>(
+    root: IndexRoot<E>,
+    codec: EntryCodec<E>,
+    check: (entry: E) => Promise<void>,
+  ): Promise<void> {
     for (const page of root.pages) await this.page(page, codec, check);
     for (const entry of root.entries) await check(entry);
   }
 
-  private async page<E extends Interval>(page: PageRef, codec: EntryCodec<E>, check: (entry: E) => Promise<void>): Promise<void> {
+  private async page<E extends Interval>(
+    page: PageRef,
+    codec: EntryCodec<E>,
+    check: (entry: E) => Promise<void>,
+  ): Promise<void> {
     await this.once(page.address, async (bytes) => {
       for (const child of decodePage(bytes, codec, page)) {
         if (page.level > 0) await this.page(child as PageRef, codec, check);
@@ -146,7 +168,8 @@ class Checker {
       if (head.rows !== rows) throw fault("column.rows", head.rows, rows);
       for (const block of head.blocks) {
         const part = bytes.subarray(block.offset, block.offset + block.bytes);
-        if (!equalBytes(blake3(part), block.hash)) throw fault("column.block hash", block.firstRow, "the hash in the head");
+        if (!equalBytes(blake3(part), block.hash))
+          throw fault("column.block hash", block.firstRow, "the hash in the head");
         if (field !== undefined) checkValues(field, head, openBlock(head, block, part));
       }
     });
@@ -161,11 +184,13 @@ class Checker {
         for (const span of [block.anchors, block.vectors]) {
           if (span === undefined) continue;
           const part = bytes.subarray(span.offset, span.offset + span.bytes);
-          if (!equalBytes(blake3(part), span.hash)) throw fault("segment.block hash", block.firstRow, "the hash in the head");
+          if (!equalBytes(blake3(part), span.hash))
+            throw fault("segment.block hash", block.firstRow, "the hash in the head");
         }
         const { offset, bytes: length } = block.anchors;
         const anchors = decodeSegmentAnchors(head, block, bytes.subarray(offset, offset + length));
-        if (anchors.some((anchor) => anchor > entry.span)) throw fault("segment.anchors", "an anchor past the interval", entry.span);
+        if (anchors.some((anchor) => anchor > entry.span))
+          throw fault("segment.anchors", "an anchor past the interval", entry.span);
       }
     });
   }
@@ -177,12 +202,17 @@ class Checker {
     const key = objectKey(address);
     await this.guard(key, async () => {
       const found = await this.store.get(key);
-      if (found === undefined) throw new DreamDBError("NotFound", "an object that is referred to is missing", { field: key });
+      if (found === undefined)
+        throw new DreamDBError("NotFound", "an object that is referred to is missing", { field: key });
       this.report.objects++;
       this.report.bytes += found.bytes.length;
       const actual = addressOf(found.bytes);
       if (actual !== address) {
-        throw new DreamDBError("HashMismatch", "stored bytes do not match their address", { field: key, found: actual, expected: address });
+        throw new DreamDBError("HashMismatch", "stored bytes do not match their address", {
+          field: key,
+          found: actual,
+          expected: address,
+        });
       }
       await check(found.bytes);
       this.onProgress?.({ objects: this.report.objects, bytes: this.report.bytes });
@@ -213,7 +243,8 @@ function checkContainer(bytes: Uint8Array, ref: ContainerRef): void {
 /** Every value decodes: dictionary codes in range, text well-formed. */
 function checkValues(field: FieldSpec, head: ColumnHead, block: ReturnType<typeof openBlock>): void {
   const expected = valueTypeOf(field);
-  if (head.kind !== expected.kind || head.type !== expected.type || head.width !== expected.width) throw fault("column.type", head.type, expected.type);
+  if (head.kind !== expected.kind || head.type !== expected.type || head.width !== expected.width)
+    throw fault("column.type", head.type, expected.type);
   readValues(field, head, block, 0, block.rows, []);
 }
 

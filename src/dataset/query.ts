@@ -9,7 +9,12 @@ import type { ColumnHead, Span } from "../objects/column.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import { type BatchEntry, batchCodec, type SegmentEntry, segmentCodec } from "../objects/index-tree.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
-import { decodeSegmentAnchors, decodeSegmentHead, type SegmentBlock, type SegmentHead } from "../objects/segment.ts";
+import {
+  decodeSegmentAnchors,
+  decodeSegmentHead,
+  type SegmentBlock,
+  type SegmentHead,
+} from "../objects/segment.ts";
 import type { Context } from "./context.ts";
 import { type Condition, conditionsOf, matchingRows } from "./filter.ts";
 import { ColumnReader } from "./rows.ts";
@@ -87,15 +92,24 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
   const names = manifest.fields.map((field) => field.name);
   const field = manifest.fields.find((candidate) => candidate.name === query.field);
   if (field?.kind !== "embedding") {
-    throw invalid("field", query.field, field === undefined ? `one of ${names.join(", ")}` : "a vector field");
+    throw invalid(
+      "field",
+      query.field,
+      field === undefined ? `one of ${names.join(", ")}` : "a vector field",
+    );
   }
   const vector = new Float32Array(field.dim);
-  copyVector(query.query, field.dim, vector, 0, (found) => invalid("query", found, `${field.dim} finite numbers`));
+  copyVector(query.query, field.dim, vector, 0, (found) =>
+    invalid("query", found, `${field.dim} finite numbers`),
+  );
   return {
     field,
     track: manifest.tracks.get(field.id) as Track,
     vector,
-    topK: Math.min(positive("topK", query.topK ?? DEFAULT_TOP_K, MAX_TOP_K), Math.max(1, manifest.timeline.rows)),
+    topK: Math.min(
+      positive("topK", query.topK ?? DEFAULT_TOP_K, MAX_TOP_K),
+      Math.max(1, manifest.timeline.rows),
+    ),
     batchSize: positive("batchSize", query.batchSize ?? DEFAULT_BATCH_SIZE, MAX_TOP_K),
     conditions: conditionsOf(query.whereEq, manifest.fields),
     fields: chosenFields(manifest.fields, query.fields),
@@ -113,13 +127,16 @@ export function chosenFields(
   if (!Array.isArray(names)) throw invalid("fields", names, "an array of field names");
   return [...new Set<string>(names)].map((name) => {
     const field = fields.find((candidate) => candidate.name === name);
-    if (field === undefined) throw invalid("fields", name, `one of ${fields.map((candidate) => candidate.name).join(", ")}`);
+    if (field === undefined)
+      throw invalid("fields", name, `one of ${fields.map((candidate) => candidate.name).join(", ")}`);
     return field;
   });
 }
 
 function isScalar(field: FieldSpec): boolean {
-  return field.kind !== "embedding" && field.kind !== "image" && field.kind !== "video" && field.kind !== "audio";
+  return (
+    field.kind !== "embedding" && field.kind !== "image" && field.kind !== "video" && field.kind !== "audio"
+  );
 }
 
 export function positive(field: string, value: number, max: number): number {
@@ -138,7 +155,9 @@ async function findHits(target: SearchTarget, plan: Plan): Promise<Hit[]> {
     const planes = target.planesOf(plan.track);
     if (plan.conditions.length > 0 || planes === undefined || probesOf(plan, planes) >= 2 ** planes.bits) {
       await scanColumns(target, plan, scan, (entry) =>
-        plan.conditions.length === 0 ? Promise.resolve("all") : matchingRows(target.ctx.session, entry, plan.conditions),
+        plan.conditions.length === 0
+          ? Promise.resolve("all")
+          : matchingRows(target.ctx.session, entry, plan.conditions),
       );
     } else {
       await scanCells(target, plan, scan, planes);
@@ -178,7 +197,10 @@ class Scan {
   }
 
   /** Reserves ids for the rows of a source; returns the first. */
-  add(source: { entry: BatchEntry } | { segment: SegmentEntry; container: OpenContainer<SegmentHead> }, rows: number): number {
+  add(
+    source: { entry: BatchEntry } | { segment: SegmentEntry; container: OpenContainer<SegmentHead> },
+    rows: number,
+  ): number {
     const firstId = this.nextId;
     if (firstId + rows > 2 ** 32) throw invalid("topK", "over 2^32 rows", "a smaller dataset or an index");
     this.sources.push({ ...source, firstId, rows });
@@ -189,13 +211,33 @@ class Scan {
   /** Scores `rows` vectors and keeps the best; `mask` has a byte a row, 0 = skip. */
   block(pointer: number, invNorms: number, rows: number, firstId: number, mask?: Uint8Array): void {
     if (mask === undefined) {
-      this.kernels.scanCosine(pointer, invNorms, rows, this.dim, this.query, this.inverse, firstId, this.best);
+      this.kernels.scanCosine(
+        pointer,
+        invNorms,
+        rows,
+        this.dim,
+        this.query,
+        this.inverse,
+        firstId,
+        this.best,
+      );
       return;
     }
     const bits = this.kernels.alloc(Math.ceil(rows / 8));
     const view = this.kernels.bytes(bits, Math.ceil(rows / 8)).fill(0);
-    for (let row = 0; row < rows; row++) if (mask[row] !== 0) view[row >> 3] = (view[row >> 3] as number) | (1 << (row & 7));
-    this.kernels.scanCosine(pointer, invNorms, rows, this.dim, this.query, this.inverse, firstId, this.best, bits);
+    for (let row = 0; row < rows; row++)
+      if (mask[row] !== 0) view[row >> 3] = (view[row >> 3] as number) | (1 << (row & 7));
+    this.kernels.scanCosine(
+      pointer,
+      invNorms,
+      rows,
+      this.dim,
+      this.query,
+      this.inverse,
+      firstId,
+      this.best,
+      bits,
+    );
     this.kernels.free(bits);
   }
 
@@ -234,12 +276,27 @@ async function scanColumns(
     if (reader === undefined || chosen === undefined) continue;
     const { head } = reader;
     const firstId = scan.add({ entry }, entry.rows);
-    const blocks = chosen === "all" ? head.blocks : head.blocks.filter((block) => chosen.subarray(block.firstRow, block.firstRow + block.rows).includes(1));
-    const spans = blocks.map((block) => ({ span: block, rows: block.rows, skipBytes: block.bytes - block.rows * head.width }));
+    const blocks =
+      chosen === "all"
+        ? head.blocks
+        : head.blocks.filter((block) =>
+            chosen.subarray(block.firstRow, block.firstRow + block.rows).includes(1),
+          );
+    const spans = blocks.map((block) => ({
+      span: block,
+      rows: block.rows,
+      skipBytes: block.bytes - block.rows * head.width,
+    }));
     await vectors.visit(reader.opened, plan.field.dim, spans, (i, resident) => {
       const { firstRow, rows } = blocks[i] as { firstRow: number; rows: number };
       // Rows without a value are zero vectors: their inverse length is 0, by which they are told apart.
-      const mask = maskOf(target.ctx.kernels, head, resident.invNorms, rows, chosen === "all" ? undefined : chosen.subarray(firstRow));
+      const mask = maskOf(
+        target.ctx.kernels,
+        head,
+        resident.invNorms,
+        rows,
+        chosen === "all" ? undefined : chosen.subarray(firstRow),
+      );
       scan.block(resident.pointer, resident.invNorms, rows, firstId + firstRow, mask);
     });
   }
@@ -298,7 +355,9 @@ async function openSegments(target: SearchTarget, track: Track): Promise<OpenSeg
   const opened: OpenSegment[] = new Array(entries.length);
   await inParallel([...entries.keys()], async (i) => {
     const entry = entries[i] as SegmentEntry;
-    const container = await session.open(entry.container, (bytes, total) => decodeSegmentHead(bytes, total, track.address, track.spatialIndex.dim));
+    const container = await session.open(entry.container, (bytes, total) =>
+      decodeSegmentHead(bytes, total, track.address, track.spatialIndex.dim),
+    );
     opened[i] = { entry, container };
   });
   return opened;
@@ -395,7 +454,12 @@ function blocksOf(head: SegmentHead, ranges: readonly RowRange[]): BlockRanges[]
 }
 
 /** Segments without vectors say which rows of which batches to score; the columns have the vectors. */
-async function scanBare(target: SearchTarget, plan: Plan, scan: Scan, bare: readonly CellRows[]): Promise<void> {
+async function scanBare(
+  target: SearchTarget,
+  plan: Plan,
+  scan: Scan,
+  bare: readonly CellRows[],
+): Promise<void> {
   const { session } = target.ctx;
   const ticksByBase = new Map<bigint, bigint[]>();
   for (const { segment, ranges } of bare) {
@@ -405,7 +469,8 @@ async function scanBare(target: SearchTarget, plan: Plan, scan: Scan, bare: read
       const [bytes] = await session.spans(segment.container, [block.anchors]);
       const offsets = decodeSegmentAnchors(segment.container.head, block, bytes as Uint8Array);
       for (const { from, to } of parts) {
-        for (let row = from; row < to; row++) ticks.push(segment.entry.base + (offsets[row - block.firstRow] as bigint));
+        for (let row = from; row < to; row++)
+          ticks.push(segment.entry.base + (offsets[row - block.firstRow] as bigint));
       }
     }
   }
@@ -436,13 +501,20 @@ async function hitsOf(target: SearchTarget, scan: Scan): Promise<Hit[]> {
       const anchors = await anchorsOf(session, source.entry);
       hits.push({ tick: anchors.tick(row), distance, at: { entry: source.entry, row } });
     } else {
-      hits.push({ tick: source.segment.base + (await segmentOffset(target, source.container, row)), distance });
+      hits.push({
+        tick: source.segment.base + (await segmentOffset(target, source.container, row)),
+        distance,
+      });
     }
   }
   return hits.sort((a, b) => a.distance - b.distance || (a.tick < b.tick ? -1 : 1));
 }
 
-async function segmentOffset(target: SearchTarget, container: OpenContainer<SegmentHead>, row: number): Promise<bigint> {
+async function segmentOffset(
+  target: SearchTarget,
+  container: OpenContainer<SegmentHead>,
+  row: number,
+): Promise<bigint> {
   const { head } = container;
   const block = head.blocks.find((candidate) => row < candidate.firstRow + candidate.rows) as SegmentBlock;
   const [bytes] = await target.ctx.session.spans(container, [block.anchors]);
@@ -450,7 +522,11 @@ async function segmentOffset(target: SearchTarget, container: OpenContainer<Segm
 }
 
 /** Reads the chosen fields of `hits`. */
-async function materialise(target: SearchTarget, fields: readonly FieldSpec[], hits: readonly Hit[]): Promise<Columns> {
+async function materialise(
+  target: SearchTarget,
+  fields: readonly FieldSpec[],
+  hits: readonly Hit[],
+): Promise<Columns> {
   const { session } = target.ctx;
   const out = emptyColumns(fields);
   const rows: unknown[][] = hits.map(() => []);
@@ -459,7 +535,10 @@ async function materialise(target: SearchTarget, fields: readonly FieldSpec[], h
     if (fields.length === 0) return;
     const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
     if (at === undefined) {
-      throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", { field: "segment.anchors", found: hit.tick });
+      throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
+        field: "segment.anchors",
+        found: hit.tick,
+      });
     }
     rows[i] = await readRow(target, fields, at);
   });
@@ -472,7 +551,11 @@ async function materialise(target: SearchTarget, fields: readonly FieldSpec[], h
 }
 
 /** The values of one record, in the order of `fields`. */
-export async function readRow(target: { ctx: Context }, fields: readonly FieldSpec[], at: Located): Promise<unknown[]> {
+export async function readRow(
+  target: { ctx: Context },
+  fields: readonly FieldSpec[],
+  at: Located,
+): Promise<unknown[]> {
   return Promise.all(
     fields.map(async (field) => {
       const reader = await ColumnReader.open(target.ctx.session, field, at.entry, false);
@@ -482,4 +565,3 @@ export async function readRow(target: { ctx: Context }, fields: readonly FieldSp
     }),
   );
 }
-

@@ -1,5 +1,11 @@
 /** Reading rows of batches: verified blocks of columns, decoded to values. */
-import { type BlockRows, blockOfRow, type ColumnBlock, type ColumnHead, openBlock } from "../objects/column.ts";
+import {
+  type BlockRows,
+  blockOfRow,
+  type ColumnBlock,
+  type ColumnHead,
+  openBlock,
+} from "../objects/column.ts";
 import type { FieldSpec } from "../objects/field.ts";
 import type { BatchEntry } from "../objects/index-tree.ts";
 import { corrupt } from "../objects/shape.ts";
@@ -18,7 +24,12 @@ export class ColumnReader {
   private readonly isScan: boolean;
   private ahead = new Map<number, BlockRows>();
 
-  private constructor(session: Session, field: FieldSpec, container: OpenContainer<ColumnHead>, isScan: boolean) {
+  private constructor(
+    session: Session,
+    field: FieldSpec,
+    container: OpenContainer<ColumnHead>,
+    isScan: boolean,
+  ) {
     this.session = session;
     this.field = field;
     this.container = container;
@@ -26,7 +37,12 @@ export class ColumnReader {
   }
 
   /** undefined when the batch has no value of this field. Errors: `Corrupt`, `HashMismatch`, `NotFound`. */
-  static async open(session: Session, field: FieldSpec, entry: BatchEntry, isScan: boolean): Promise<ColumnReader | undefined> {
+  static async open(
+    session: Session,
+    field: FieldSpec,
+    entry: BatchEntry,
+    isScan: boolean,
+  ): Promise<ColumnReader | undefined> {
     const ref = entry.columns.get(field.id);
     if (ref === undefined) return undefined;
     const container = await session.openColumn(ref);
@@ -48,7 +64,14 @@ export class ColumnReader {
       const index = blockOfRow(this.head, row);
       const block = this.head.blocks[index] as ColumnBlock;
       const end = Math.min(to, block.firstRow + block.rows);
-      readValues(this.field, this.head, await this.block(index, to), row - block.firstRow, end - block.firstRow, out);
+      readValues(
+        this.field,
+        this.head,
+        await this.block(index, to),
+        row - block.firstRow,
+        end - block.firstRow,
+        out,
+      );
       row = end;
     }
   }
@@ -60,7 +83,9 @@ export class ColumnReader {
     const count = this.isScan ? READ_AHEAD_BLOCKS : blockOfRow(this.head, to - 1) - index + 1;
     const wanted = blocks.slice(index, index + count);
     const parts = await this.session.spans(this.container, wanted, !this.isScan);
-    this.ahead = new Map(wanted.map((block, i) => [index + i, openBlock(this.head, block, parts[i] as Uint8Array)]));
+    this.ahead = new Map(
+      wanted.map((block, i) => [index + i, openBlock(this.head, block, parts[i] as Uint8Array)]),
+    );
     return this.ahead.get(index) as BlockRows;
   }
 }
@@ -68,7 +93,12 @@ export class ColumnReader {
 function checkColumn(head: ColumnHead, field: FieldSpec, entry: BatchEntry): void {
   const expected = valueTypeOf(field);
   if (head.kind !== expected.kind || head.type !== expected.type || head.width !== expected.width) {
-    throw corrupt(`column of "${field.name}"`, `kind ${head.kind}, type ${head.type}`, `kind ${expected.kind}, type ${expected.type}`);
+    throw corrupt(
+      `column of "${field.name}"`,
+      `kind ${head.kind}, type ${head.type}`,
+      `kind ${expected.kind}, type ${expected.type}`,
+    );
   }
-  if (head.rows !== entry.rows) throw corrupt(`column of "${field.name}"`, `${head.rows} rows`, `${entry.rows} rows`);
+  if (head.rows !== entry.rows)
+    throw corrupt(`column of "${field.name}"`, `${head.rows} rows`, `${entry.rows} rows`);
 }

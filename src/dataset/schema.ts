@@ -1,6 +1,12 @@
 /** The chainable description of a dataset's records. */
 import { DreamDBError } from "../errors.ts";
-import { type Algorithm, FIELD_NAME, type FieldSpec, type MediaKind, type ScalarKind } from "../objects/field.ts";
+import {
+  type Algorithm,
+  FIELD_NAME,
+  type FieldSpec,
+  type MediaKind,
+  type ScalarKind,
+} from "../objects/field.ts";
 import { MAX_DIM, MAX_LSH_BITS } from "../objects/spatial-index.ts";
 
 const MIME = /^[a-z0-9][a-z0-9-]{0,63}$/;
@@ -21,12 +27,16 @@ export interface FieldType<C extends Column<unknown, unknown>, R extends boolean
 }
 export type FieldTypes = Record<string, FieldType<Column<unknown, unknown>, boolean>>;
 
-type Names<F extends FieldTypes, R extends boolean> = { [K in keyof F]: F[K]["required"] extends R ? K : never }[keyof F];
+type Names<F extends FieldTypes, R extends boolean> = {
+  [K in keyof F]: F[K]["required"] extends R ? K : never;
+}[keyof F];
 type Flatten<T> = { [K in keyof T]: T[K] };
 
 /** A record as `appendMany` takes it. */
 export type RecordIn<F extends FieldTypes> = Flatten<
-  { [K in Names<F, true>]: F[K]["column"]["in"] } & { [K in Names<F, false>]?: F[K]["column"]["in"] | null | undefined } & {
+  { [K in Names<F, true>]: F[K]["column"]["in"] } & {
+    [K in Names<F, false>]?: F[K]["column"]["in"] | null | undefined;
+  } & {
     /** Unix nanoseconds; on every record of a call or on none. */
     _anchor?: bigint;
   }
@@ -34,13 +44,17 @@ export type RecordIn<F extends FieldTypes> = Flatten<
 
 /** A record as `get` gives it. */
 export type RecordOut<F extends FieldTypes> = Flatten<
-  { _anchor: bigint } & { [K in Names<F, true>]: F[K]["column"]["out"] } & { [K in Names<F, false>]?: F[K]["column"]["out"] }
+  { _anchor: bigint } & { [K in Names<F, true>]: F[K]["column"]["out"] } & {
+    [K in Names<F, false>]?: F[K]["column"]["out"];
+  }
 >;
 
 /** Rows as columns: `batch.label[i]` belongs to the record at `batch._time_anchors[i]`. */
 export type Batch<F extends FieldTypes> = Flatten<
   { _time_anchors: bigint[] } & {
-    [K in keyof F]: (F[K]["required"] extends true ? F[K]["column"]["out"] : F[K]["column"]["out"] | undefined)[];
+    [K in keyof F]: (F[K]["required"] extends true
+      ? F[K]["column"]["out"]
+      : F[K]["column"]["out"] | undefined)[];
   }
 >;
 
@@ -52,9 +66,12 @@ type Int = Column<number | bigint, number | bigint>;
 type Float = Column<number, number>;
 type Timestamp = Column<number | bigint | Date, bigint>;
 
-type Add<F extends FieldTypes, N extends string, C extends Column<unknown, unknown>, R extends boolean> = Schema<
-  F & Record<N, FieldType<C, R>>
->;
+type Add<
+  F extends FieldTypes,
+  N extends string,
+  C extends Column<unknown, unknown>,
+  R extends boolean,
+> = Schema<F & Record<N, FieldType<C, R>>>;
 
 export interface FieldOptions<R extends boolean = boolean> {
   /** Whether every record must have a value. Default true. */
@@ -94,62 +111,107 @@ export class Schema<F extends FieldTypes = {}> {
   }
 
   /** Encoded image bytes. */
-  addImage<N extends string, R extends boolean = true>(name: N, options: MediaOptions<R> = {}): Add<F, N, Bytes, R> {
+  addImage<N extends string, R extends boolean = true>(
+    name: N,
+    options: MediaOptions<R> = {},
+  ): Add<F, N, Bytes, R> {
     return this.media(name, "image", "jpeg", options);
   }
 
   /** Encoded video bytes. */
-  addVideo<N extends string, R extends boolean = true>(name: N, options: MediaOptions<R> = {}): Add<F, N, Bytes, R> {
+  addVideo<N extends string, R extends boolean = true>(
+    name: N,
+    options: MediaOptions<R> = {},
+  ): Add<F, N, Bytes, R> {
     return this.media(name, "video", "mp4", options);
   }
 
   /** Encoded audio bytes. */
-  addAudio<N extends string, R extends boolean = true>(name: N, options: MediaOptions<R> = {}): Add<F, N, Bytes, R> {
+  addAudio<N extends string, R extends boolean = true>(
+    name: N,
+    options: MediaOptions<R> = {},
+  ): Add<F, N, Bytes, R> {
     return this.media(name, "audio", "wav", options);
   }
 
   /** A vector of `dim` f32, searchable by cosine. */
-  addEmbedding<N extends string, R extends boolean = true>(name: N, options: EmbeddingOptions<R>): Add<F, N, Vector, R> {
-    const { dim, algorithm = "dreamdb.ivf-cosine", lshBits = DEFAULT_LSH_BITS, rerank = true } = options ?? {};
-    if (!Number.isInteger(dim) || dim < 1 || dim > MAX_DIM) throw violation(`${name}.dim`, dim, `an integer from 1 to ${MAX_DIM}`);
-    if (!ALGORITHMS.includes(algorithm)) throw violation(`${name}.algorithm`, algorithm, ALGORITHMS.join(" or "));
+  addEmbedding<N extends string, R extends boolean = true>(
+    name: N,
+    options: EmbeddingOptions<R>,
+  ): Add<F, N, Vector, R> {
+    const {
+      dim,
+      algorithm = "dreamdb.ivf-cosine",
+      lshBits = DEFAULT_LSH_BITS,
+      rerank = true,
+    } = options ?? {};
+    if (!Number.isInteger(dim) || dim < 1 || dim > MAX_DIM)
+      throw violation(`${name}.dim`, dim, `an integer from 1 to ${MAX_DIM}`);
+    if (!ALGORITHMS.includes(algorithm))
+      throw violation(`${name}.algorithm`, algorithm, ALGORITHMS.join(" or "));
     if (!Number.isInteger(lshBits) || lshBits < 1 || lshBits > MAX_LSH_BITS) {
       throw violation(`${name}.lshBits`, lshBits, `an integer from 1 to ${MAX_LSH_BITS}`);
     }
     if (typeof rerank !== "boolean") throw violation(`${name}.rerank`, rerank, "true or false");
     for (const key of ["compressor", "spatialIndex"] as const) {
-      if (options[key] !== undefined) throw violation(`${name}.${key}`, options[key], "nothing: not in this version");
+      if (options[key] !== undefined)
+        throw violation(`${name}.${key}`, options[key], "nothing: not in this version");
     }
     const bits = algorithm === "dreamdb.lsh-cosine" ? lshBits : 0;
-    return this.add({ ...this.base(name, options), kind: "embedding", dim, algorithm, lshBits: bits, rerank });
+    return this.add({
+      ...this.base(name, options),
+      kind: "embedding",
+      dim,
+      algorithm,
+      lshBits: bits,
+      rerank,
+    });
   }
 
   /** Text with few distinct values, such as labels or splits; stored through a dictionary. */
-  addScalarCategorical<N extends string, R extends boolean = true>(name: N, options: FieldOptions<R> = {}): Add<F, N, Text, R> {
+  addScalarCategorical<N extends string, R extends boolean = true>(
+    name: N,
+    options: FieldOptions<R> = {},
+  ): Add<F, N, Text, R> {
     return this.scalar(name, "categorical", options);
   }
 
-  addScalarBool<N extends string, R extends boolean = true>(name: N, options: FieldOptions<R> = {}): Add<F, N, Bool, R> {
+  addScalarBool<N extends string, R extends boolean = true>(
+    name: N,
+    options: FieldOptions<R> = {},
+  ): Add<F, N, Bool, R> {
     return this.scalar(name, "bool", options);
   }
 
   /** A signed 64-bit integer; reads give a number where it is exact, a bigint beyond. */
-  addScalarInt<N extends string, R extends boolean = true>(name: N, options: FieldOptions<R> = {}): Add<F, N, Int, R> {
+  addScalarInt<N extends string, R extends boolean = true>(
+    name: N,
+    options: FieldOptions<R> = {},
+  ): Add<F, N, Int, R> {
     return this.scalar(name, "int", options);
   }
 
   /** A finite 64-bit float. */
-  addScalarFloat<N extends string, R extends boolean = true>(name: N, options: FieldOptions<R> = {}): Add<F, N, Float, R> {
+  addScalarFloat<N extends string, R extends boolean = true>(
+    name: N,
+    options: FieldOptions<R> = {},
+  ): Add<F, N, Float, R> {
     return this.scalar(name, "float", options);
   }
 
   /** Free text. */
-  addScalarString<N extends string, R extends boolean = true>(name: N, options: FieldOptions<R> = {}): Add<F, N, Text, R> {
+  addScalarString<N extends string, R extends boolean = true>(
+    name: N,
+    options: FieldOptions<R> = {},
+  ): Add<F, N, Text, R> {
     return this.scalar(name, "string", options);
   }
 
   /** Unix nanoseconds; a Date is taken as milliseconds. Reads give a bigint. */
-  addScalarTimestamp<N extends string, R extends boolean = true>(name: N, options: FieldOptions<R> = {}): Add<F, N, Timestamp, R> {
+  addScalarTimestamp<N extends string, R extends boolean = true>(
+    name: N,
+    options: FieldOptions<R> = {},
+  ): Add<F, N, Timestamp, R> {
     return this.scalar(name, "timestamp", options);
   }
 
@@ -160,7 +222,8 @@ export class Schema<F extends FieldTypes = {}> {
     options: MediaOptions<R>,
   ): Add<F, N, Bytes, R> {
     const mime = options.mime ?? fallback;
-    if (typeof mime !== "string" || !MIME.test(mime)) throw violation(`${name}.mime`, mime, 'a format such as "jpeg" or "png"');
+    if (typeof mime !== "string" || !MIME.test(mime))
+      throw violation(`${name}.mime`, mime, 'a format such as "jpeg" or "png"');
     return this.add({ ...this.base(name, options), kind, mime });
   }
 
@@ -176,13 +239,16 @@ export class Schema<F extends FieldTypes = {}> {
     if (typeof name !== "string" || !FIELD_NAME.test(name)) {
       throw violation("name", name, "a letter, then up to 127 letters, digits, '_', '.' or '-'");
     }
-    if (this.fields.some((field) => field.name === name)) throw violation("name", name, "a name not used before");
+    if (this.fields.some((field) => field.name === name))
+      throw violation("name", name, "a name not used before");
     const required = options.required ?? true;
     if (typeof required !== "boolean") throw violation(`${name}.required`, required, "true or false");
     return { id: this.fields.length, name, required };
   }
 
-  private add<N extends string, C extends Column<unknown, unknown>, R extends boolean>(field: FieldSpec): Add<F, N, C, R> {
+  private add<N extends string, C extends Column<unknown, unknown>, R extends boolean>(
+    field: FieldSpec,
+  ): Add<F, N, C, R> {
     return new Schema([...this.fields, field]);
   }
 }

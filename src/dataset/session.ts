@@ -51,16 +51,22 @@ export class Session {
   }
 
   /** The head of a container, decoded once. */
-  async open<H>(ref: ContainerRef, decode: (bytes: Uint8Array, totalBytes: number) => H): Promise<OpenContainer<H>> {
+  async open<H>(
+    ref: ContainerRef,
+    decode: (bytes: Uint8Array, totalBytes: number) => H,
+  ): Promise<OpenContainer<H>> {
     return this.cached<OpenContainer<H>>(`${ref.address}#head`, async () => {
       const { head } = ref;
       if (head === undefined) {
-        const whole = await this.object(ref.address);
+        const digest = addressDigest(ref.address);
+        const whole = await this.verified(ref.address, undefined, (found) => checkHash(found, digest, ref.address));
         if (whole.length !== ref.bytes) throw lengthMismatch(ref.address, whole.length, ref.bytes);
-        return { value: { ref, head: decode(whole, ref.bytes), whole }, bytes: 512 };
+        return { value: { ref, head: decode(whole, ref.bytes), whole }, bytes: 512 + whole.length };
       }
       const range = { offset: 0, length: head.bytes };
-      const bytes = await this.verified(ref.address, range, (found) => checkHash(found, head.hash, `${ref.address} head`));
+      const bytes = await this.verified(ref.address, range, (found) =>
+        checkHash(found, head.hash, `${ref.address} head`),
+      );
       return { value: { ref, head: decode(bytes, ref.bytes) }, bytes: 2 * bytes.length };
     });
   }
@@ -72,7 +78,8 @@ export class Session {
   /** The bytes of `spans` in their order, verified. @param keep whether to keep them in the cache */
   async spans(container: OpenContainer<unknown>, spans: readonly Span[], keep = true): Promise<Uint8Array[]> {
     const { ref, whole } = container;
-    if (whole !== undefined) return spans.map((span) => whole.subarray(span.offset, span.offset + span.bytes));
+    if (whole !== undefined)
+      return spans.map((span) => whole.subarray(span.offset, span.offset + span.bytes));
     const out: Uint8Array[] = new Array(spans.length);
     const missing: number[] = [];
     spans.forEach((span, i) => {
@@ -155,7 +162,10 @@ export class Session {
     return bytes;
   }
 
-  private async read(address: Address, range: { offset: number; length: number } | undefined): Promise<Uint8Array> {
+  private async read(
+    address: Address,
+    range: { offset: number; length: number } | undefined,
+  ): Promise<Uint8Array> {
     const found = await this.store.get(objectKey(address), range);
     if (found === undefined) {
       throw new DreamDBError("NotFound", "an object that the dataset refers to is missing", {
@@ -174,7 +184,11 @@ function spanKey(address: Address, span: Span): string {
 }
 
 function lengthMismatch(field: string, found: number, expected: number): DreamDBError {
-  return new DreamDBError("HashMismatch", "stored object has another length than its index says", { field, found, expected });
+  return new DreamDBError("HashMismatch", "stored object has another length than its index says", {
+    field,
+    found,
+    expected,
+  });
 }
 
 interface Group {

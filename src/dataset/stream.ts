@@ -24,7 +24,12 @@ class Cursor {
   private readonly fields: readonly FieldSpec[];
   private readonly endRow: number;
 
-  private constructor(anchors: BatchAnchors, readers: (ColumnReader | undefined)[], fields: readonly FieldSpec[], range: TickRange) {
+  private constructor(
+    anchors: BatchAnchors,
+    readers: (ColumnReader | undefined)[],
+    fields: readonly FieldSpec[],
+    range: TickRange,
+  ) {
     this.anchors = anchors;
     this.readers = readers;
     this.fields = fields;
@@ -32,7 +37,12 @@ class Cursor {
     this.endRow = anchors.rowFrom(range.to + 1n);
   }
 
-  static async open(session: Session, entry: BatchEntry, fields: readonly FieldSpec[], range: TickRange): Promise<Cursor> {
+  static async open(
+    session: Session,
+    entry: BatchEntry,
+    fields: readonly FieldSpec[],
+    range: TickRange,
+  ): Promise<Cursor> {
     const readers = await Promise.all(fields.map((field) => ColumnReader.open(session, field, entry, true)));
     return new Cursor(await anchorsOf(session, entry), readers, fields, range);
   }
@@ -107,7 +117,11 @@ function earliest(cursors: readonly Cursor[]): Cursor {
 }
 
 /** The first tick at which another cursor, or the next batch, takes its turn. */
-function firstOf(cursors: readonly Cursor[], current: Cursor, upcoming: bigint | undefined): bigint | undefined {
+function firstOf(
+  cursors: readonly Cursor[],
+  current: Cursor,
+  upcoming: bigint | undefined,
+): bigint | undefined {
   let limit = upcoming;
   for (const cursor of cursors) {
     if (cursor !== current && (limit === undefined || cursor.tick < limit)) limit = cursor.tick;

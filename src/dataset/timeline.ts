@@ -1,5 +1,6 @@
 /** Walking index trees: entries by time, without reading pages that can't matter. */
 import { DreamDBError } from "../errors.ts";
+import { ColumnKind, openBlock, ValueType } from "../objects/column.ts";
 import {
   type BatchEntry,
   batchCodec,
@@ -9,7 +10,6 @@ import {
   type Interval,
   type PageRef,
 } from "../objects/index-tree.ts";
-import { ColumnKind, openBlock, ValueType } from "../objects/column.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { Session } from "./session.ts";
 
@@ -47,12 +47,20 @@ async function* entriesOfPage<E extends Interval>(
   }
 }
 
-async function readPage<E extends Interval>(session: Session, page: PageRef, codec: EntryCodec<E>): Promise<(E | PageRef)[]> {
+async function readPage<E extends Interval>(
+  session: Session,
+  page: PageRef,
+  codec: EntryCodec<E>,
+): Promise<(E | PageRef)[]> {
   return decodePage(await session.object(page.address), codec, page);
 }
 
 /** Every batch that overlaps `range`, by ascending first tick; holds open only the pages it has come to. */
-export async function* batchesByTime(session: Session, root: IndexRoot<BatchEntry>, range: TickRange): AsyncGenerator<BatchEntry> {
+export async function* batchesByTime(
+  session: Session,
+  root: IndexRoot<BatchEntry>,
+  range: TickRange,
+): AsyncGenerator<BatchEntry> {
   const waiting: { at: Interval; page?: PageRef; entry?: BatchEntry }[] = [];
   // Kept in descending order of base, so that the next one is popped off the end.
   const add = (item: (typeof waiting)[number]): void => {
@@ -101,7 +109,12 @@ export async function anchorsOf(session: Session, entry: BatchEntry): Promise<Ba
   }
   const container = await session.openColumn(entry.anchors.container);
   const { head } = container;
-  if (head.kind !== ColumnKind.anchors || head.type !== ValueType.u64 || head.width !== 8 || head.rows !== rows) {
+  if (
+    head.kind !== ColumnKind.anchors ||
+    head.type !== ValueType.u64 ||
+    head.width !== 8 ||
+    head.rows !== rows
+  ) {
     throw corrupt("batch.anchors", "a container of another kind or length", `${rows} anchors`);
   }
   const offsets = new BigUint64Array(rows);
@@ -109,17 +122,24 @@ export async function anchorsOf(session: Session, entry: BatchEntry): Promise<Ba
   head.blocks.forEach((block, i) => {
     const { values } = openBlock(head, block, parts[i] as Uint8Array);
     const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
-    for (let row = 0; row < block.rows; row++) offsets[block.firstRow + row] = view.getBigUint64(8 * row, true);
+    for (let row = 0; row < block.rows; row++)
+      offsets[block.firstRow + row] = view.getBigUint64(8 * row, true);
   });
   checkOffsets(offsets, entry);
-  return { rows, tick: (row) => base + (offsets[row] as bigint), rowFrom: (tick) => firstAtLeast(offsets, tick - base) };
+  return {
+    rows,
+    tick: (row) => base + (offsets[row] as bigint),
+    rowFrom: (tick) => firstAtLeast(offsets, tick - base),
+  };
 }
 
 function checkOffsets(offsets: BigUint64Array, entry: BatchEntry): void {
   for (let row = 1; row < offsets.length; row++) {
-    if ((offsets[row] as bigint) <= (offsets[row - 1] as bigint)) throw corrupt("batch.anchors", "anchors out of order", "ascending");
+    if ((offsets[row] as bigint) <= (offsets[row - 1] as bigint))
+      throw corrupt("batch.anchors", "anchors out of order", "ascending");
   }
-  if (offsets[0] !== 0n || offsets.at(-1) !== entry.span) throw corrupt("batch.anchors", offsets.at(-1), entry.span);
+  if (offsets[0] !== 0n || offsets.at(-1) !== entry.span)
+    throw corrupt("batch.anchors", offsets.at(-1), entry.span);
 }
 
 /** The first place in ascending `values` whose value is at least `least`. */
@@ -145,7 +165,11 @@ export interface Located {
 }
 
 /** The record anchored at `tick`, or undefined. */
-export async function locate(session: Session, root: IndexRoot<BatchEntry>, tick: bigint): Promise<Located | undefined> {
+export async function locate(
+  session: Session,
+  root: IndexRoot<BatchEntry>,
+  tick: bigint,
+): Promise<Located | undefined> {
   for await (const entry of entriesIn(session, root, batchCodec, { from: tick, to: tick })) {
     const anchors = await anchorsOf(session, entry);
     const row = anchors.rowFrom(tick);

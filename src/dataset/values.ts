@@ -2,15 +2,19 @@
 import { compareBytes } from "../core/cbor.ts";
 import { decodeUtf8 } from "../core/utf8.ts";
 import { DreamDBError } from "../errors.ts";
-import { type BlockRows, ColumnKind, type ColumnHead, type ColumnSource, ValueType } from "../objects/column.ts";
+import {
+  type BlockRows,
+  type ColumnHead,
+  ColumnKind,
+  type ColumnSource,
+  ValueType,
+} from "../objects/column.ts";
 import type { FieldSpec } from "../objects/field.ts";
 import { corrupt } from "../objects/shape.ts";
 
 const MAX_I64 = 2n ** 63n - 1n;
 const MIN_I64 = -(2n ** 63n);
 const utf8 = new TextEncoder();
-/** A byte order mark at the start of a text is part of it. */
-const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Collects one field's values for a batch. */
 export interface ColumnBuilder {
@@ -45,7 +49,8 @@ export function columnBuilder(field: FieldSpec, rows: number): ColumnBuilder {
       });
     case "float":
       return new FixedBuilder(field, rows, 8, ValueType.f64, (view, at, value, index) => {
-        if (typeof value !== "number" || !Number.isFinite(value)) throw wrongType(field, index, value, "a finite number");
+        if (typeof value !== "number" || !Number.isFinite(value))
+          throw wrongType(field, index, value, "a finite number");
         view.setFloat64(at, value, true);
       });
     case "timestamp":
@@ -81,7 +86,14 @@ export function valueTypeOf(field: FieldSpec): { kind: number; type: number; wid
 }
 
 /** Appends values of rows [from, to) of a block to `out`; undefined where a row has none. */
-export function readValues(field: FieldSpec, head: ColumnHead, block: BlockRows, from: number, to: number, out: unknown[]): void {
+export function readValues(
+  field: FieldSpec,
+  head: ColumnHead,
+  block: BlockRows,
+  from: number,
+  to: number,
+  out: unknown[],
+): void {
   const { values } = block;
   const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
   const dim = field.kind === "embedding" ? field.dim : 0;
@@ -134,7 +146,9 @@ function copyFloats(values: Uint8Array, from: number, to: number, dim: number): 
 }
 
 function shortest(value: bigint): number | bigint {
-  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
+  return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)
+    ? Number(value)
+    : value;
 }
 
 /** A test for one value, for filters; throws when a field of this kind can't hold `wanted`. */
@@ -152,7 +166,8 @@ export function equalityTest(field: FieldSpec, wanted: unknown): (value: unknown
       return (value) => value === wanted;
     case "int":
     case "timestamp": {
-      const valid = typeof wanted === "bigint" || (typeof wanted === "number" && Number.isSafeInteger(wanted));
+      const valid =
+        typeof wanted === "bigint" || (typeof wanted === "number" && Number.isSafeInteger(wanted));
       if (!valid) throw wrongFilter(field, wanted, "a safe integer or a bigint");
       const integer = BigInt(wanted);
       return (value) => value !== undefined && BigInt(value as number | bigint) === integer;
@@ -163,11 +178,15 @@ export function equalityTest(field: FieldSpec, wanted: unknown): (value: unknown
 }
 
 function wrongFilter(field: FieldSpec, found: unknown, expected: string): DreamDBError {
-  return new DreamDBError("InvalidArgument", `whereEq can't compare this with a field of kind ${field.kind}`, {
-    field: `whereEq.${field.name}`,
-    found,
-    expected,
-  });
+  return new DreamDBError(
+    "InvalidArgument",
+    `whereEq can't compare this with a field of kind ${field.kind}`,
+    {
+      field: `whereEq.${field.name}`,
+      found,
+      expected,
+    },
+  );
 }
 
 function wrongType(field: FieldSpec, index: number, found: unknown, expected: string): DreamDBError {
@@ -204,12 +223,16 @@ class Presence {
       return true;
     }
     if (field.required) {
-      throw new DreamDBError("SchemaViolation", `record ${index} lacks a required field; nothing was written`, {
-        field: field.name,
-        found: value,
-        expected: field.kind,
-        committed: "no",
-      });
+      throw new DreamDBError(
+        "SchemaViolation",
+        `record ${index} lacks a required field; nothing was written`,
+        {
+          field: field.name,
+          found: value,
+          expected: field.kind,
+          committed: "no",
+        },
+      );
     }
     this.absent++;
     return false;
@@ -248,7 +271,8 @@ class FixedBuilder implements ColumnBuilder {
   }
 
   push(value: unknown, index: number): void {
-    if (this.presence.mark(this.rows, this.field, index, value)) this.write(this.view, this.rows * this.width, value, index);
+    if (this.presence.mark(this.rows, this.field, index, value))
+      this.write(this.view, this.rows * this.width, value, index);
     this.rows++;
   }
 
@@ -276,7 +300,8 @@ class CategoricalBuilder implements ColumnBuilder {
 
   push(value: unknown, index: number): void {
     if (this.presence.mark(this.rows, this.field, index, value)) {
-      if (typeof value !== "string" || !isWellFormed(value)) throw wrongType(this.field, index, value, "well-formed text");
+      if (typeof value !== "string" || !isWellFormed(value))
+        throw wrongType(this.field, index, value, "well-formed text");
       let code = this.seen.get(value);
       if (code === undefined) {
         code = this.seen.size;
@@ -300,10 +325,18 @@ class CategoricalBuilder implements ColumnBuilder {
     const values = new Uint8Array(this.rows * 4);
     const view = new DataView(values.buffer);
     for (let row = 0; row < this.rows; row++) {
-      if (presence === undefined || presence[row] === 1) view.setUint32(4 * row, renumbered[this.codes[row] as number] as number, true);
+      if (presence === undefined || presence[row] === 1)
+        view.setUint32(4 * row, renumbered[this.codes[row] as number] as number, true);
     }
     const dictionary = words.map((word) => word.bytes);
-    const base = { kind: ColumnKind.scalar, type: ValueType.categorical, rows: this.rows, width: 4, values, dictionary };
+    const base = {
+      kind: ColumnKind.scalar,
+      type: ValueType.categorical,
+      rows: this.rows,
+      width: 4,
+      values,
+      dictionary,
+    };
     return presence === undefined ? base : { ...base, presence };
   }
 }
@@ -339,7 +372,14 @@ class VectorBuilder implements ColumnBuilder {
   finish(): ColumnSource {
     const { rows, dim } = this;
     const values = new Uint8Array(this.floats.buffer, 0, rows * dim * 4);
-    return { kind: ColumnKind.vector, type: ValueType.f32, rows, width: dim * 4, values, ...this.presence.finish(rows) };
+    return {
+      kind: ColumnKind.vector,
+      type: ValueType.f32,
+      rows,
+      width: dim * 4,
+      values,
+      ...this.presence.finish(rows),
+    };
   }
 }
 
@@ -404,7 +444,14 @@ class VariableBuilder implements ColumnBuilder {
 
   finish(): ColumnSource {
     const { rows, kind, type } = this;
-    const base = { kind, type, rows, width: 0, values: this.buffer.view(), ends: this.ends.subarray(0, rows) };
+    const base = {
+      kind,
+      type,
+      rows,
+      width: 0,
+      values: this.buffer.view(),
+      ends: this.ends.subarray(0, rows),
+    };
     return { ...base, ...this.presence.finish(rows) };
   }
 }

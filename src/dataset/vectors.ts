@@ -77,9 +77,10 @@ export class ResidentVectors {
     const wanted = missing.map((i) => (spans[i] as VectorSpan).span);
     const { whole } = container;
     if (whole === undefined) await this.session.readSpans(address, wanted, receive);
-    else wanted.forEach((span, i) => {
-      receive(i, whole.subarray(span.offset, span.offset + span.bytes));
-    });
+    else
+      wanted.forEach((span, i) => {
+        receive(i, whole.subarray(span.offset, span.offset + span.bytes));
+      });
   }
 
   private scratchOf(bytes: number): number {
@@ -116,7 +117,11 @@ export class ResidentVectors {
     kernels.bytes(pointer, vectorBytes).set(bytes.subarray(skipBytes, skipBytes + vectorBytes));
     // With a bitmap in front the block is hashed as it came; without, in place.
     const digest = skipBytes > 0 ? kernels.hashBytes(bytes) : kernels.blake3(pointer, span.bytes);
-    compareDigest(digest, span.hash, `${container.ref.address} bytes ${span.offset}–${span.offset + span.bytes - 1}`);
+    compareDigest(
+      digest,
+      span.hash,
+      `${container.ref.address} bytes ${span.offset}–${span.offset + span.bytes - 1}`,
+    );
     kernels.rowInvNorms(pointer, rows, dim, invNorms);
   }
 }
