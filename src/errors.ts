@@ -82,10 +82,12 @@ function describe(message: string, details: ErrorDetails): string {
 
 /** A value as one short line, safe to print whatever it holds. */
 function show(value: unknown): string {
-  if (typeof value === "string") return value.length > 120 ? `${JSON.stringify(value.slice(0, 117))}…` : JSON.stringify(value);
+  if (typeof value === "string")
+    return value.length > 120 ? `${JSON.stringify(value.slice(0, 117))}…` : JSON.stringify(value);
   if (typeof value === "bigint") return `${value}n`;
   if (value instanceof Uint8Array) return `${value.length} bytes`;
-  if (ArrayBuffer.isView(value) || Array.isArray(value)) return `${value.constructor.name} of ${(value as { length?: number }).length}`;
+  if (ArrayBuffer.isView(value) || Array.isArray(value))
+    return `${value.constructor.name} of ${(value as { length?: number }).length}`;
   if (typeof value === "object" && value !== null) return Object.prototype.toString.call(value).slice(8, -1);
   return String(value);
 }

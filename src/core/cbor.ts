@@ -32,7 +32,11 @@ const codec = new Encoder({
  * undefined, arrays, Maps, plain objects (own keys) and `Tagged`. Errors: `InvalidArgument`, `LimitExceeded`.
  */
 export function encodeCbor(value: unknown): Uint8Array {
-  const encoded = codec.encode(normalise(value, 0));
+  return encodeNormal(normalise(value, 0));
+}
+
+function encodeNormal(value: unknown): Uint8Array {
+  const encoded = codec.encode(value);
   const walk = new Walk(encoded, MAX_OBJECT_BYTES, true);
   walk.item(0);
   return walk.raws.length === 0 ? Uint8Array.from(encoded) : spliceRaws(encoded, walk.raws);
@@ -48,7 +52,8 @@ export function decodeCbor(bytes: Uint8Array, maxBytes = MAX_METADATA_BYTES): un
   if (walk.at !== bytes.length) {
     throw nonCanonical(walk.at, `${bytes.length - walk.at} trailing bytes`, "the end of the item");
   }
-  return revive(codec.decode(bytes));
+  // A view of its own, since cbor-x leaves a property behind on the array it reads.
+  return revive(codec.decode(bytes.subarray()));
 }
 
 /** A value as cbor-x needs it: maps in key order, integers in the type it encodes shortest. */
@@ -56,7 +61,7 @@ function normalise(value: unknown, depth: number): unknown {
   if (depth > MAX_DEPTH) throw tooDeep();
   switch (typeof value) {
     case "number":
-      return Number.isSafeInteger(value) && !Object.is(value, -0) ? integer(BigInt(value)) : raw(encodeFloat(value));
+      return isIntegral(value) ? integer(BigInt(value)) : raw(encodeFloat(value));
     case "bigint":
       return integer(value);
     case "string":
@@ -80,11 +85,24 @@ function normaliseObject(value: object, depth: number): unknown {
   }
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   if (Array.isArray(value)) return value.map((item) => normalise(item, depth + 1));
-  const entries = value instanceof Map ? [...value.entries()] : Object.entries(value);
-  const keyed = entries.map(([key, item]) => {
-    return { order: encodeCbor(key), key: normalise(key, depth + 1), item: normalise(item, depth + 1) };
+  if (!(value instanceof Map) && Object.prototype.toString.call(value) !== "[object Object]") {
+    throw new DreamDBError("InvalidArgument", "CBOR has no such type", { found: value, expected: "a Map or a plain object" });
+  }
+  return normaliseMap(value instanceof Map ? [...value] : Object.entries(value), depth);
+}
+
+function normaliseMap(entries: [unknown, unknown][], depth: number): Map<unknown, unknown> {
+  const keyed = entries.map(([name, item]) => {
+    const key = normalise(name, depth + 1);
+    return { order: encodeNormal(key), key, item: normalise(item, depth + 1) };
   });
   keyed.sort((a, b) => compareBytes(a.order, b.order));
+  keyed.forEach(({ order, key }, i) => {
+    // Such as 1 and 1n, which would silently become one.
+    if (i > 0 && compareBytes((keyed[i - 1] as { order: Uint8Array }).order, order) === 0) {
+      throw new DreamDBError("InvalidArgument", "two map keys with one encoding", { found: key, expected: "different keys" });
+    }
+  });
   return new Map(keyed.map(({ key, item }) => [key, item]));
 }
 
@@ -159,7 +177,10 @@ class Walk {
     const initial = this.byte();
     const major = initial >> 5;
     const info = initial & 31;
-    if (major === 7) return this.simple(start, info);
+    if (major === 7) {
+      this.simple(start, info);
+      return;
+    }
     const argument = this.argument(start, info);
     switch (major) {
       case 0:
@@ -180,7 +201,10 @@ class Walk {
         this.map(argument, depth);
         return;
       default:
-        if (argument === RAW_TAG && this.encoding) return this.raw(start);
+        if (argument === RAW_TAG && this.encoding) {
+          this.raw(start);
+          return;
+        }
         if (argument < FIRST_TAG || argument > LAST_TAG) throw nonCanonical(start, `tag ${argument}`, "tag 65521–65525");
         this.item(depth + 1);
     }
@@ -192,7 +216,9 @@ class Walk {
       const start = this.at;
       this.item(depth + 1);
       const key = this.bytes.subarray(start, this.at);
-      if (previous !== undefined && compareBytes(previous, key) >= 0) {
+      if (isMinusZero(key)) throw nonCanonical(start, "-0.0 as a map key", "a key that a Map can tell from 0");
+      // `normaliseMap` has seen to the order, and raw keys do not stand here as they will be.
+      if (!this.encoding && previous !== undefined && compareBytes(previous, key) >= 0) {
         throw nonCanonical(start, "a map key out of order or repeated", "ascending keys");
       }
       previous = key;
@@ -230,10 +256,12 @@ class Walk {
       const bits = this.view.getUint16(at);
       const isNan = (bits & 0x7c00) === 0x7c00 && (bits & 0x3ff) !== 0;
       if (isNan && bits !== 0x7e00) throw nonCanonical(start, "a NaN with a payload", "f97e00");
+      if (isIntegral(halfValue(bits))) throw nonCanonical(start, "an integer as a float", "an integer item");
       return;
     }
     const value = width === 4 ? this.view.getFloat32(at) : this.view.getFloat64(at);
     if (encodeFloat(value).length < 1 + width) throw nonCanonical(start, `a float in ${width} bytes`, "its shortest form");
+    if (isIntegral(value)) throw nonCanonical(start, "an integer as a float", "an integer item");
   }
 
   private raw(start: number): void {
@@ -272,6 +300,24 @@ class Walk {
       throw nonCanonical(this.at, `a count of ${items}`, "one that fits the remaining bytes");
     }
   }
+}
+
+/** Whether `value` is stored as an integer: in JS, 1.0 and 1 are one value, so they must be one encoding. */
+export function isIntegral(value: number): boolean {
+  return Number.isSafeInteger(value) && !Object.is(value, -0);
+}
+
+function isMinusZero(item: Uint8Array): boolean {
+  return item.length === 3 && item[0] === 0xf9 && item[1] === 0x80 && item[2] === 0;
+}
+
+/** The value of binary16 bits; infinity and NaN as infinity. */
+function halfValue(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const mantissa = bits & 0x3ff;
+  if (exponent === 31) return sign * Number.POSITIVE_INFINITY;
+  return sign * (exponent === 0 ? mantissa * 2 ** -24 : (1024 + mantissa) * 2 ** (exponent - 25));
 }
 
 /** The shortest float item that keeps `value`; NaN has just one form, f97e00. */

@@ -12,6 +12,8 @@ const VALUE = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 const MAX_CHARS = 255;
 /** First segments with a meaning of their own; any other tag is reverse-DNS. */
 const RESERVED = new Set(["image", "video", "audio", "vector", "scalar", "text", "dreamdb"]);
+/** Of these, the ones that a format follows and nothing else. */
+const MEDIA = new Set(["image", "video", "audio"]);
 
 export function parseModality(tag: string, field = "modality"): Modality {
   const [head = "", ...tail] = tag.length <= MAX_CHARS ? tag.split(";") : [];
@@ -22,8 +24,9 @@ export function parseModality(tag: string, field = "modality"): Modality {
     if (!SEGMENT.test(key) || !VALUE.test(value) || rest.length > 0 || parameters.has(key)) throw invalid(tag, field);
     parameters.set(key, value);
   }
-  const known = RESERVED.has(path[0] ?? "") ? path.length >= 2 : path.length >= 3;
-  if (!known || !path.every((segment) => SEGMENT.test(segment))) throw invalid(tag, field);
+  const [first = ""] = path;
+  const hasItsLength = path.length >= (RESERVED.has(first) ? 2 : 3) && !(MEDIA.has(first) && path.length > 2);
+  if (!hasItsLength || !path.every((segment) => SEGMENT.test(segment))) throw invalid(tag, field);
   return { path, parameters };
 }
 

@@ -3,7 +3,7 @@
  * of a nanosecond since the Space's Genesis. Integer arithmetic only.
  */
 import { DreamDBError } from "../errors.ts";
-import { Tagged } from "./cbor.ts";
+import { isIntegral, Tagged } from "./cbor.ts";
 
 export const TIME_TAG = 65524;
 export const MAX_TICK = 2n ** 64n - 1n;
@@ -56,7 +56,7 @@ export function tickFromCbor(value: unknown, field: string): bigint {
 
 /** An unsigned 64-bit integer out of decoded CBOR, as bigint. */
 export function uint64(value: unknown, field: string): bigint {
-  const wide = typeof value === "number" && Number.isSafeInteger(value) ? BigInt(value) : value;
+  const wide = typeof value === "number" && isIntegral(value) ? BigInt(value) : value;
   if (typeof wide !== "bigint" || wide < 0n || wide > MAX_TICK) {
     throw new DreamDBError("Corrupt", "not an unsigned 64-bit integer", { field, found: value, expected: "0 … 2^64 − 1" });
   }

@@ -68,6 +68,7 @@ async function putObject(ctx: Context, { address, bytes }: NewPage): Promise<voi
         retryable: true,
         committed: "no",
         cause: error,
+        ...errnoIn(error),
       },
     );
   }
@@ -214,8 +215,14 @@ function commitUnknown(name: string, opId: Uint8Array, cause: unknown): DreamDBE
       committed: "unknown",
       opId: toHex(opId),
       cause,
+      ...errnoIn(cause),
     },
   );
+}
+
+/** The system's code, such as EACCES, that an error of the backend carries on. */
+export function errnoIn(cause: unknown): { errno?: string } {
+  return isDreamDBError(cause) && cause.errno !== undefined ? { errno: cause.errno } : {};
 }
 
 /** The Manifest that `opId` published, looked for from `tip` back to (not including) sequence `afterSeq`. */

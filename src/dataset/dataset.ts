@@ -14,6 +14,7 @@ import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import { type AppendResult, append } from "./append.ts";
 import {
+  errnoIn,
   findOperation,
   newRef,
   putObjects,
@@ -499,6 +500,7 @@ function creationUnknown(name: string, cause: unknown): DreamDBError {
       retryable: true,
       committed: "unknown",
       cause,
+      ...errnoIn(cause),
     },
   );
 }

@@ -283,6 +283,7 @@ function readBlocks(view: DataView, table: BlockTable): ColumnBlock[] {
     blocks.push({ offset, bytes, firstRow, rows, hash: new Uint8Array(view.buffer, view.byteOffset + row + 16, 32) });
     end = offset + bytes;
   }
+  if (blocks.length === 0) throw corrupt("column.rows", table.rows, "at least one row, in at least one block");
   if (end !== table.totalBytes) throw corrupt("column.totalBytes", table.totalBytes, end);
   return blocks;
 }

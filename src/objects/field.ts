@@ -1,5 +1,5 @@
 /** A field of a schema, as people declare it and as a Manifest stores it (spec/0001-data-model.md §6). */
-import { parseModality } from "../core/modality.ts";
+import { type Modality, parseModality } from "../core/modality.ts";
 import { DreamDBError } from "../errors.ts";
 import { corrupt, Shape } from "./shape.ts";
 import { MAX_DIM, MAX_LSH_BITS } from "./spatial-index.ts";
@@ -66,13 +66,27 @@ export function fieldFromCbor(value: unknown): FieldSpec {
   const shape = new Shape(value, "field");
   const base = { id: shape.uint("id"), name: shape.text("name"), required: shape.flag("required") };
   if (!FIELD_NAME.test(base.name)) throw corrupt("field.name", base.name, "a letter, then letters, digits, '_', '.' or '-'");
-  const modality = parseModality(shape.text("modality"), "field.modality");
-  const [family = "", kind = "", ...rest] = modality.path;
-  if (rest.length > 0) throw unknownModality(shape.text("modality"));
+  const modality = storedModality(shape.text("modality"));
+  const field = fieldOf(shape, base, modality);
+  // A tag that says more than this version reads, such as another parameter.
+  if (field === undefined || modalityOf(field) !== shape.text("modality")) throw unknownModality(shape.text("modality"));
+  return field;
+}
+
+function fieldOf(shape: Shape, base: FieldBase, { path, parameters }: Modality): FieldSpec | undefined {
+  const [family, kind = ""] = path;
   if (family === "image" || family === "video" || family === "audio") return { ...base, kind: family, mime: kind };
   if (family === "scalar" && SCALARS.has(kind)) return { ...base, kind: kind as ScalarKind };
-  if (family === "vector" && kind === "f32") return embeddingFromCbor(shape, base, modality.parameters.get("dim") ?? "");
-  throw unknownModality(shape.text("modality"));
+  if (family === "vector" && kind === "f32") return embeddingFromCbor(shape, base, parameters.get("dim") ?? "");
+  return undefined;
+}
+
+function storedModality(tag: string): Modality {
+  try {
+    return parseModality(tag);
+  } catch (error) {
+    throw new DreamDBError("Corrupt", "not a modality tag", { field: "field.modality", found: tag, cause: error });
+  }
 }
 
 function unknownModality(found: string): DreamDBError {

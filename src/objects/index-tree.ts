@@ -7,7 +7,7 @@ import { type Address, addressToCbor } from "../core/address.ts";
 import { encodeCbor } from "../core/cbor.ts";
 import { MAX_TICK } from "../core/time.ts";
 import { type ContainerRef, containerRefFromCbor, containerRefToCbor } from "./container-ref.ts";
-import { corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
+import { byFieldId, corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
 
 const KIND = "dreamdb.index-page";
 /** Children a writer puts in a page: about 8 KiB, half of the 16 KiB target. */
@@ -71,17 +71,15 @@ export const batchCodec: EntryCodec<BatchEntry> = {
     return [anchors, new Map([...entry.columns].map(([id, ref]) => [id, containerRefToCbor(ref)]))];
   },
   decode(items, interval) {
-    const columns = new Map<number, ContainerRef>();
-    for (const [id, ref] of items.map(4)) {
-      if (typeof id !== "number") throw corrupt("batch.columns", id, "a field id");
-      columns.set(id, containerRefFromCbor(ref, `batch.columns.${id}`));
-    }
+    const columns = byFieldId(items.map(4), "batch.columns", (ref, id) => containerRefFromCbor(ref, `batch.columns.${id}`));
     const listed = Array.isArray(items.value(3));
     const anchors = listed ? { container: containerRefFromCbor(items.value(3), "batch.anchors") } : { step: items.u64(3) };
     if ("step" in anchors && anchors.step * BigInt(interval.rows - 1) !== interval.span) {
       throw corrupt("batch.span", interval.span, "step × (rows − 1)");
     }
-    if ("step" in anchors && interval.rows > 1 && anchors.step === 0n) throw corrupt("batch.anchors", 0n, "a step of at least 1");
+    if ("step" in anchors && (interval.rows > 1) !== anchors.step > 0n) {
+      throw corrupt("batch.anchors", anchors.step, "a step of at least 1, or 0 for a single row");
+    }
     return { ...interval, anchors, columns };
   },
 };

@@ -12,7 +12,7 @@ import {
   type SegmentEntry,
   segmentCodec,
 } from "./index-tree.ts";
-import { corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
+import { byFieldId, corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
 import { decodeSpatialIndex, encodeSpatialIndex, type SpatialIndex } from "./spatial-index.ts";
 
 const KIND = "dreamdb.manifest";
@@ -86,9 +86,11 @@ export function decodeManifest(bytes: Uint8Array): Manifest {
     autoHigh: shape.u64("autoHigh"),
     lane: shape.uint("lane", 4095),
     timeline: indexFromCbor(shape.value("timeline"), batchCodec),
-    tracks: new Map([...shape.map("tracks")].map(([id, track]) => [id as number, trackFromCbor(track)])),
+    tracks: byFieldId(shape.map("tracks"), "manifest.tracks", trackFromCbor),
   };
   if (shape.uint("rows") !== manifest.timeline.rows) throw corrupt("manifest.rows", shape.uint("rows"), manifest.timeline.rows);
+  if (new Set(manifest.parents).size !== manifest.parents.length) throw corrupt("manifest.parents", "a repeated parent", "different ones");
+  if ((manifest.seq === 0) !== (manifest.parents.length === 0)) throw corrupt("manifest.seq", manifest.seq, "0 just for the first");
   checkFields(manifest);
   return manifest;
 }

@@ -207,6 +207,10 @@ export function decodeSegmentHead(bytes: Uint8Array, totalBytes: number, spatial
     if (long(96 + 8 * i) !== value) throw corrupt(`segment.offset${96 + 8 * i}`, long(96 + 8 * i), value);
   });
   if (headBytes > bytes.length) throw corrupt("segment.headBytes", headBytes, `at most ${bytes.length}`);
+  // Codes and factors, which this version has not, and vectors that the flags deny.
+  for (let at = 144; at < (layout.vectors === undefined ? 192 : 176); at += 8) {
+    if (long(at) !== 0) throw corrupt(`segment.offset${at}`, long(at), 0);
+  }
   checkSections(layout, totalBytes);
   return { rows: layout.rows, dim: layout.dim, ...readCells(view, layout), blocks: readBlocks(view, blockTable, layout) };
 }
@@ -256,6 +260,7 @@ function readBlocks(view: DataView, table: number, layout: Layout): SegmentBlock
     firstRows[i] = view.getUint32(table + i * SEGMENT_BLOCK_ROW_BYTES, true);
     starts[i] = view.getUint32(table + i * SEGMENT_BLOCK_ROW_BYTES + 4, true);
   }
+  if (layout.blocks === 0) throw corrupt("segment.blocks", 0, "at least one");
   checkAscending(firstRows, "segment.blocks");
   checkAscending(starts, "segment.blocks.anchors");
   const hash = (at: number): Uint8Array => new Uint8Array(view.buffer, view.byteOffset + at, 32);
@@ -265,6 +270,8 @@ function readBlocks(view: DataView, table: number, layout: Layout): SegmentBlock
     const rows = (firstRows[i + 1] as number) - firstRow;
     const start = starts[i] as number;
     const span = { offset: anchors.offset + start, bytes: (starts[i + 1] as number) - start, hash: hash(at + 8) };
+    // A row's anchor takes at least a byte; a reader makes room for `rows` of them.
+    if (rows > span.bytes) throw corrupt("segment.blocks.firstRow", `${rows} rows in ${span.bytes} bytes`, "a byte each");
     if (vectors === undefined) return { firstRow, rows, anchors: span };
     const rowBytes = dim * 4;
     return {

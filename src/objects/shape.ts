@@ -1,6 +1,6 @@
 /** Reading the CBOR maps and arrays of stored objects, with every type and range checked. */
 import { type Address, addressFromCbor } from "../core/address.ts";
-import { decodeCbor } from "../core/cbor.ts";
+import { decodeCbor, isIntegral } from "../core/cbor.ts";
 import { tickFromCbor, uint64 } from "../core/time.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 
@@ -18,9 +18,10 @@ export class Shape {
     this.what = what;
   }
 
-  /** Refuses an array of another length. */
+  /** Refuses a map, and an array of another length. */
   exactly(count: number): this {
-    if (Array.isArray(this.items) && this.items.length !== count) throw corrupt(this.what, `${this.items.length} items`, count);
+    if (!Array.isArray(this.items)) throw corrupt(this.what, this.items, `an array of ${count}`);
+    if (this.items.length !== count) throw corrupt(this.what, `${this.items.length} items`, count);
     return this;
   }
 
@@ -30,7 +31,7 @@ export class Shape {
 
   uint(key: string | number, max = Number.MAX_SAFE_INTEGER, min = 0): number {
     const value = this.value(key);
-    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < min || value > max) {
+    if (typeof value !== "number" || !isIntegral(value) || value < min || value > max) {
       throw corrupt(this.name(key), value, `an integer from ${min} to ${max}`);
     }
     return value;
@@ -44,7 +45,7 @@ export class Shape {
   difference(key: string | number): bigint {
     const value = this.value(key);
     if (typeof value === "bigint") return value;
-    if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
+    if (typeof value === "number" && isIntegral(value)) return BigInt(value);
     throw corrupt(this.name(key), value, "an integer");
   }
 
@@ -125,6 +126,16 @@ function decodeAsCorrupt(bytes: Uint8Array, kind: string): unknown {
     }
     throw error;
   }
+}
+
+/** A map keyed by field ids, read entry by entry. */
+export function byFieldId<T>(map: Map<unknown, unknown>, what: string, read: (value: unknown, id: number) => T): Map<number, T> {
+  const out = new Map<number, T>();
+  for (const [id, value] of map) {
+    if (typeof id !== "number" || !isIntegral(id) || id < 0) throw corrupt(what, id, "a field id");
+    out.set(id, read(value, id));
+  }
+  return out;
 }
 
 export function corrupt(field: string, found: unknown, expected: unknown): DreamDBError {

@@ -1,0 +1,663 @@
+// Has the library write datasets that use everything, and reader.py, which knows only the specification, read them:
+// every value must be the one appended, and every kind of damage must be reported. Run after a build:
+//
+//     node conformance/check-reader.mjs [--long] [--keep]
+//
+// --long adds a dataset of 4,200 appends, whose indexes have pages of level 1; --keep leaves the directories.
+// Exit code 0: all well; 1: a mismatch; 3: python3-cbor2 or b3sum is missing.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Dataset, memoryStore, Schema } from "../build/lib/index.node.js";
+import { hash } from "../build/vendor/blake3.js";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const python = "/usr/bin/python3";
+const long = process.argv.includes("--long");
+const keep = process.argv.includes("--keep");
+const ORIGIN = 1_790_000_000_000_000_000n;
+
+const missing = [
+  ["python3-cbor2", python, ["-c", "import cbor2"]],
+  ["b3sum", "b3sum", ["--version"]],
+].filter(([, command, args]) => spawnSync(command, args).status !== 0);
+if (missing.length > 0) {
+  console.error(`NOT CHECKED: ${missing.map(([name]) => name).join(" and ")} missing. Install with`);
+  console.error("    apt-get install -y --no-install-recommends python3-cbor2 b3sum");
+  process.exit(3);
+}
+
+let problems = 0;
+function problem(text) {
+  problems++;
+  console.error(`MISMATCH ${text}`);
+}
+
+// ------------------------------------------------------------------------------------------------ records
+
+/** A small generator, so that every run writes the same records. */
+let state = 2_463_534_242;
+function random(below) {
+  state ^= state << 13;
+  state ^= state >>> 17;
+  state ^= state << 5;
+  return (state >>> 0) % below;
+}
+
+const bytes = (length) => Uint8Array.from({ length }, () => random(256));
+const often = (share, make) => (random(100) < share ? make() : undefined);
+const pick = (list) => list[random(list.length)];
+
+const INTS = [
+  0,
+  -1,
+  1,
+  2 ** 53 - 1,
+  -(2 ** 53 - 1),
+  2n ** 53n,
+  -(2n ** 53n),
+  2n ** 63n - 1n,
+  -(2n ** 63n),
+  255,
+  -65_536,
+];
+const FLOATS = [
+  0,
+  -0,
+  1.5,
+  -1e300,
+  Number.MAX_VALUE,
+  Number.MIN_VALUE,
+  -2.2250738585072014e-308,
+  0.1,
+  1e21,
+  1e-7,
+];
+const TEXTS = [
+  "",
+  "a",
+  "dritte été",
+  "日本語",
+  "😀 \ud83d\udc31",
+  'quo"te\\ \n\t\r\b\f\0\u001f\u007f',
+  "\u2028\u2029\ufeff",
+  "__proto__",
+  "x".repeat(3000),
+];
+const TIMES = [
+  0n,
+  -1n,
+  2n ** 63n - 1n,
+  -(2n ** 63n),
+  1_790_000_000_000_000_001n,
+  12,
+  new Date(1_700_000_000_123),
+];
+const LABELS = ["cat", "dog", "Cat", "", "été", "😀", "z".repeat(300), "\uffff"];
+
+/** A vector with a direction; some have subnormal, huge, negative zero or not yet rounded components. */
+function vector(dim) {
+  const x = Float32Array.from({ length: dim }, () => random(20_001) / 10_000 - 1);
+  const kind = random(20);
+  if (kind === 0) x.fill(0).set([random(2) ? 1 : -1], random(dim));
+  if (kind === 1) x[0] = 1e-42;
+  if (kind === 2) for (let i = 0; i < dim; i++) x[i] *= 1e15;
+  if (kind === 3) for (let i = 0; i < dim; i++) x[i] *= 1e-15;
+  if (x.every((component) => component === 0)) x[0] = 0.5;
+  if (kind === 4) x[dim - 1] = -0;
+  if (kind === 4 && dim > 1) x[0] = 1;
+  return kind === 5 ? Array.from(x, (component) => component + 1e-9) : x;
+}
+
+/** Field by field in declared order, how to declare it and how to make a value (undefined: absent). */
+const FULL = {
+  Photo: [(s, n) => s.addImage(n, { mime: "png" }), () => bytes(random(50) ? random(900) : 0)],
+  clip: [(s, n) => s.addVideo(n, { required: false }), () => often(5, () => bytes(2000 + random(20_000)))],
+  "sound.left": [(s, n) => s.addAudio(n, { required: false }), () => often(30, () => bytes(random(3000)))],
+  look: [
+    (s, n) => s.addEmbedding(n, { dim: 24, algorithm: "dreamdb.lsh-cosine", lshBits: 6 }),
+    () => vector(24),
+  ],
+  deep: [
+    (s, n) =>
+      s.addEmbedding(n, {
+        dim: 100,
+        algorithm: "dreamdb.lsh-cosine",
+        lshBits: 11,
+        rerank: false,
+        required: false,
+      }),
+    () => often(70, () => vector(100)),
+  ],
+  wide: [
+    (s, n) => s.addEmbedding(n, { dim: 130, algorithm: "dreamdb.lsh-cosine", lshBits: 4, required: false }),
+    () => often(90, () => vector(130)),
+  ],
+  few: [
+    (s, n) => s.addEmbedding(n, { dim: 3, algorithm: "dreamdb.lsh-cosine", lshBits: 1, required: false }),
+    () => often(50, () => vector(3)),
+  ],
+  exact: [(s, n) => s.addEmbedding(n, { dim: 7, required: false }), () => often(60, () => vector(7))],
+  label: [(s, n) => s.addScalarCategorical(n), () => pick(LABELS)],
+  split: [
+    (s, n) => s.addScalarCategorical(n, { required: false }),
+    () => often(50, () => `split ${random(2000)}`),
+  ],
+  ok: [(s, n) => s.addScalarBool(n), () => random(2) === 1],
+  maybe: [(s, n) => s.addScalarBool(n, { required: false }), () => often(40, () => random(2) === 1)],
+  count: [(s, n) => s.addScalarInt(n), () => (random(2) ? pick(INTS) : random(1e6) - 5e5)],
+  rare_int: [(s, n) => s.addScalarInt(n, { required: false }), () => often(3, () => pick(INTS))],
+  weight: [
+    (s, n) => s.addScalarFloat(n, { required: false }),
+    () => often(80, () => (random(2) ? pick(FLOATS) : random(1e9) / 997)),
+  ],
+  "note-1": [(s, n) => s.addScalarString(n, { required: false }), () => often(60, () => pick(TEXTS))],
+  at: [(s, n) => s.addScalarTimestamp(n, { required: false }), () => often(50, () => pick(TIMES))],
+};
+const SMALL = {
+  v: [(s, n) => s.addEmbedding(n, { dim: 2, algorithm: "dreamdb.lsh-cosine", lshBits: 3 }), () => vector(2)],
+  n: [(s, n) => s.addScalarInt(n), () => random(1000)],
+};
+
+const hex = (view) => Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("hex");
+
+/** A value as reader.py dumps it. */
+function dumped(value, kind) {
+  if (value instanceof Uint8Array) return createHash("sha256").update(value).digest("hex");
+  if (kind === "embedding") return hex(Float32Array.from(value));
+  if (kind === "float") return hex(Float64Array.of(value));
+  if (kind === "timestamp")
+    return String(value instanceof Date ? BigInt(value.getTime()) * 1_000_000n : value);
+  if (kind === "int") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+  return value;
+}
+
+/** A dataset being written, and the lines its refs must dump. */
+class Written {
+  static async create(name, fields, backend) {
+    const written = new Written();
+    written.fields = fields;
+    written.now = ORIGIN;
+    const schema = Object.entries(fields).reduce((s, [field, [declare]]) => declare(s, field), new Schema());
+    written.ds = await Dataset.create(name, schema, backend, {
+      clock: () => written.now,
+      writer: "check-reader",
+    });
+    written.kinds = Object.fromEntries(schema.fields.map((field) => [field.name, field.kind]));
+    written.lines = new Map();
+    return written;
+  }
+
+  record(anchor, only) {
+    const record = anchor === undefined ? {} : { _anchor: anchor };
+    for (const [name, [, make]] of Object.entries(this.fields)) {
+      const value = only && !only(name) ? undefined : make();
+      if (value !== undefined) record[name] = value;
+    }
+    return record;
+  }
+
+  async append(records) {
+    this.now += 1_000_000n;
+    const { anchors } = await this.ds.appendMany(records);
+    for (const [i, record] of records.entries()) {
+      const values = {};
+      for (const name of Object.keys(this.fields)) {
+        if (record[name] !== undefined) values[name] = dumped(record[name], this.kinds[name]);
+      }
+      this.lines.set(anchors[i], JSON.stringify({ anchor: String(anchors[i]), values }));
+    }
+    return anchors;
+  }
+
+  /** `count` records with automatic anchors. */
+  automatic(count, only) {
+    return this.append(Array.from({ length: count }, () => this.record(undefined, only)));
+  }
+
+  /** Records at these ticks, given in another order than time's. */
+  at(ticks, only) {
+    const records = ticks.map((tick) => this.record(ORIGIN + BigInt(tick), only));
+    if (records.length > 2) records.reverse();
+    return this.append(records);
+  }
+
+  expected() {
+    return [...this.lines].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, line]) => line);
+  }
+}
+
+/** Ascending ticks with irregular gaps, from `start`; `phase` 0 … 9 keeps runs apart that interleave. */
+function irregular(start, count, phase) {
+  let tick = BigInt(start);
+  return Array.from({ length: count }, () => {
+    tick += 10n * BigInt(1 + random(900));
+    return tick + BigInt(phase);
+  });
+}
+
+// ------------------------------------------------------------------------------------------------ datasets
+
+async function writeAll(root) {
+  const expected = new Map();
+  const a = await Written.create("Lab/Run-A", FULL, root);
+  expected.set("Lab/Run-A/V0.empty", a.expected());
+  await a.ds.snapshot("Lab/Run-A/V0.empty");
+  await a.automatic(40);
+  await a.at(irregular(50_000_000_000, 300, 0));
+  await a.ds.snapshot("Lab/Run-A/V1");
+  expected.set("Lab/Run-A/V1", a.expected());
+  await a.at(irregular(50_000_000_000, 280, 3)); // overlaps the run before
+  await a.at(irregular(49_999_900_000, 200, 5)); // and begins earlier
+  await a.at(Array.from({ length: 20 }, (_, i) => 7 + 1000 * i)); // evenly spaced, backdated
+  for (let i = 0; i < 150; i++) {
+    if (i % 5 === 4) await a.at(irregular(50_000_000_000 - 1_000_000 * i, 1 + (i % 3), 7));
+    else
+      await a.automatic(
+        1 + (i % 3),
+        i % 2 ? undefined : (name) => ["Photo", "look", "label", "ok", "count"].includes(name),
+      );
+  }
+  await a.at(irregular(60_000_000_000, 5000, 1));
+  await a.ds.snapshot("lab");
+  expected.set("lab", a.expected());
+  await a.at(irregular(60_000_000_000, 700, 2));
+  const [big, huge, blank] = [a.record(), a.record(), a.record()];
+  Object.assign(big, {
+    Photo: bytes(200_001),
+    clip: bytes(65_536),
+    "sound.left": bytes(65_537),
+    "note-1": "é".repeat(70_000),
+  });
+  Object.assign(huge, { Photo: bytes(65_535), clip: bytes(3_000_000), "note-1": "" });
+  Object.assign(blank, { Photo: new Uint8Array(0), clip: new Uint8Array(0) });
+  await a.append([blank, big, blank, huge, blank, a.record(), big]);
+  expected.set("Lab/Run-A", a.expected());
+
+  // A name that differs in case only; one block of anchors is not enough; the first and the last tick there is.
+  const b = await Written.create("lab/run-a", SMALL, root);
+  await b.at(irregular(0, 9000, 4));
+  await b.at([0n, 2n ** 64n - 1n]);
+  await b.at([2n ** 63n, 2n ** 63n + 1n, 2n ** 64n - 2n]);
+  await b.automatic(20_000);
+  expected.set("lab/run-a", b.expected());
+
+  await Written.create("empty", FULL, root);
+  expected.set("empty", []);
+  return expected;
+}
+
+/** Where a key lies below a directory; these names have no capitals. */
+function pathOf(key) {
+  if (key.startsWith("objects/")) return key;
+  const names = key.split("/");
+  return [...names.map((name, i) => name + (i < names.length - 1 ? "+" : "@")), "0000000000000001"].join("/");
+}
+
+async function layOut(root, pairs) {
+  for await (const [key, value] of pairs) {
+    await mkdir(dirname(join(root, pathOf(key))), { recursive: true });
+    await writeFile(join(root, pathOf(key)), value);
+  }
+}
+
+/** Appends in memory and lays the store out as a directory, for syncing every append there takes long. */
+async function writeQuickly(root, name, fields, append) {
+  const store = memoryStore(`check-reader-${name}`);
+  const written = await Written.create(name, fields, store);
+  await append(written);
+  async function* pairs() {
+    for (const prefix of ["objects/", "refs/"]) {
+      for await (const { key } of store.list(prefix)) yield [key, (await store.get(key)).bytes];
+    }
+  }
+  await layOut(root, pairs());
+  return new Map([[name, written.expected()]]);
+}
+
+/** Indexes with pages of level 1. */
+function writeLong(root) {
+  return writeQuickly(root, "long", SMALL, async (written) => {
+    for (let i = 0; i < 4200; i++) await written.automatic(1);
+  });
+}
+
+/** Small, but with an index page, and a column and a segment of several blocks. */
+function writeFragile(root) {
+  const fields = { Photo: FULL.Photo, wide: FULL.wide, label: FULL.label };
+  return writeQuickly(root, "fragile", fields, async (written) => {
+    for (let i = 0; i < 66; i++) await written.automatic(1);
+    await written.automatic(700);
+  });
+}
+
+/** The backend in spec/examples, which the library did not write. */
+async function writeTiny(root) {
+  const { keys, expected } = JSON.parse(readFileSync(join(here, "../spec/examples/tiny.json"), "utf8"));
+  await layOut(
+    root,
+    Object.entries(keys).map(([key, value]) => [key, Buffer.from(value, "hex")]),
+  );
+  // What 0005 §6 says a reader ignores.
+  for (const path of [
+    `tmp/${"0".repeat(32)}`,
+    "refs+/TINY@/0000000000000001",
+    "refs+/tiny@/2",
+    "refs+/tiny=00@/0000000000000001",
+    "objects/zz/x",
+  ]) {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), "junk");
+  }
+  const kinds = { photo: "image", embedding: "embedding", label: "categorical", note: "string" };
+  const line = ({ _anchor, photo, ...rest }) => {
+    const record =
+      photo === undefined ? rest : { photo: Uint8Array.from(Buffer.from(photo, "hex")), ...rest };
+    const values = {};
+    for (const name of Object.keys(kinds))
+      if (record[name] !== undefined) values[name] = dumped(record[name], kinds[name]);
+    return JSON.stringify({ anchor: _anchor, values });
+  };
+  return new Map(["tiny", "tiny-v1"].map((ref) => [ref, expected[`records of refs/${ref}`].map(line)]));
+}
+
+// ------------------------------------------------------------------------------------------------ checks
+
+function runReader(root, ...args) {
+  const run = spawnSync(python, [join(here, "reader.py"), root, ...args], {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
+  return { code: run.status, out: run.stdout + run.stderr };
+}
+
+/** Dumps every ref of a directory and compares all lines. */
+function compare(root, expected, work) {
+  const total = runReader(root);
+  console.log(total.out.trimEnd());
+  if (total.code !== 0) problem(`reader.py on all refs: exit code ${total.code}`);
+  for (const [ref, lines] of expected) {
+    if (!total.out.includes(`ref ${ref}: `)) problem(`ref ${ref} was not found in the directory`);
+    const file = join(work, "dump.jsonl");
+    // Everything was checked above: no need to compute the cells again.
+    const run = runReader(root, "--ref", ref, "--dump", file, "--cells", "0");
+    if (run.code !== 0) problem(`ref ${ref}: exit code ${run.code}\n${run.out}`);
+    const found = readFileSync(file, "utf8").split("\n").slice(0, -1);
+    const differing = lines.findIndex((line, i) => line !== found[i]);
+    if (found.length !== lines.length)
+      problem(`ref ${ref}: ${found.length} records, ${lines.length} were appended`);
+    else if (differing >= 0)
+      problem(
+        `ref ${ref}, record ${differing}:\n  expected ${lines[differing]}\n  found    ${found[differing]}`,
+      );
+    else console.log(`ref ${ref}: all values of ${lines.length} records are as appended`);
+  }
+}
+
+function files(root) {
+  const found = [];
+  for (const folder of readdirSync(join(root, "objects"))) {
+    for (const name of readdirSync(join(root, "objects", folder))) {
+      const path = join(root, "objects", folder, name);
+      found.push({ name, path, bytes: readFileSync(path) });
+    }
+  }
+  return found.sort((x, y) => (x.name < y.name ? -1 : 1));
+}
+
+const column = (kind) => (file) =>
+  file.bytes.toString("latin1", 0, 4) === "DDBC" && file.bytes[6] === kind && file.bytes.readUInt32LE(16) > 2;
+const segment = (file) =>
+  file.bytes.toString("latin1", 0, 4) === "DDBS" && file.bytes.readUInt32LE(20) > 2 && file.bytes[6] === 1;
+const cborOf = (kind) => (file) => file.bytes[0] !== 0x44 && file.bytes.includes(Buffer.from(kind));
+
+/** Each does damage to one file, and says what must be among what is reported. */
+function damages(root, manifest) {
+  const all = files(root);
+  const find = (test) => all.find(test) ?? problem("a file to damage is not there");
+  const flip =
+    (at, bit = 1) =>
+    (data) => {
+      data[at] ^= bit;
+      return data;
+    };
+  const vectors = find(column(2));
+  const media = find(column(3));
+  const cells = find(segment);
+  const page = find(cborOf("dreamdb.index-page"));
+  const tip = find((file) => file.name === manifest);
+  const genesis = find(cborOf("dreamdb.genesis"));
+  const block1 = Number(vectors.bytes.readBigUInt64LE(48 + 48));
+  const sectionOf = (file, at) => Number(file.bytes.readBigUInt64LE(at));
+  const ref = join(root, pathOf("refs/fragile"));
+  const refFile = { name: "ref fragile", path: ref, bytes: readFileSync(ref) };
+  const wrong = "HashMismatch";
+  return [
+    [
+      "a byte of a vector column's second block",
+      vectors,
+      flip(block1 + 5),
+      [wrong, vectors.name, "wrong: block 1 "],
+    ],
+    [
+      "a byte of a media column's last block",
+      media,
+      flip(media.bytes.length - 1),
+      [wrong, media.name, "wrong: block "],
+    ],
+    ["a byte of a column's head", vectors, flip(9), [wrong, vectors.name, "its head is wrong"]],
+    ["a byte of padding", vectors, flip(sectionOf(vectors, 32) - 1), [wrong, vectors.name]],
+    ["a byte of a segment's head", cells, flip(201), [wrong, cells.name, "its head is wrong"]],
+    [
+      "a byte of a segment's vectors",
+      cells,
+      flip(sectionOf(cells, 176) + 3),
+      [wrong, cells.name, "wrong: vectors of block 0 "],
+    ],
+    [
+      "a byte of a segment's anchors",
+      cells,
+      flip(sectionOf(cells, 128)),
+      [wrong, cells.name, "wrong: anchors of block 0 "],
+    ],
+    ["a byte of the tip's Manifest", tip, flip(tip.bytes.length >> 1), [wrong, tip.name]],
+    ["a byte of an index page", page, flip(page.bytes.length >> 1), [wrong, page.name]],
+    ["a byte of the Genesis", genesis, flip(genesis.bytes.length - 1), [wrong, genesis.name]],
+    [
+      "a byte of a ref, in its inline Manifest",
+      refFile,
+      flip(refFile.bytes.indexOf("timeline") + 30),
+      [refFile.name],
+    ],
+    [
+      "a byte of a ref, in its kind",
+      refFile,
+      flip(refFile.bytes.indexOf("dreamdb.ref")),
+      ["Corrupt", refFile.name],
+    ],
+    ["an object cut short by a byte", vectors, (data) => data.subarray(0, -1), [wrong, vectors.name]],
+    ["an object cut to nothing", cells, () => Buffer.alloc(0), [wrong, cells.name]],
+    [
+      "an object with a byte more",
+      media,
+      (data) => Buffer.concat([data, Buffer.alloc(1)]),
+      [wrong, media.name],
+    ],
+    ["a container that is gone", media, undefined, ["NotFound", media.name]],
+    ["an index page that is gone", page, undefined, ["NotFound", page.name]],
+    ["a Manifest that is gone", tip, undefined, ["NotFound", tip.name]],
+    ["a ref that is gone", refFile, undefined, ["NotFound: no ref "]],
+  ];
+}
+
+async function checkDamages(root) {
+  const manifest = (await Dataset.open("fragile", { backend: root })).currentManifest();
+  const list = damages(root, manifest);
+  let reported = 0;
+  for (const [what, file, damage, wanted] of list) {
+    if (damage) await writeFile(file.path, damage(Buffer.from(file.bytes)));
+    else rmSync(file.path);
+    if (reports(what, root, (line) => wanted.every((text) => line.includes(text)), wanted.join(", ")))
+      reported++;
+    await writeFile(file.path, file.bytes);
+  }
+  console.log(`${reported} of ${list.length} kinds of damage were reported`);
+  const after = runReader(root);
+  if (after.code !== 0) problem(`after the damage was undone: ${after.out}`);
+}
+
+/** Whether the reader reports what it must, in a failure of its own making. */
+function reports(what, root, test, wanted) {
+  const run = runReader(root, "--cells", "50");
+  const fails = run.out.split("\n").filter((line) => line.startsWith("FAIL "));
+  if (run.code === 1 && fails.some(test) && !run.out.includes("stumbled")) return true;
+  problem(`${what}: exit code ${run.code}, wanted ${wanted}; got\n  ${fails.slice(0, 5).join("\n  ")}`);
+  return false;
+}
+
+/** Damage with right hashes, to tiny.json: what is changed, which bytes a block hash covers, and what must be reported. */
+const TAMPERINGS = [
+  ["a cell that is not the vectors'", "segment", put(200, 5), [], "Corrupt", "its vector in 4"],
+  ["a cell beyond the hyperplanes", "segment", put(200, 8), [], "Corrupt", "out of order or range"],
+  [
+    "an anchor in a segment",
+    "segment",
+    put(321, 0xc0),
+    [[320, 324]],
+    "Corrupt",
+    "no record at offset [8000]",
+  ],
+  ["an anchor beyond the span", "segment", put(323, 3), [[320, 324]], "Corrupt", "beyond span"],
+  ["a varint that runs on", "segment", put(323, 0x82), [[320, 324]], "Corrupt", "varint"],
+  ["a vector in a segment", "segment", put(384, 1), [[384, 432]], "Corrupt", "is not the column's"],
+  ["another SpatialIndex", "segment", put(40, 0), [], "LineageMismatch", "another SpatialIndex"],
+  ["a block hash of a segment", "segment", put(216, 0), [], "HashMismatch", "anchors of block 0"],
+  ["a block hash of a column", "label", put(64, 0), [], "HashMismatch", "block 0"],
+  ["a code beyond the dictionary", "label", put(132, 2), [[128, 140]], "Corrupt", "beyond the dictionary"],
+  ["a dictionary out of order", "label", put(100, 0x7a), [], "Corrupt", "dictionary is out of order"],
+  ["a flag to come", "label", put(28, 2), [], "UnsupportedVersion", "flags 2"],
+  ["a version to come", "label", put(4, 2), [], "UnsupportedVersion", "version 2"],
+  ["another type", "label", put(7, 2), [], "Corrupt", "kind, type, width, rows"],
+  ["more blocks than bytes", "label", put(16, 3), [], "Corrupt", "headBytes"],
+  ["malformed UTF-8", "note", put(152, 0xff), [[128, 169]], "Corrupt", "malformed UTF-8"],
+  ["presence beyond the rows", "note", put(128, 13), [[128, 169]], "Corrupt", "presence bits"],
+  ["an absent row that is not empty", "note", put(140, 4), [[128, 169]], "Corrupt", "not empty"],
+  ["offsets out of order", "note", put(140, 6), [[128, 169]], "Corrupt", "offsets out of order"],
+  ["a component that is not finite", "vectors", put(130, 0x80, 0x7f), [[128, 176]], "Corrupt", "not finite"],
+  ["anchors out of order", "anchors", put(136, 0x44), [[128, 152]], "Corrupt", "anchors out of order"],
+  ["anchors unlike the span", "anchors", put(144, 0x44), [[128, 152]], "Corrupt", "span 8003"],
+  ["a row count", "manifest", after("timeline", "rows", 7), [], "Corrupt", "rows"],
+  ["a step", "manifest", after("timeline", "\x03\x19\x10", 1), [], "Corrupt", "step 4097"],
+  ["a seq", "manifest", after("", "seq", 3), [], "Corrupt", "the Manifest's is 3"],
+  ["a Manifest to come", "manifest", after("genesis", "version", 2), [], "UnsupportedVersion", "version 2"],
+  ["another kind", "manifest", after("", "dreamdb.m", 0x42), [], "Corrupt", "kind"],
+  [
+    "CBOR in another form",
+    "genesis",
+    (data) => Buffer.concat([data.subarray(0, -1), Buffer.of(0x18, 1)]),
+    [],
+    "Corrupt",
+    "not deterministic",
+  ],
+];
+
+/** Sets bytes at an offset. */
+function put(at, ...values) {
+  return (data) => {
+    data.set(values, at);
+    return data;
+  };
+}
+
+/** Sets the byte that follows a text that comes after another. */
+function after(first, text, value) {
+  return (data) => put(data.indexOf(text, data.indexOf(first), "latin1") + text.length, value)(data);
+}
+
+/** tiny.json's keys with one object changed, and all hashes above it made anew: a hostile writer's work. */
+function tamper(keys, [, name, change, covered]) {
+  const is = (magic, kind, type) => (data) =>
+    data.toString("latin1", 0, 4) === magic && (kind === undefined || (data[6] === kind && data[7] === type));
+  const find = {
+    segment: (data) => is("DDBS")(data) && data.readUInt32LE(16) === 1,
+    label: (data) => is("DDBC", 1, 5)(data) && !data.includes("bird"),
+    note: is("DDBC", 1, 4),
+    vectors: (data) => is("DDBC", 2, 7)(data) && data.includes(Buffer.from("000080bf00000040", "hex")),
+    anchors: is("DDBC", 4, 9),
+    manifest: (data) => data.includes("dreamdb.manifest") && data.includes("seq\x02", 0, "latin1"),
+    genesis: (data) => data.includes("dreamdb.genesis"),
+  }[name];
+  const values = new Map(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value, "hex")]));
+  const [key] = [...values].find(([k, data]) => k.startsWith("objects/") && find(data));
+  const before = values.get(key);
+  let now = change(Buffer.from(before));
+  for (const [start, end] of covered) {
+    now = replaced(now, hash(before.subarray(start, end)), hash(now.subarray(start, end)));
+  }
+  const changes = [[key, before, now]];
+  for (const [changed, old, fresh] of changes) {
+    const [from, to] = [hash(old), hash(fresh)];
+    values.delete(changed);
+    values.set(changed.startsWith("objects/") ? keyOf(to) : changed, fresh);
+    if (!changed.startsWith("objects/")) continue;
+    for (const [other, data] of [...values]) {
+      // A ref has the Manifest's own bytes too.
+      const next = replaced(fresh.length === old.length ? replaced(data, old, fresh) : data, from, to);
+      if (next.equals(data)) continue;
+      // Of several changes to one object the last counts; its first bytes are what others name it by.
+      const known = changes.findIndex(
+        ([k], i) => i > changes.findIndex((c) => c[0] === changed) && k === other,
+      );
+      if (known >= 0) changes[known][2] = next;
+      else changes.push([other, data, next]);
+      values.set(other, next);
+    }
+  }
+  return values;
+}
+
+function replaced(data, from, to) {
+  const copy = Buffer.from(data);
+  for (let at = copy.indexOf(from); at >= 0; at = copy.indexOf(from, at + 1)) copy.set(to, at);
+  return copy;
+}
+
+function keyOf(digest) {
+  let bits = BigInt(`0x1e20${Buffer.from(digest).toString("hex")}`) << 3n;
+  let text = "";
+  for (let i = 0; i < 55; i++, bits >>= 5n)
+    text = "abcdefghijklmnopqrstuvwxyz234567"[Number(bits & 31n)] + text;
+  return `objects/${text.slice(4, 6)}/${text}`;
+}
+
+async function checkTamperings(work) {
+  const { keys } = JSON.parse(readFileSync(join(here, "../spec/examples/tiny.json"), "utf8"));
+  let reported = 0;
+  for (const tampering of TAMPERINGS) {
+    const root = mkdtempSync(join(work, "tampered-"));
+    await layOut(root, tamper(keys, tampering));
+    const [what, , , , code, text] = tampering;
+    const test = (line) => line.startsWith(`FAIL ${code}:`) && line.includes(text);
+    if (reports(what, root, test, `${code} … ${text}`)) reported++;
+  }
+  console.log(`${reported} of ${TAMPERINGS.length} kinds of tampering, hashes made right, were reported`);
+}
+
+const work = mkdtempSync(join(tmpdir(), "dreamdb-check-reader-"));
+try {
+  compare(join(work, "tiny"), await writeTiny(join(work, "tiny")), work);
+  await checkTamperings(work);
+  compare(join(work, "data"), await writeAll(join(work, "data")), work);
+  if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
+  compare(join(work, "fragile"), await writeFragile(join(work, "fragile")), work);
+  await checkDamages(join(work, "fragile"));
+} finally {
+  if (keep) console.log(`kept ${work}`);
+  else rmSync(work, { recursive: true, force: true });
+}
+console.log(problems === 0 ? "reader.py and the library agree" : `${problems} mismatches`);
+process.exit(problems === 0 ? 0 : 1);

@@ -1,0 +1,195 @@
+// What each vector file asks of an implementation. `lib` holds the functions of the library under test, `kernels`
+// one build of its compute core; `run` throws when a vector does not hold.
+import { deepStrictEqual as equal, ok } from "node:assert";
+import { fromHex, fromNotation, notationOf, toHex } from "./notation.mjs";
+
+/** The modules of the library that `lib` is made of, without folder of the build and extension. */
+export const MODULES = ["core/address", "core/blake3", "core/cbor", "core/time", "index/probe"];
+
+const checks = {
+  "address.json": addressChecks,
+  "blake3.json": blake3Checks,
+  "cbor.json": cborChecks,
+  "chacha20.json": chachaChecks,
+  "lsh.json": lshChecks,
+  "time.json": timeChecks,
+};
+
+/** The checks of one vector file: `{ name, run }` each. A file without checks is one failing check. */
+export function checksOf(fileName, vectors, lib, kernels) {
+  const make = checks[fileName];
+  if (make !== undefined) return make(vectors, lib, kernels);
+  const run = () => ok(false, `conformance/checks.mjs knows no ${fileName}`);
+  return [{ name: fileName, run }];
+}
+
+function cborChecks({ cases, refused }, lib) {
+  const tagged = (value, tag) => new lib.Tagged(value, tag);
+  return [
+    ...cases.map(({ value, hex }) => ({
+      name: short(hex),
+      run() {
+        equal(toHex(lib.encodeCbor(fromNotation(value, tagged))), hex);
+        const decoded = lib.decodeCbor(fromHex(hex));
+        equal(sorted(notationOf(decoded)), sorted(value));
+        equal(toHex(lib.encodeCbor(decoded)), hex);
+      },
+    })),
+    ...refused.map(({ hex, why, code }) => refusal(why, code, () => lib.decodeCbor(fromHex(hex)))),
+  ];
+}
+
+function addressChecks({ cases, refused, refusedCbor }, lib) {
+  return [
+    ...cases.map(({ bytes, hash, multihash, address, key, cbor }) => ({
+      name: address,
+      run() {
+        equal(toHex(lib.blake3(fromHex(bytes))), hash);
+        equal(lib.addressOf(fromHex(bytes)), address);
+        equal(lib.addressOfDigest(fromHex(hash)), address);
+        equal(toHex(lib.addressToMultihash(address)), multihash);
+        equal(lib.addressFromMultihash(fromHex(multihash)), address);
+        equal(lib.objectKey(address), key);
+        equal(toHex(lib.encodeCbor(lib.addressToCbor(address))), cbor);
+        equal(lib.addressFromCbor(lib.decodeCbor(fromHex(cbor)), "vector"), address);
+      },
+    })),
+    ...refused.map(({ text, why, code }) => refusal(why, code, () => lib.addressToMultihash(text))),
+    ...refusedCbor.map(({ hex, why, code }) =>
+      refusal(why, code, () => lib.addressFromCbor(lib.decodeCbor(fromHex(hex)), "vector")),
+    ),
+  ];
+}
+
+function timeChecks({ cases, refused, refusedText, refusedCbor }, lib) {
+  return [
+    ...cases.map(({ origin, anchor, tick, text, cbor }) => ({
+      name: `${origin} + ${tick}`,
+      run() {
+        equal(lib.toTick(BigInt(anchor), BigInt(origin)), BigInt(tick));
+        equal(lib.fromTick(BigInt(tick), BigInt(origin)), BigInt(anchor));
+        equal(lib.formatTick(BigInt(tick)), text);
+        equal(lib.parseTick(text), BigInt(tick));
+        equal(toHex(lib.encodeCbor(lib.tickToCbor(BigInt(tick)))), cbor);
+        equal(lib.tickFromCbor(lib.decodeCbor(fromHex(cbor)), "vector"), BigInt(tick));
+      },
+    })),
+    ...refused.map(({ origin, anchor, why, code }) =>
+      refusal(why, code, () => lib.toTick(BigInt(anchor), BigInt(origin))),
+    ),
+    ...refusedText.map(({ text, why, code }) => refusal(why, code, () => lib.parseTick(text))),
+    ...refusedCbor.map(({ hex, why, code }) => {
+      const decoded = lib.decodeCbor(fromHex(hex));
+      return refusal(why, code, () => lib.tickFromCbor(decoded, "vector"));
+    }),
+  ];
+}
+
+function blake3Checks({ cases }, lib, kernels) {
+  const longest = Math.max(...cases.map(({ length }) => length));
+  const input = Uint8Array.from({ length: longest }, (_, i) => i % 251);
+  return cases.map(({ length, hash }) => ({
+    name: `${length} bytes`,
+    run() {
+      const bytes = input.subarray(0, length);
+      equal(toHex(lib.blake3(bytes)), hash);
+      equal(toHex(kernels.hashBytes(bytes)), hash);
+    },
+  }));
+}
+
+function chachaChecks({ cases }, _lib, kernels) {
+  return cases.map(({ source, key, nonce, counter, keystream }) => ({
+    name: `${source}, ${keystream.length / 128} blocks from ${counter}`,
+    run() {
+      const blocks = keystream.length / 128;
+      const at = kernels.copyIn(fromHex(key + nonce + "00".repeat(blocks * 64)));
+      kernels.exports.keystream(at, at + 32, counter, at + 44, blocks);
+      const found = toHex(kernels.bytes(at + 44, blocks * 64));
+      kernels.free(at);
+      equal(found, keystream);
+    },
+  }));
+}
+
+function lshChecks({ cases }, lib, kernels) {
+  return cases.map((given) => ({
+    name: `${given.dim} dimensions, ${given.bits} bits`,
+    run() {
+      const planes = kernels.lshPlanes(fromHex(given.seed), given.dim, given.bits);
+      try {
+        checkPlanes(planes, given);
+        for (const vector of given.vectors) checkVector(lib, kernels, planes, vector);
+      } finally {
+        planes.free();
+      }
+    },
+  }));
+}
+
+/** Plane values as margins of the axes: one product by 1, the others by 0. */
+function checkPlanes(planes, { dim, bits, firstPlaneValues, lastPlaneValues }) {
+  const values = (plane, from, past) => {
+    const margins = Array.from({ length: past - from }, (_, i) => {
+      const axis = new Float32Array(dim);
+      axis[from + i] = 1;
+      return planes.margins(axis)[plane];
+    });
+    return hexOfFloats(margins);
+  };
+  equal(values(0, 0, Math.min(dim, 16)), firstPlaneValues);
+  equal(values(bits - 1, Math.max(0, dim - 16), dim), lastPlaneValues);
+}
+
+function checkVector(lib, kernels, planes, { x, margins, cell, probes }) {
+  const vector = floatsOf(x);
+  const found = planes.margins(vector);
+  equal(hexOfFloats(found), margins);
+  equal([...lib.firstProbes(found, probes.length)], probes);
+  const at = kernels.copyIn(vector);
+  const cells = [...planes.cells(at, 1)];
+  kernels.free(at);
+  equal(cells, [cell]);
+}
+
+/** Passes when `run` throws the library's error with `code`. */
+function refusal(why, code, run) {
+  return {
+    name: `refused: ${why}`,
+    run() {
+      let found = "nothing refused";
+      try {
+        run();
+      } catch (error) {
+        found = error.name === "DreamDBError" ? error.code : String(error);
+      }
+      equal(found, code);
+    },
+  };
+}
+
+/** A notation with the entries of its maps in an order of their own, for maps are equal in any. */
+function sorted(value) {
+  if (value === null || typeof value !== "object") return value;
+  if ("array" in value) return { array: value.array.map(sorted) };
+  if ("tag" in value) return { tag: value.tag, value: sorted(value.value) };
+  if (!("map" in value)) return value;
+  const entries = value.map.map(([key, item]) => [JSON.stringify(sorted(key)), sorted(item)]);
+  return { map: entries.sort(([a], [b]) => (a < b ? -1 : 1)) };
+}
+
+function short(hex) {
+  return hex.length > 40 ? `${hex.slice(0, 40)}… (${hex.length / 2} bytes)` : hex;
+}
+
+function floatsOf(hex) {
+  const bytes = fromHex(hex);
+  const view = new DataView(bytes.buffer);
+  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+}
+
+function hexOfFloats(values) {
+  const view = new DataView(new ArrayBuffer(values.length * 4));
+  for (let i = 0; i < values.length; i++) view.setFloat32(4 * i, values[i], true);
+  return toHex(new Uint8Array(view.buffer));
+}

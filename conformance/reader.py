@@ -1,0 +1,1342 @@
+#!/usr/bin/python3
+"""Reads a DreamDB dataset directory from the specification alone, and checks everything it reads.
+
+    reader.py <dataset directory> [--ref NAME] [--dump FILE] [--cells N] [--lenient]
+
+Nothing of the library is used: Python's standard library, cbor2 and the b3sum command. Section numbers in the
+comments are those of ../spec. Every object that a ref reaches is checked by its address first, and interpreted after.
+
+--ref NAME   this ref only (default: all)
+--dump FILE  the records of the ref in time order, JSON Lines {"anchor": "<Unix ns>", "values": {field: value}}:
+             media as SHA-256 in hex, vectors as hex of their f32, floats as hex of their f64 (both little-endian),
+             timestamps and integers beyond 2^53 - 1 as decimal strings, absent values left out
+--cells N    rows of a segment whose cell is computed anew (default 50, evenly spread)
+--lenient    only what a reader must check; otherwise what writers must keep to as well
+
+Exit code 0: all checks passed; 1: some failed; 2: wrong arguments; 3: python3-cbor2 or b3sum is missing.
+"""
+import argparse
+import bisect
+import hashlib
+import heapq
+import json
+import math
+import operator
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from array import array
+from collections import namedtuple
+
+try:
+    import cbor2
+except ImportError:
+    cbor2 = None
+
+KIB64 = 65_536
+MAX_OBJECT = 104_857_600
+MAX_CBOR = 16_777_216
+MAX_PAGE = 1_048_576
+MAX_TICK = 2**64 - 1
+MAX_COUNT = 2**53 - 1
+MAX_ROWS = 2**32 - 1
+ADDRESS_TAG, TIME_TAG = 65_521, 65_524
+RESERVED_TAGS = (65_522, 65_523, 65_525)
+TEXT_ADDRESS = re.compile(r"dyq[a-z2-7]{51}[aiqy]\Z")
+
+
+# ---------------------------------------------------------------------------------------------------- reporting
+
+class Bad(Exception):
+    """A broken rule; what was being read can't be used. `code` is one of 0000 §7."""
+
+    def __init__(self, code, message):
+        super().__init__(f"{code}: {message}")
+
+
+class Broken(Exception):
+    """Something depends on what was reported already."""
+
+
+passed = 0
+failures = []
+lenient = False
+
+
+def fail(text):
+    if text not in failures:
+        failures.append(text)
+        print(f"FAIL {text}")
+
+
+def must(condition, code, message):
+    """A rule for readers."""
+    global passed
+    if not condition:
+        raise Bad(code, message)
+    passed += 1
+
+
+def writer(condition, message):
+    """A rule for writers that a reader could live without."""
+    global passed
+    if condition:
+        passed += 1
+    elif not lenient:
+        fail(f"Writer: {message}")
+
+
+def guarded(what, action, *args):
+    """Runs a piece of checking; a broken rule is a failure, and gives None."""
+    try:
+        return action(*args)
+    except Broken:
+        return None
+    except Bad as error:
+        fail(f"{error} [{what}]")
+    except (struct.error, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
+        fail(f"Corrupt: the reader stumbled: {type(error).__name__}: {error} [{what}]")
+    return None
+
+
+# ------------------------------------------------------------------------------------------------- hashes (0002)
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+def text_address(digest):
+    bits = int.from_bytes(b"\x1e\x20" + digest, "big") << 3
+    return "".join(ALPHABET[bits >> (5 * i) & 31] for i in range(54, -1, -1))
+
+
+def b3sum_files(directory, names):
+    """{name: digest} of files below a directory; files that can't be read are left out."""
+    digests = {}
+    for start in range(0, len(names), 400):
+        run = subprocess.run(["b3sum", "--", *names[start:start + 400]], cwd=directory, capture_output=True, text=True)
+        for line in run.stdout.splitlines():
+            digest, name = line.split("  ", 1)
+            digests[name] = bytes.fromhex(digest)
+    return digests
+
+
+class Parts:
+    """Hashes of parts of files, many at a time: b3sum takes files only."""
+
+    def __init__(self):
+        self.waiting, self.bytes, self.total = [], 0, 0
+
+    def expect(self, data, digest, message):
+        self.waiting.append((data, digest, message))
+        self.bytes += len(data)
+        if self.bytes > 64 << 20 or len(self.waiting) >= 4000:
+            self.flush()
+
+    def flush(self):
+        waiting, self.waiting, self.bytes = self.waiting, [], 0
+        self.total += len(waiting)
+        for (_, digest, message), found in zip(waiting, digests_of([part[0] for part in waiting])):
+            guarded(message, must, found == digest, "HashMismatch", f"BLAKE3 {found.hex()}, expected {digest.hex()}")
+
+
+def digests_of(parts):
+    with tempfile.TemporaryDirectory(prefix="dreamdb-reader-") as folder:
+        for i, part in enumerate(parts):
+            with open(os.path.join(folder, str(i)), "wb") as file:
+                file.write(part)
+        found = b3sum_files(folder, [str(i) for i in range(len(parts))])
+    return [found[str(i)] for i in range(len(parts))]
+
+
+parts = Parts()
+
+
+# --------------------------------------------------------------------------------------------------- CBOR (0002 §4)
+
+def head(major, n):
+    if n < 24:
+        return bytes([major << 5 | n])
+    for code, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
+        if n < 1 << 8 * size:
+            return bytes([major << 5 | code]) + n.to_bytes(size, "big")
+    raise Bad("NonCanonical", "an integer beyond 64 bits")
+
+
+def encode(x, inside=0):
+    """The one deterministic encoding of a value."""
+    if inside > 32:
+        raise Bad("LimitExceeded", "an item inside more than 32 arrays, maps and tags")
+    for simple, code in ((False, b"\xf4"), (True, b"\xf5"), (None, b"\xf6"), (cbor2.undefined, b"\xf7")):
+        if x is simple:
+            return code
+    if isinstance(x, int):
+        return head(0, x) if x >= 0 else head(1, -1 - x)
+    if isinstance(x, bytes):
+        return head(2, len(x)) + x
+    if isinstance(x, str):
+        data = x.encode("utf-8")
+        return head(3, len(data)) + data
+    if isinstance(x, (list, tuple)):
+        return head(4, len(x)) + b"".join(encode(item, inside + 1) for item in x)
+    if isinstance(x, dict):
+        pairs = sorted((encode(key, inside + 1), encode(value, inside + 1)) for key, value in x.items())
+        return head(5, len(pairs)) + b"".join(key + value for key, value in pairs)
+    if isinstance(x, cbor2.CBORTag):
+        if x.tag not in (ADDRESS_TAG, TIME_TAG) + RESERVED_TAGS:
+            raise Bad("NonCanonical", f"tag {x.tag}")
+        if x.tag == ADDRESS_TAG and not (isinstance(x.value, bytes) and len(x.value) == 34 and x.value[:2] == b"\x1e\x20"):
+            raise Bad("Corrupt", f"tag {x.tag} over no BLAKE3-256 multihash")
+        if x.tag == TIME_TAG and not is_uint(x.value, 0, MAX_TICK):
+            raise Bad("Corrupt", f"tag {x.tag} over no tick")
+        return head(6, x.tag) + encode(x.value, inside + 1)
+    if isinstance(x, float):
+        if x != x:
+            return b"\xf9\x7e\x00"
+        for code, form in ((b"\xf9", ">e"), (b"\xfa", ">f")):
+            try:
+                short = struct.pack(form, x)
+            except OverflowError:
+                continue
+            if struct.unpack(form, short)[0] == x:
+                return code + short
+        return b"\xfb" + struct.pack(">d", x)
+    raise Bad("NonCanonical", f"a value of kind {type(x).__name__}")
+
+
+def decode(data, what):
+    """A CBOR object: a map with text keys, `kind` and `version`, encoded as it must be."""
+    must(len(data) <= MAX_CBOR, "LimitExceeded", f"{what} has {len(data)} bytes")
+    try:
+        value = cbor2.loads(data)
+        again = encode(value)
+    except RecursionError:
+        raise Bad("LimitExceeded", f"{what} is nested too deep") from None
+    except Bad:
+        raise
+    except Exception as error:  # cbor2 raises many kinds
+        raise Bad("Corrupt", f"{what} is not CBOR: {error}") from None
+    must(again == data, "Corrupt", f"{what} is not deterministic CBOR")
+    must(isinstance(value, dict) and all(isinstance(key, str) for key in value), "Corrupt", f"{what} is no map of texts")
+    return value
+
+
+def is_uint(x, low=0, high=MAX_COUNT):
+    return isinstance(x, int) and not isinstance(x, bool) and low <= x <= high
+
+
+def get(map_, key, check, what):
+    must(key in map_, "Corrupt", f"{what}: key {key} is missing")
+    must(check(map_[key]), "Corrupt", f"{what}: {key} is {str(map_[key])[:80]}")
+    return map_[key]
+
+
+def only_keys(map_, keys, what):
+    unknown = sorted(str(key) for key in map_ if key not in keys)
+    writer(not unknown, f"{what} has unknown keys {unknown}")
+
+
+def of_kind(data, kind, what):
+    value = decode(data, what)
+    must(value.get("kind") == kind, "Corrupt", f"{what}: kind {value.get('kind')!r}, expected {kind}")
+    version = get(value, "version", is_uint, what)
+    must(version >= 1, "Corrupt", f"{what}: version 0")
+    must(version == 1, "UnsupportedVersion", f"{what}: version {version}")
+    return value
+
+
+def is_text(x):
+    return isinstance(x, str)
+
+
+def is_bool(x):
+    return isinstance(x, bool)
+
+
+def is_bytes(n=None):
+    return lambda x: isinstance(x, bytes) and (n is None or len(x) == n)
+
+
+def is_list(x):
+    return isinstance(x, list)
+
+
+def address(x, what):
+    """The digest in a tag 65521."""
+    must(isinstance(x, cbor2.CBORTag) and x.tag == ADDRESS_TAG, "Corrupt", f"{what} is no address: {str(x)[:80]}")
+    must(isinstance(x.value, bytes) and len(x.value) == 34 and x.value[:2] == b"\x1e\x20", "Corrupt",
+         f"{what} is no BLAKE3-256 multihash")
+    return x.value[2:]
+
+
+def time_anchor(x):
+    return isinstance(x, cbor2.CBORTag) and x.tag == TIME_TAG and is_uint(x.value, 0, MAX_TICK)
+
+
+# ------------------------------------------------------------------------------------- names and directory (0002, 0005)
+
+def is_ref_name(name):
+    segments = name.split("/")
+    return 1 <= len(segments) <= 8 and all(
+        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", s) and ".." not in s and not s.endswith(".") for s in segments)
+
+
+def path_name(segment, last):
+    """One segment of a key as a directory's name, 0005 §6.1."""
+    bits = sum(1 << i for i, c in enumerate(segment) if "A" <= c <= "Z")
+    bitmap = bits.to_bytes((bits.bit_length() + 7) // 8, "little").hex()
+    return segment.lower() + ("=" + bitmap if bits else "") + ("@" if last else "+")
+
+
+def key_segment(name):
+    """The segment that path_name made into this name, and whether it is the last; None when there is none."""
+    found = re.fullmatch(r"([a-z0-9._-]+)(?:=((?:[0-9a-f]{2})+))?([@+])", name)
+    if not found:
+        return None
+    lower, bitmap, suffix = found.groups()
+    bits = int.from_bytes(bytes.fromhex(bitmap or ""), "little")
+    segment = "".join(c.upper() if bits >> i & 1 else c for i, c in enumerate(lower))
+    last = suffix == "@"
+    return (segment, last) if segment not in (".", "..") and path_name(segment, last) == name else None
+
+
+def current_value(cell, key):
+    """The bytes of a cell's highest generation, or None, 0005 §6.2."""
+    numbers = sorted(int(name, 16) for name in os.listdir(cell) if re.fullmatch(r"[0-9a-f]{16}", name) and int(name, 16))
+    if not numbers:
+        return None
+    high = numbers[-1]
+    kept = set(range(max(1, high - 15), high + 1))
+    writer(kept <= set(numbers), f"{key}: generations {sorted(kept - set(numbers))} were removed, {high} is the highest")
+    path = os.path.join(cell, f"{high:016x}")
+    if os.path.isdir(path):
+        return None
+    with open(path, "rb") as file:
+        return file.read()
+
+
+class Directory:
+    def __init__(self, root):
+        self.root = root
+        self.broken, self.reached = set(), set()
+        self.names, self.count, self.bytes = {}, 0, 0
+        for folder in sorted(self.subdirectories("objects")):
+            for name in os.listdir(os.path.join(root, "objects", folder)):
+                if TEXT_ADDRESS.match(name) and name[4:6] == folder:
+                    self.names[name] = f"objects/{folder}/{name}"
+        self.hashes = b3sum_files(root, sorted(self.names.values()))
+
+    def subdirectories(self, path):
+        path = os.path.join(self.root, path)
+        return [name for name in os.listdir(path) if os.path.isdir(os.path.join(path, name))] if os.path.isdir(path) else []
+
+    def refs(self):
+        """{name: body}"""
+        found = {}
+
+        def walk(path, segments):
+            for name in sorted(self.subdirectories(path)):
+                parsed = key_segment(name)
+                if parsed is None:
+                    continue
+                below, key = os.path.join(path, name), segments + [parsed[0]]
+                if not parsed[1]:
+                    walk(below, key)
+                    continue
+                value = current_value(os.path.join(self.root, below), "refs/" + "/".join(key))
+                if value is not None:
+                    found["/".join(key)] = value
+
+        walk("refs+", [])
+        return found
+
+    def path(self, digest, what):
+        name = text_address(digest)
+        if name in self.broken:
+            raise Broken
+        self.reached.add(name)
+        if name not in self.names:
+            self.broken.add(name)
+            raise Bad("NotFound", f"{what}: object {name} is not there")
+        return name, os.path.join(self.root, self.names[name])
+
+    def read(self, digest, what, length=None, limit=MAX_OBJECT, explain=None):
+        """The bytes of an object, which have its hash (and length). `explain` says more about bytes that do not."""
+        name, path = self.path(digest, what)
+        try:
+            size = os.path.getsize(path)
+            must(length is None or size == length, "HashMismatch", f"{what}: {name} has {size} bytes, expected {length}")
+            must(size <= limit, "LimitExceeded", f"{what}: {name} has {size} bytes, at most {limit}")
+            with open(path, "rb") as file:
+                data = file.read()
+            if self.hashes.get(self.names[name]) != digest:
+                more = explain(data) if explain else ""
+                raise Bad("HashMismatch", f"{what}: the bytes of {name} do not hash to it{more}")
+            must(len(data) == size, "HashMismatch", f"{what}: {name} changed")
+            return data
+        except Bad:
+            self.broken.add(name)
+            raise
+
+
+# ------------------------------------------------------------------------------------------------------ schema (0001)
+
+Field = namedtuple("Field", "id name modality required kind type width dim algorithm bits rerank")
+SCALARS = {"bool": (1, 1), "int": (2, 8), "float": (3, 8), "string": (4, 0), "categorical": (5, 4), "timestamp": (6, 8)}
+
+
+def check_modality(tag, what):
+    """kind, type, width and dim (None but for vectors)."""
+    segment, value = "[a-z0-9][a-z0-9-]*", "[A-Za-z0-9][A-Za-z0-9._-]*"
+    must(len(tag) <= 255 and re.fullmatch(rf"{segment}(\.{segment})*(;{segment}={value})*", tag), "Corrupt",
+         f"{what}: modality {tag!r}")
+    if re.fullmatch(r"(image|video|audio)\.[a-z0-9][a-z0-9-]{0,63}", tag):
+        return 3, 8, 0, None
+    vector = re.fullmatch(r"vector\.f32;dim=([1-9][0-9]*)", tag)
+    if vector:
+        dim = int(vector[1])
+        must(1 <= dim <= 65_536, "Corrupt", f"{what}: dim {dim}")
+        return 2, 7, 4 * dim, dim
+    must(tag.startswith("scalar.") and tag[7:] in SCALARS, "UnsupportedVersion", f"{what}: modality {tag!r}")
+    return 1, *SCALARS[tag[7:]], None
+
+
+def check_schema(schema, what):
+    must(isinstance(schema, dict), "Corrupt", f"{what}: schema is no map")
+    only_keys(schema, ("fields", "nextId"), f"{what} schema")
+    next_id = get(schema, "nextId", is_uint, what)
+    fields = []
+    for f in get(schema, "fields", is_list, what):
+        must(isinstance(f, dict), "Corrupt", f"{what}: a field that is no map")
+        id_ = get(f, "id", is_uint, what)
+        name = get(f, "name", is_text, what)
+        must(re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,127}", name), "Corrupt", f"{what}: field name {name!r}")
+        must(id_ < next_id, "Corrupt", f"{what}: field id {id_}, nextId {next_id}")
+        kind, type_, width, dim = check_modality(get(f, "modality", is_text, what), what)
+        required = get(f, "required", is_bool, what)
+        algorithm = bits = rerank = None
+        allowed = ["id", "name", "modality", "required"]
+        if dim is not None:
+            algorithm = get(f, "algorithm", is_text, what)
+            must(algorithm in ("dreamdb.lsh-cosine", "dreamdb.ivf-cosine"), "UnsupportedVersion", f"{what}: {algorithm}")
+            rerank = get(f, "rerank", is_bool, what)
+            allowed += ["algorithm", "rerank"]
+            if algorithm == "dreamdb.lsh-cosine":
+                bits = get(f, "bits", lambda x: is_uint(x, 1, 24), what)
+                allowed.append("bits")
+        only_keys(f, allowed, f"{what} field {name}")
+        fields.append(Field(id_, name, f["modality"], required, kind, type_, width, dim, algorithm, bits, rerank))
+    must(len({f.id for f in fields}) == len(fields), "Corrupt", f"{what}: two fields of one id")
+    must(len({f.name for f in fields}) == len(fields), "Corrupt", f"{what}: two fields of one name")
+    return fields
+
+
+# -------------------------------------------------------------------------------------------------- spatial index (0004)
+
+def rotate(x, n):
+    return (x << n | x >> 32 - n) & 0xFFFFFFFF
+
+
+def chacha20_block(key, nonce, counter):
+    start = [0x61707865, 0x3320646E, 0x79622D32, 0x6B206574, *struct.unpack("<8I", key), counter, *struct.unpack("<3I", nonce)]
+    s = start[:]
+    quarters = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
+                (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
+    for _ in range(10):
+        for a, b, c, d in quarters:
+            s[a] = s[a] + s[b] & 0xFFFFFFFF
+            s[d] = rotate(s[d] ^ s[a], 16)
+            s[c] = s[c] + s[d] & 0xFFFFFFFF
+            s[b] = rotate(s[b] ^ s[c], 12)
+            s[a] = s[a] + s[b] & 0xFFFFFFFF
+            s[d] = rotate(s[d] ^ s[a], 8)
+            s[c] = s[c] + s[d] & 0xFFFFFFFF
+            s[b] = rotate(s[b] ^ s[c], 7)
+    return struct.pack("<16I", *(x + y & 0xFFFFFFFF for x, y in zip(s, start)))
+
+
+def hyperplanes(seed, dim, bits):
+    """bits arrays of dim f32, 0004 §3."""
+    blocks = -(-8 * bits * dim // 64)
+    stream = b"".join(chacha20_block(seed, bytes(12), counter) for counter in range(blocks))
+    u16 = struct.unpack_from(f"<{4 * bits * dim}H", stream)
+    g = [sum(u16[i:i + 4]) - 131_070 for i in range(0, len(u16), 4)]
+    planes = []
+    for j in range(bits):
+        row = g[j * dim:(j + 1) * dim]
+        root = math.sqrt(sum(x * x for x in row))
+        planes.append(array("f", [x / root if root else 0.0 for x in row]))
+    return planes
+
+
+def folds(xs, ys):
+    """fold(x, y) for every x and every y, x-major. Storing into array('f') rounds to f32; a product of two f32 is exact
+    in f64, and a sum of two f32 rounded to f64 and then to f32 is the one rounded to f32 at once."""
+    acc = array("f", bytes(4 * len(xs) * len(ys)))
+    for k in range(len(xs[0]) if xs else 0):
+        column = [y[k] for y in ys]
+        products = array("f", [x * y for x in [x[k] for x in xs] for y in column])
+        acc = array("f", map(operator.add, acc, products))
+    return acc
+
+
+def cells_of(vectors, planes):
+    margins, bits = folds(vectors, planes), len(planes)
+    return [sum(1 << j for j in range(bits) if margins[i * bits + j] >= 0) for i in range(len(vectors))]
+
+
+def bits_of(floats):
+    return struct.pack(f">{len(floats)}f", *floats).hex()
+
+
+def known_answers():
+    """The vectors of 0004 §3, so that a wrong cell is the dataset's fault."""
+    block = chacha20_block(bytes(range(32)), bytes.fromhex("000000090000004a00000000"), 1)
+    must(block.hex().startswith("10f1e7e4d13b5915500fdd1fa32071c4"), "InvalidArgument", "ChaCha20 of RFC 8439 §2.3.2")
+    planes = hyperplanes(bytes.fromhex("dad83242d02027d643b633ef2430a4ec366070850e322eed20eb1204537ac25c"), 100, 12)
+    parts.expect(b"".join(struct.pack("<100f", *plane) for plane in planes),
+                 bytes.fromhex("bc6e09be4a2d1f7bd100d671ea90b50c7480055e64675ca6aef01817f3b96cf8"), "hyperplanes of 0004 §3")
+    vector = array("f", [(37 * k % 101 - 50) / 64 for k in range(100)])
+    must(bits_of(folds([vector], planes)) == "bd50aa4a3e89345cbd872d163cd452a7bf5ceb003f5358cebe20d61c3e94b05a"
+         "3d4517f5beff37e93f17431fbf0f86bd", "InvalidArgument", "margins of 0004 §3")
+    must(cells_of([vector], planes) == [1450], "InvalidArgument", "cell of 0004 §3")
+
+
+def check_spatial_index(data, field, what):
+    value = of_kind(data, "dreamdb.spatial-index", what)
+    algorithm = get(value, "algorithm", is_text, what)
+    must(algorithm in ("dreamdb.lsh-cosine", "dreamdb.ivf-cosine"), "UnsupportedVersion", f"{what}: {algorithm}")
+    must(algorithm == field.algorithm, "Corrupt", f"{what}: {algorithm}, the field says {field.algorithm}")
+    dim = get(value, "dim", lambda x: is_uint(x, 1, 65_536), what)
+    must(dim == field.dim, "Corrupt", f"{what}: dim {dim}, the field says {field.dim}")
+    must(get(value, "parents", is_list, what) == [], "Corrupt", f"{what}: parents")
+    common = ("kind", "version", "algorithm", "dim", "parents")
+    if algorithm == "dreamdb.ivf-cosine":
+        only_keys(value, common + ("cells",), what)
+        must(get(value, "cells", is_uint, what) == 1, "UnsupportedVersion", f"{what}: cells {value['cells']}")
+        return None
+    only_keys(value, common + ("bits", "tables", "seed"), what)
+    bits = get(value, "bits", lambda x: is_uint(x, 1, 24), what)
+    must(bits == field.bits, "Corrupt", f"{what}: bits {bits}, the field says {field.bits}")
+    must(get(value, "tables", is_uint, what) == 1, "UnsupportedVersion", f"{what}: tables {value['tables']}")
+    seed = get(value, "seed", is_bytes(32), what)
+    return hyperplanes(seed, dim, bits)
+
+
+# --------------------------------------------------------------------------------------------------- indexes (0007 §5)
+
+ContainerRef = namedtuple("ContainerRef", "digest length headBytes headHash")
+Batch = namedtuple("Batch", "base span rows anchors columns")
+Segment = namedtuple("Segment", "base span rows container")
+
+
+def check_container_ref(x, what):
+    must(isinstance(x, list) and len(x) in (2, 4), "Corrupt", f"{what}: no ContainerRef")
+    digest = address(x[0], what)
+    must(is_uint(x[1], 0, MAX_OBJECT), "Corrupt", f"{what}: length {x[1]}")
+    if len(x) == 2:
+        return ContainerRef(digest, x[1], None, None)
+    must(is_uint(x[2], 0, x[1]), "Corrupt", f"{what}: headBytes {x[2]}")
+    must(is_bytes(32)(x[3]), "Corrupt", f"{what}: head hash")
+    return ContainerRef(digest, x[1], x[2], x[3])
+
+
+class Indexes:
+    """Reads Index roots and pages. A page's content depends on nothing outside, so each is read once."""
+
+    def __init__(self, directory):
+        self.directory, self.pages, self.sizes = directory, {}, {}
+
+    def root(self, x, of, what):
+        must(isinstance(x, dict), "Corrupt", f"{what}: no map")
+        only_keys(x, ("pages", "entries", "rows"), what)
+        rows = get(x, "rows", is_uint, what)
+        refs = get(x, "pages", is_list, what)
+        entries, levels = [], []
+        for level, page in self.page_refs(refs, of, None, what):
+            entries += page[0]
+            levels.append(level)
+        newest = self.entries(get(x, "entries", is_list, what), of, what)
+        writer(len(newest) < 64, f"{what}: {len(newest)} entries in the root")
+        writer(levels == sorted(levels, reverse=True), f"{what}: levels of pages {levels}")
+        writer(all(levels.count(level) < 64 for level in set(levels)), f"{what}: 64 pages of one level")
+        entries += newest
+        total = sum(entry.rows for entry in entries)
+        must(total == rows, "Corrupt", f"{what}: rows {rows}, the entries have {total}")
+        return entries
+
+    def page_refs(self, items, of, level, what):
+        tick, found = 0, []
+        for i, x in enumerate(items):
+            at = f"{what} page {i}"
+            must(isinstance(x, list) and len(x) == 6, "Corrupt", f"{at}: no PageRef")
+            must(is_uint(x[0], 0, 16) and (level is None or x[0] == level), "Corrupt", f"{at}: level {x[0]}")
+            digest = address(x[1], at)
+            must(is_uint(x[2], 0, MAX_PAGE), "Corrupt", f"{at}: length {x[2]}")
+            tick = self.interval(tick, x[3], x[4], x[5], MAX_COUNT, at)
+            page = self.page(digest, x[2], of, x[0], at)
+            must((tick, x[4], x[5]) == page[1:], "Corrupt", f"{at}: interval and rows {(tick, x[4], x[5])}, its entries' {page[1:]}")
+            found.append((x[0], page))
+        return found
+
+    def page(self, digest, length, of, level, what):
+        key = (digest, of, level)
+        if key not in self.pages:
+            data = self.directory.read(digest, what, length, MAX_PAGE)
+            value = of_kind(data, "dreamdb.index-page", what)
+            only_keys(value, ("kind", "version", "of", "level", "entries"), what)
+            must(get(value, "of", is_text, what) == of, "Corrupt", f"{what}: of {value['of']}, expected {of}")
+            must(get(value, "level", is_uint, what) == level, "Corrupt", f"{what}: level {value['level']}, expected {level}")
+            items = get(value, "entries", is_list, what)
+            must(1 <= len(items) <= 256, "Corrupt", f"{what}: {len(items)} entries")
+            writer(len(items) == 64 or len(items) < 64 and len(data) * (len(items) + 2) > MAX_PAGE * len(items),
+                   f"{what}: closed at {len(items)} entries and {len(data)} bytes")
+            if level == 0:
+                entries = self.entries(items, of, what)
+                runs = [entry[:3] for entry in entries]
+            else:
+                children = [page for _, page in self.page_refs(items, of, level - 1, what)]
+                entries = [entry for child in children for entry in child[0]]
+                runs = [child[1:] for child in children]
+            first = min(run[0] for run in runs)
+            last = max(run[0] + run[1] for run in runs)
+            self.pages[key] = (entries, first, last - first, sum(run[2] for run in runs))
+        must(os.path.getsize(self.directory.path(digest, what)[1]) == length, "HashMismatch", f"{what}: length {length}")
+        return self.pages[key]
+
+    def interval(self, before, difference, span, rows, most, what):
+        must(is_uint(difference, -MAX_TICK, MAX_TICK), "Corrupt", f"{what}: difference {difference}")
+        tick = before + difference
+        must(0 <= tick <= MAX_TICK, "Corrupt", f"{what}: tick {tick}")
+        must(is_uint(span, 0, MAX_TICK - tick), "Corrupt", f"{what}: span {span} from {tick}")
+        must(is_uint(rows, 1, most), "Corrupt", f"{what}: rows {rows}")
+        must(span >= rows - 1, "Corrupt", f"{what}: {rows} rows in span {span}")
+        return tick
+
+    def entries(self, items, of, what):
+        tick, found = 0, []
+        for i, x in enumerate(items):
+            at = f"{what} entry {i}"
+            must(isinstance(x, list) and len(x) == (5 if of == "timeline" else 4), "Corrupt", f"{at}: not {of}")
+            tick = self.interval(tick, x[0], x[1], x[2], MAX_ROWS, at)
+            if of == "segments":
+                found.append(Segment(tick, x[1], x[2], check_container_ref(x[3], at)))
+                continue
+            if isinstance(x[3], list):
+                anchors = check_container_ref(x[3], f"{at} anchors")
+            else:
+                anchors = x[3]
+                must(is_uint(anchors, 0, MAX_TICK), "Corrupt", f"{at}: step {anchors}")
+                must((anchors == 0) == (x[2] == 1), "Corrupt", f"{at}: step {anchors} with {x[2]} rows")
+                must(anchors * (x[2] - 1) == x[1], "Corrupt", f"{at}: step {anchors}, {x[2]} rows, span {x[1]}")
+            must(isinstance(x[4], dict) and all(is_uint(key) for key in x[4]), "Corrupt", f"{at}: columns")
+            columns = tuple((key, check_container_ref(ref, f"{at} column {key}")) for key, ref in x[4].items())
+            found.append(Batch(tick, x[1], x[2], anchors, columns))
+        return found
+
+
+# ------------------------------------------------------------------------------------------------ containers (0007 §3)
+
+def pad(n):
+    return -(-n // 64) * 64
+
+
+def zeros(data, start, end):
+    return not any(data[start:end])
+
+
+Block = namedtuple("Block", "offset bytes first rows presence offsets values")
+
+
+def table_rows(firsts, rows, what):
+    """Checks a column of firstRow; gives the number of rows of each."""
+    must(firsts[0] == 0, "Corrupt", f"{what}: begins at row {firsts[0]}")
+    must(all(a < b for a, b in zip(firsts, firsts[1:])) and firsts[-1] < rows, "Corrupt", f"{what}: rows out of order")
+    return [b - a for a, b in zip(firsts, firsts[1:] + [rows])]
+
+
+def explain_container(ref, at):
+    """Which part of a container with a wrong hash is wrong, as far as a long ContainerRef lets one say."""
+
+    def explain(data):
+        if ref.headBytes is None:
+            return ""
+        if digests_of([data[:ref.headBytes]]) != [ref.headHash]:
+            return "; its head is wrong"
+        found = []
+        for name, start, end, digest in at(data):
+            if digests_of([data[start:end]]) != [digest]:
+                found.append(name)
+        return f"; wrong: {', '.join(found)}" if found else "; its head and blocks are right, padding is wrong"
+
+    return explain
+
+
+def column_parts(data):
+    blocks, = struct.unpack_from("<I", data, 16)
+    for i in range(blocks):
+        offset, length, _ = struct.unpack_from("<QII", data, 48 + 48 * i)
+        yield f"block {i}", offset, offset + length, data[64 + 48 * i:96 + 48 * i]
+
+
+def check_ref_form(ref, data, head_bytes, blocks, what):
+    writer((ref.headBytes is None) == (blocks == 1), f"{what}: ContainerRef {'short' if ref.headBytes is None else 'long'} with {blocks} blocks")
+    if ref.headBytes is not None:
+        must(ref.headBytes == head_bytes, "Corrupt", f"{what}: headBytes {ref.headBytes} in the ContainerRef, {head_bytes} in the head")
+        parts.expect(data[:head_bytes], ref.headHash, f"{what}: head of {text_address(ref.digest)}")
+
+
+class Column:
+    """A verified column container. kind, type, width and rows are those the batch and the field say."""
+
+    def __init__(self, directory, ref, kind, type_, width, rows, what):
+        self.what, self.ref = f"{what}, {text_address(ref.digest)}", ref
+        self.data = data = directory.read(ref.digest, what, ref.length, explain=explain_container(ref, column_parts))
+        what = self.what
+        must(len(data) >= 48, "Corrupt", f"{what}: {len(data)} bytes")
+        magic, version, k, t, r, w, blocks, dict_bytes, dict_count, flags, head_bytes, total = struct.unpack_from("<4sHBBIIIIIIQQ", data)
+        must(magic == b"DDBC", "Corrupt", f"{what}: magic {magic}")
+        must(version >= 1, "Corrupt", f"{what}: version 0")
+        must(version == 1, "UnsupportedVersion", f"{what}: version {version}")
+        must(flags & ~1 == 0, "UnsupportedVersion", f"{what}: flags {flags}")
+        must((k, t, w, r) == (kind, type_, width, rows), "Corrupt",
+             f"{what}: kind, type, width, rows {(k, t, w, r)}, expected {(kind, type_, width, rows)}")
+        must(1 <= blocks <= rows, "Corrupt", f"{what}: {blocks} blocks")
+        must(type_ == 5 or dict_bytes == dict_count == 0, "Corrupt", f"{what}: a dictionary")
+        must(kind != 4 or flags == 0, "Corrupt", f"{what}: anchors with flags")
+        must(head_bytes == pad(48 + 48 * blocks + dict_bytes) <= len(data), "Corrupt", f"{what}: headBytes {head_bytes}")
+        must(total == len(data), "Corrupt", f"{what}: totalBytes {total}, {len(data)} are there")
+        check_ref_form(ref, data, head_bytes, blocks, what)
+        self.type, self.width, self.rows, self.flags = type_, width, rows, flags
+        self.read_table(blocks, head_bytes)
+        self.read_dictionary(48 + 48 * blocks, dict_bytes, dict_count)
+        writer(zeros(data, 48 + 48 * blocks + dict_bytes, head_bytes), f"{what}: padding of the head is not zero")
+
+    def read_table(self, blocks, head_bytes):
+        data, what = self.data, self.what
+        table = [struct.unpack_from("<QII32s", data, 48 + 48 * i) for i in range(blocks)]
+        counts = table_rows([row[2] for row in table], self.rows, f"{what} block table")
+        self.blocks, expected = [], head_bytes
+        for i, ((offset, length, first, digest), n) in enumerate(zip(table, counts)):
+            at = f"{what} block {i}"
+            must(offset == expected and offset + length <= len(data), "Corrupt", f"{at}: offset {offset}, {length} bytes")
+            if i:
+                writer(zeros(data, self.blocks[-1].offset + self.blocks[-1].bytes, offset), f"{at}: padding before it is not zero")
+            presence = 8 * -(-n // 64) if self.flags else 0
+            offsets = 4 * (n + 1) if self.width == 0 else 0
+            start = offset + presence + offsets
+            must(length >= presence + offsets, "Corrupt", f"{at}: {length} bytes for {n} rows")
+            if self.width:
+                must(length == presence + n * self.width, "Corrupt", f"{at}: {length} bytes for {n} rows")
+            else:
+                ends = struct.unpack_from(f"<{n + 1}I", data, offset + presence)
+                must(ends[0] == 0 and all(map(operator.le, ends, ends[1:])), "Corrupt", f"{at}: offsets out of order")
+                must(length == presence + offsets + ends[-1], "Corrupt", f"{at}: {length} bytes, offsets end at {ends[-1]}")
+            parts.expect(data[offset:offset + length], digest, at)
+            self.blocks.append(Block(offset, length, first, n, offset, offset + presence, start))
+            expected = pad(offset + length)
+        must(self.blocks[-1].offset + self.blocks[-1].bytes == len(data), "Corrupt", f"{what}: bytes after the last block")
+        self.firsts = [block.first for block in self.blocks]
+
+    def read_dictionary(self, at, size, count):
+        self.dictionary, end = [], at + size
+        for _ in range(count):
+            must(at + 4 <= end, "Corrupt", f"{self.what}: the dictionary ends early")
+            length, = struct.unpack_from("<I", self.data, at)
+            must(at + 4 + length <= end, "Corrupt", f"{self.what}: the dictionary ends early")
+            self.dictionary.append(self.data[at + 4:at + 4 + length])
+            at += 4 + length
+        must(at == end, "Corrupt", f"{self.what}: bytes after the dictionary")
+        must(all(map(operator.lt, self.dictionary, self.dictionary[1:])), "Corrupt", f"{self.what}: the dictionary is out of order")
+        self.texts = [self.utf8(entry) for entry in self.dictionary]
+
+    def utf8(self, data):
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Bad("Corrupt", f"{self.what}: malformed UTF-8") from None
+
+    def present(self, block, r):
+        return not self.flags or self.data[block.presence + (r >> 3)] >> (r & 7) & 1 == 1
+
+    def slice(self, row):
+        """Where the value of a row is, or None when it is absent."""
+        block = self.blocks[bisect.bisect_right(self.firsts, row) - 1]
+        r = row - block.first
+        if not self.present(block, r):
+            return None
+        if self.width:
+            return block.values + r * self.width, block.values + (r + 1) * self.width
+        a, b = struct.unpack_from("<2I", self.data, block.offsets + 4 * r)
+        return block.values + a, block.values + b
+
+    def raw(self, row):
+        at = self.slice(row)
+        return None if at is None else self.data[at[0]:at[1]]
+
+    def json(self, row):
+        """The value as it stands in a dump; None when it is absent."""
+        raw = self.raw(row)
+        if raw is None:
+            return None
+        if self.type == 1:
+            return raw == b"\1"
+        if self.type == 2:
+            value = int.from_bytes(raw, "little", signed=True)
+            return value if abs(value) <= MAX_COUNT else str(value)
+        if self.type == 4:
+            return self.utf8(raw)
+        if self.type == 5:
+            return self.texts[int.from_bytes(raw, "little")]
+        if self.type == 6:
+            return str(int.from_bytes(raw, "little", signed=True))
+        if self.type == 8:
+            return hashlib.sha256(raw).hexdigest()
+        return raw.hex()
+
+    def check(self):
+        """Every value. Gives the number of present rows."""
+        present = 0
+        used = set()
+        for i, block in enumerate(self.blocks):
+            present += self.check_block(block, f"{self.what} block {i}", used)
+        if self.flags:
+            writer(0 < present < self.rows, f"{self.what}: presence bitmaps with {present} of {self.rows} present")
+        if self.type == 5:
+            writer(used == set(range(len(self.dictionary))), f"{self.what}: dictionary entries that do not occur")
+        self.check_cut()
+        return present
+
+    def check_block(self, block, at, used):
+        data, n, width = self.data, block.rows, self.width
+        absent = []
+        if self.flags:
+            bits = int.from_bytes(data[block.presence:block.offsets], "little")
+            must(bits >> n == 0, "Corrupt", f"{at}: presence bits beyond its rows")
+            absent = [r for r in range(n) if not bits >> r & 1] if bits.bit_count() < n else []
+        values = data[block.values:block.offset + block.bytes]
+        if width:
+            must(all(zeros(values, r * width, (r + 1) * width) for r in absent), "Corrupt", f"{at}: an absent row is not zeros")
+        else:
+            ends = struct.unpack_from(f"<{n + 1}I", data, block.offsets)
+            must(all(ends[r] == ends[r + 1] for r in absent), "Corrupt", f"{at}: an absent row is not empty")
+            if self.type == 4:
+                for a, b in zip(ends, ends[1:]):
+                    self.utf8(values[a:b])
+        if self.type == 1:
+            must(not values.translate(None, b"\0\1"), "Corrupt", f"{at}: a bool above 1")
+        elif self.type == 3:
+            must(all(map(math.isfinite, struct.unpack(f"<{n}d", values))), "Corrupt", f"{at}: a float that is not finite")
+        elif self.type == 5:
+            codes = struct.unpack(f"<{n}I", values)
+            gone = set(absent)
+            present = {code for r, code in enumerate(codes) if r not in gone}
+            must(max(present, default=-1) < len(self.dictionary), "Corrupt", f"{at}: a code beyond the dictionary")
+            used |= present
+        elif self.type == 7:
+            # A sum in f64 of so few f32 can't overflow: it is finite exactly when all of them are.
+            must(math.isfinite(sum(struct.unpack(f"<{len(values) // 4}f", values))), "Corrupt", f"{at}: a component that is not finite")
+            gone = set(absent)
+            must(all(r in gone or not zeros(values, r * width, (r + 1) * width) for r in range(n)), "Corrupt",
+                 f"{at}: a vector of zeros")
+        return n - len(absent)
+
+    def check_cut(self):
+        if self.width:
+            size = max(1, KIB64 // self.width)
+            right = list(range(0, self.rows, size))
+        else:
+            right, held = [], 0
+            for block in self.blocks:
+                ends = struct.unpack_from(f"<{block.rows + 1}I", self.data, block.offsets)
+                for r in range(block.rows):
+                    length = ends[r + 1] - ends[r]
+                    if not right or held + length > KIB64:
+                        right.append(block.first + r)
+                        held = 0
+                    held += length
+        writer(self.firsts == right, f"{self.what}: blocks begin at rows {self.firsts[:9]}, the rule says {right[:9]}")
+
+
+def anchors_of(directory, batch, what):
+    """Offsets of a batch's rows from its base: a range, or a list."""
+    if isinstance(batch.anchors, int):
+        return range(0, batch.span + 1, batch.anchors or 1)
+    column = Column(directory, batch.anchors, 4, 9, 8, batch.rows, f"{what} anchors")
+    column.check()
+    offsets = []
+    for block in column.blocks:
+        offsets += struct.unpack_from(f"<{block.rows}Q", column.data, block.values)
+    must(offsets[0] == 0 and offsets[-1] == batch.span, "Corrupt", f"{column.what}: {offsets[0]} … {offsets[-1]}, span {batch.span}")
+    must(all(map(operator.lt, offsets, offsets[1:])), "Corrupt", f"{column.what}: anchors out of order")
+    step = offsets[1] - offsets[0] if len(offsets) > 1 else 0
+    writer(any(b - a != step for a, b in zip(offsets, offsets[1:])), f"{column.what}: evenly spaced anchors without a step")
+    return offsets
+
+
+# -------------------------------------------------------------------------------------------------- segments (0007 §4)
+
+def segment_parts(data):
+    rows, dim, cells, blocks = struct.unpack_from("<4I", data, 8)
+    anchors, size = struct.unpack_from("<QQ", data, 128)
+    vectors, vectors_size = struct.unpack_from("<QQ", data, 176)
+    at = 200 + 8 * cells
+    table = [struct.unpack_from("<II32s32s", data, at + 72 * i) for i in range(blocks)] + [(rows, size, b"", b"")]
+    for i in range(blocks):
+        yield f"anchors of block {i}", anchors + table[i][1], anchors + table[i + 1][1], table[i][2]
+        if vectors_size:
+            yield f"vectors of block {i}", vectors + 4 * dim * table[i][0], vectors + 4 * dim * table[i + 1][0], table[i][3]
+
+
+def varint(data, at, end, what):
+    value = shift = 0
+    while True:
+        must(at < end and shift < 70, "Corrupt", f"{what}: a varint passes its block, or 64 bits")
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            must(value <= MAX_TICK and (byte or not shift), "Corrupt", f"{what}: a varint that is not shortest, or too great")
+            return value, at
+        shift += 7
+
+
+def check_segment(directory, entry, batch, offsets, column, field, index_digest, planes, sample, what):
+    """A segment against the batch it was made from. `offsets`: of the batch's rows; `column`: the field's."""
+    ref = entry.container
+    data = directory.read(ref.digest, what, ref.length, explain=explain_container(ref, segment_parts))
+    what = f"{what}, {text_address(ref.digest)}"
+    must(len(data) >= 200, "Corrupt", f"{what}: {len(data)} bytes")
+    magic, version, flags, rows, dim, cells, blocks = struct.unpack_from("<4sHHIIII", data)
+    index, compressor, reserved = struct.unpack_from("<34s34sI", data, 24)
+    (head_bytes, total, cell_table, block_table, anchors, anchors_bytes, codes, codes_bytes, factors, factors_bytes,
+     vectors, vectors_bytes, reserved2) = struct.unpack_from("<13Q", data, 96)
+    must(magic == b"DDBS", "Corrupt", f"{what}: magic {magic}")
+    must(version >= 1, "Corrupt", f"{what}: version 0")
+    must(version == 1, "UnsupportedVersion", f"{what}: version {version}")
+    must(flags & ~1 == 0, "UnsupportedVersion", f"{what}: flags {flags}")
+    must(rows == entry.rows >= 1, "Corrupt", f"{what}: rows {rows}, the entry says {entry.rows}")
+    must(dim == field.dim, "Corrupt", f"{what}: dim {dim}")
+    must(index == b"\x1e\x20" + index_digest, "LineageMismatch", f"{what}: of another SpatialIndex {index.hex()}")
+    writer(not any(compressor) and reserved == reserved2 == 0, f"{what}: compressor or reserved bytes are not zero")
+    must(codes == codes_bytes == factors == factors_bytes == 0, "Corrupt", f"{what}: codes or factors")
+    must(1 <= cells <= rows and 1 <= blocks <= rows, "Corrupt", f"{what}: {cells} cells, {blocks} blocks")
+    must((cell_table, block_table) == (200, 200 + 8 * cells), "Corrupt", f"{what}: tables at {cell_table}, {block_table}")
+    must(head_bytes == pad(200 + 8 * cells + 72 * blocks) <= len(data), "Corrupt", f"{what}: headBytes {head_bytes}")
+    must(anchors == head_bytes and anchors + anchors_bytes <= len(data), "Corrupt", f"{what}: anchors at {anchors}, {anchors_bytes} bytes")
+    has_vectors = flags & 1 == 1
+    must(has_vectors == field.rerank, "Corrupt", f"{what}: flags {flags}, rerank {field.rerank}")
+    expected = (pad(anchors + anchors_bytes), 4 * dim * rows) if has_vectors else (0, 0)
+    must((vectors, vectors_bytes) == expected, "Corrupt", f"{what}: vectors at {(vectors, vectors_bytes)}, expected {expected}")
+    end = vectors + vectors_bytes if has_vectors else anchors + anchors_bytes
+    must(total == end == len(data), "Corrupt", f"{what}: totalBytes {total}, sections end at {end}, {len(data)} are there")
+    check_ref_form(ref, data, head_bytes, blocks, what)
+    writer(zeros(data, 200 + 8 * cells + 72 * blocks, head_bytes), f"{what}: padding of the head is not zero")
+    writer(not has_vectors or zeros(data, anchors + anchors_bytes, vectors), f"{what}: padding before the vectors is not zero")
+
+    table = [struct.unpack_from("<II", data, cell_table + 8 * i) for i in range(cells)]
+    cell_rows = table_rows([first for _, first in table], rows, f"{what} cell table")
+    numbers = [cell for cell, _ in table]
+    must(all(map(operator.lt, numbers, numbers[1:])) and numbers[-1] < 1 << field.bits, "Corrupt", f"{what}: cells out of order or range")
+    block_rows = [struct.unpack_from("<II32s32s", data, block_table + 72 * i) for i in range(blocks)]
+    firsts = [row[0] for row in block_rows]
+    block_counts = table_rows(firsts, rows, f"{what} block table")
+    starts = [row[1] for row in block_rows]
+    must(starts[0] == 0 and all(map(operator.lt, starts, starts[1:])) and starts[-1] < anchors_bytes, "Corrupt", f"{what}: anchorsOffset out of order")
+    writer(firsts == cut_segment(cell_rows, max(1, KIB64 // (4 * dim if has_vectors else 8))), f"{what}: blocks begin at rows {firsts[:9]}")
+    for i, (_, start, anchors_hash, vectors_hash) in enumerate(block_rows):
+        stop = starts[i + 1] if i + 1 < blocks else anchors_bytes
+        parts.expect(data[anchors + start:anchors + stop], anchors_hash, f"{what} anchors of block {i}")
+        if has_vectors:
+            at = vectors + 4 * dim * firsts[i]
+            parts.expect(data[at:at + 4 * dim * block_counts[i]], vectors_hash, f"{what} vectors of block {i}")
+        else:
+            writer(not any(vectors_hash), f"{what}: a hash of vectors that are not there")
+
+    # Every row's cell and anchor.
+    cell_starts = {first: cell for cell, first in table}
+    cell_of, anchor_of, cell, at = [], [], None, anchors
+    for i in range(blocks):
+        stop = anchors + (starts[i + 1] if i + 1 < blocks else anchors_bytes)
+        must(at == anchors + starts[i], "Corrupt", f"{what}: varints of block {i - 1} do not fill it")
+        for row in range(firsts[i], firsts[i] + block_counts[i]):
+            value, at = varint(data, at, stop, what)
+            new_cell = row in cell_starts
+            cell = cell_starts.get(row, cell)
+            if not new_cell and row != firsts[i]:
+                must(value >= 1, "Corrupt", f"{what}: difference 0 at row {row}")
+                value += anchor_of[-1]
+            elif not new_cell:
+                must(value > anchor_of[-1], "Corrupt", f"{what}: row {row} is not after the row before it in its cell")
+            must(value <= entry.span, "Corrupt", f"{what}: offset {value} beyond span {entry.span}")
+            cell_of.append(cell)
+            anchor_of.append(value)
+        must(at == stop, "Corrupt", f"{what}: varints of block {i} do not fill it")
+
+    # Exactly the rows of the batch with a vector, each with the column's bytes.
+    if isinstance(offsets, range):
+        missing = [a for a in anchor_of if a not in offsets]
+        row_of = [a // offsets.step for a in anchor_of]
+    else:
+        places = {a: r for r, a in enumerate(offsets)}
+        missing = [a for a in anchor_of if a not in places]
+        row_of = [places.get(a, 0) for a in anchor_of]
+    must(not missing, "Corrupt", f"{what}: no record at offset {missing[:1]}")
+    must(len(set(anchor_of)) == rows, "Corrupt", f"{what}: an anchor twice")
+    values = [column.raw(r) for r in row_of]
+    must(None not in values, "Corrupt", f"{what}: a record without a vector")
+    if has_vectors:
+        w = 4 * dim
+        different = [i for i in range(rows) if data[vectors + w * i:vectors + w * (i + 1)] != values[i]]
+        must(not different, "Corrupt", f"{what}: vector of row {different[:1]} is not the column's")
+    n = min(sample, rows)
+    chosen = sorted({i * rows // n for i in range(n)}) if n else []
+    xs = [struct.unpack(f"<{dim}f", values[i]) for i in chosen]
+    for i, cell in zip(chosen, cells_of(xs, planes)):
+        must(cell == cell_of[i], "Corrupt", f"{what}: row {i} stands in cell {cell_of[i]}, its vector in {cell}")
+    for i, x in zip(chosen, xs):
+        square = folds([x], [x])[0]
+        must(0 < square < math.inf, "Corrupt", f"{what}: the vector of row {i} has no direction")
+    return len(chosen), has_vectors
+
+
+def cut_segment(cell_rows, most):
+    """Where blocks begin, by 0007 §4."""
+    starts, held, row = [], 0, 0
+    for n in cell_rows:
+        if not starts or held + n > most:
+            starts.append(row)
+            held = 0
+        held += n
+        row += n
+        while held > most:
+            starts.append(starts[-1] + most)
+            held -= most
+    return starts
+
+
+# --------------------------------------------------------------------------------------------------- datasets
+
+Manifest = namedtuple("Manifest", "digest genesis parents seq op_id schema fields rows auto_high lane timeline tracks bytes")
+Track = namedtuple("Track", "index planes segments")
+
+
+class Reader:
+    def __init__(self, directory, sample):
+        self.directory, self.sample = directory, sample
+        self.indexes = Indexes(directory)
+        self.manifests, self.geneses, self.planes = {}, {}, {}
+        self.done_batches, self.done_segments = {}, set()
+        self.flat = {}
+        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "segments", "with vectors", "cells computed"), 0)
+
+    # Manifests
+
+    def genesis(self, digest, what):
+        if digest not in self.geneses:
+            value = of_kind(self.directory.read(digest, what, limit=MAX_CBOR), "dreamdb.genesis", what)
+            only_keys(value, ("kind", "version", "origin", "nonce", "name"), what)
+            get(value, "origin", lambda x: is_uint(x, 0, MAX_TICK), what)
+            get(value, "nonce", is_bytes(16), what)
+            must(is_ref_name(get(value, "name", is_text, what)), "Corrupt", f"{what}: name {value['name']!r}")
+            self.geneses[digest] = value
+        return self.geneses[digest]
+
+    def manifest(self, digest, what):
+        if digest not in self.manifests:
+            self.manifests[digest] = None
+            self.manifests[digest] = self.read_manifest(digest, what)
+            self.counts["manifests"] += 1
+        if self.manifests[digest] is None:
+            raise Broken
+        return self.manifests[digest]
+
+    def read_manifest(self, digest, what):
+        data = self.directory.read(digest, what, limit=MAX_CBOR)
+        what = f"Manifest {text_address(digest)}"
+        m = of_kind(data, "dreamdb.manifest", what)
+        only_keys(m, ("kind", "version", "genesis", "parents", "seq", "ts", "writer", "opId", "op", "schema", "rows", "autoHigh",
+                      "lane", "timeline", "tracks"), what)
+        genesis = address(m.get("genesis"), f"{what} genesis")
+        self.genesis(genesis, f"Genesis of {what}")
+        parents = [address(p, f"{what} parent") for p in get(m, "parents", is_list, what)]
+        must(len(set(parents)) == len(parents), "Corrupt", f"{what}: a parent twice")
+        seq = get(m, "seq", is_uint, what)
+        get(m, "ts", time_anchor, what)
+        get(m, "writer", is_text, what)
+        get(m, "op", is_text, what)
+        op_id = get(m, "opId", is_bytes(16), what)
+        fields = check_schema(m.get("schema"), what)
+        rows = get(m, "rows", is_uint, what)
+        auto_high = get(m, "autoHigh", lambda x: is_uint(x, 0, MAX_TICK), what)
+        lane = get(m, "lane", lambda x: is_uint(x, 0, 4095), what)
+        must(isinstance(m.get("timeline"), dict) and m["timeline"].get("rows") == rows, "Corrupt", f"{what}: rows {rows}, not the timeline's")
+        tracks = get(m, "tracks", lambda x: isinstance(x, dict), what)
+        vectors = {f.id: f for f in fields if f.dim is not None}
+        must(set(tracks) == set(vectors) and all(is_uint(key) for key in tracks), "Corrupt", f"{what}: tracks {sorted(map(str, tracks))}")
+        read = {}
+        for id_, field in vectors.items():
+            track, at = tracks[id_], f"{what} track {field.name}"
+            must(isinstance(track, dict), "Corrupt", f"{at}: no map")
+            only_keys(track, ("spatialIndex", "inline", "segments"), at)
+            index = address(track.get("spatialIndex"), f"{at} spatialIndex")
+            inline = get(track, "inline", is_bytes(), at)
+            stored = self.directory.read(index, f"{at} SpatialIndex", limit=MAX_CBOR)
+            must(stored == inline, "Corrupt", f"{at}: inline is not the SpatialIndex")
+            if (index, field) not in self.planes:
+                self.planes[index, field] = check_spatial_index(inline, field, f"{at} SpatialIndex")
+            read[id_] = Track(index, self.planes[index, field], track.get("segments"))
+        return Manifest(digest, genesis, parents, seq, op_id, m["schema"], fields, rows, auto_high, lane, m["timeline"], read, len(data))
+
+    def entries(self, m):
+        """Batches and {field id: segments} of a Manifest, out of its Indexes. The last few are remembered."""
+        if m.digest not in self.flat:
+            while len(self.flat) > 8:
+                self.flat.pop(next(iter(self.flat)))
+            what = f"Manifest {text_address(m.digest)}"
+            batches = self.indexes.root(m.timeline, "timeline", f"{what} timeline")
+            segments = {id_: self.indexes.root(t.segments, "segments", f"{what} segments of field {id_}") for id_, t in m.tracks.items()}
+            self.flat[m.digest] = batches, segments
+        return self.flat[m.digest]
+
+    def check_parents(self, m, what):
+        parents = [self.manifest(p, f"parent of {what}") for p in m.parents]
+        must(m.seq == (1 + max(p.seq for p in parents) if parents else 0), "Corrupt", f"{what}: seq {m.seq}")
+        batches, segments = self.entries(m)
+        if not parents:
+            writer(m.auto_high == 0 or batches, f"{what}: autoHigh {m.auto_high} without records")
+        for p in parents:
+            must(p.genesis == m.genesis, "LineageMismatch", f"{what}: a parent of another Genesis")
+            must(encode(p.schema) == encode(m.schema), "Corrupt", f"{what}: the schema is not its parent's")
+            writer(m.auto_high >= p.auto_high, f"{what}: autoHigh {m.auto_high}, its parent's {p.auto_high}")
+        if len(parents) == 1:
+            self.check_append(m, parents[0], batches, segments, what)
+
+    def check_append(self, m, p, batches, segments, what):
+        """What an append adds: batches after those of the parent, automatic anchors as 0003 §4 makes them."""
+        before, segments_before = self.entries(p)
+        writer(batches[:len(before)] == before, f"{what}: does not begin with its parent's batches")
+        for id_, found in segments.items():
+            writer(found[:len(segments_before[id_])] == segments_before[id_], f"{what}: does not begin with its parent's segments")
+        if m.auto_high == p.auto_high:
+            return
+        new = batches[len(before):]
+        writer(len(new) > 0 and new[-1].base + new[-1].span == m.auto_high - 1, f"{what}: autoHigh {m.auto_high} is not that of its last anchor")
+        for batch in new:
+            writer(batch.base >= p.auto_high and batch.base % 4096 == m.lane, f"{what}: automatic anchors from {batch.base}")
+            if isinstance(batch.anchors, int):
+                writer(batch.anchors % 4096 == 0, f"{what}: automatic anchors {batch.anchors} apart")
+
+    # Batches and segments
+
+    def check_batches(self, m, what):
+        """Every batch and segment of a Manifest that has not been checked before."""
+        batches, segments = self.entries(m)
+        by_base = {batch.base: batch for batch in batches}
+        must(len(by_base) == len(batches), "Corrupt", f"{what}: two batches from one tick")
+        todo = {id_: {entry.base: entry for entry in found} for id_, found in segments.items()}
+        for id_, found in segments.items():
+            must(len(todo[id_]) == len(found), "Corrupt", f"{what}: two segments of field {id_} from one tick")
+        key_of_schema = encode(m.schema)
+        for i, batch in enumerate(batches):
+            key = batch, key_of_schema
+            own = tuple((id_, todo[id_].get(batch.base)) for id_ in sorted(todo))
+            if key not in self.done_batches or any((batch, id_, entry, m.tracks[id_].index) not in self.done_segments for id_, entry in own if entry):
+                self.done_batches[key] = guarded(f"{what} batch {i}", self.check_batch, m, batch, own, f"batch from {batch.base}")
+            having = self.done_batches[key]
+            if having is None:
+                continue
+            for id_, entry in own:
+                field = next(f for f in m.fields if f.id == id_)
+                rows = having.get(id_, 0) if field.algorithm == "dreamdb.lsh-cosine" else 0
+                guarded(what, must, (entry.rows if entry else 0) == rows, "Corrupt",
+                        f"{what}: segment of field {field.name} for the batch from {batch.base} has {entry.rows if entry else 0} rows, {rows} have a vector")
+        for id_, found in segments.items():
+            strays = [base for base in todo[id_] if base not in by_base]
+            must(not strays, "Corrupt", f"{what}: a segment from {strays[:1]}, where no batch begins")
+            order = [batch.base for batch in batches if batch.base in todo[id_]]
+            writer([entry.base for entry in found] == order, f"{what}: segments of field {id_} in another order than the batches")
+
+    def check_batch(self, m, batch, segments, what):
+        """A batch's containers. Gives {field id: rows present}."""
+        offsets = guarded(what, anchors_of, self.directory, batch, what)
+        fields = {f.id: f for f in m.fields}
+        having, columns, broken = {}, {}, offsets is None
+        for id_, ref in batch.columns:
+            field = fields.get(id_)
+            writer(field is not None, f"{what}: a column of field {id_}, which the schema does not have")
+            if field is None:
+                continue
+            at = f"{what} field {field.name}"
+            column = guarded(at, Column, self.directory, ref, field.kind, field.type, field.width, batch.rows, at)
+            present = guarded(at, column.check) if column else None
+            if present is None:
+                broken = True
+                continue
+            self.counts["columns"] += 1
+            having[id_], columns[id_] = present, column
+        listed = {id_ for id_, _ in batch.columns}
+        for field in m.fields:
+            if field.required and (field.id in having or field.id not in listed):
+                n = having.get(field.id, 0)
+                guarded(what, must, n == batch.rows, "Corrupt", f"{what}: {n} of {batch.rows} rows have {field.name}, which is required")
+        self.counts["batches"] += 1
+        for id_, entry in segments:
+            self.done_segments.add((batch, id_, entry, m.tracks[id_].index))
+            if entry is None or offsets is None or id_ not in columns:
+                continue
+            at = f"{what} segment of {fields[id_].name}"
+            guarded(at, must, entry.span == batch.span, "Corrupt", f"{at}: span {entry.span}, the batch's is {batch.span}")
+            if m.tracks[id_].planes is None:
+                fail(f"Corrupt: {at}: {fields[id_].algorithm} has no segments")
+                continue
+            found = guarded(at, check_segment, self.directory, entry, batch, offsets, columns[id_], fields[id_], m.tracks[id_].index,
+                            m.tracks[id_].planes, self.sample, at)
+            if found:
+                self.counts["segments"] += 1
+                self.counts["cells computed"] += found[0]
+                self.counts["with vectors"] += found[1]
+        return None if broken else having
+
+    # Records
+
+    def records(self, m):
+        """Every record in time order: (tick, batch number, row). 0007 §6.2, of entries that are all there already."""
+        batches, _ = self.entries(m)
+        queue = [(batch.base, i, -1, None) for i, batch in enumerate(batches)]
+        heapq.heapify(queue)
+        last = -1
+        while queue:
+            tick, i, row, offsets = heapq.heappop(queue)
+            if row < 0:
+                offsets, row = anchors_of(self.directory, batches[i], f"batch from {tick}"), 0
+            limit = queue[0][0] if queue else math.inf
+            base = batches[i].base
+            while True:
+                if tick <= last:
+                    raise Bad("Corrupt", f"tick {tick} comes after {last}")
+                last = tick
+                yield tick, i, row
+                row += 1
+                if row == len(offsets):
+                    break
+                tick = base + offsets[row]
+                if tick >= limit:
+                    heapq.heappush(queue, (tick, i, row, offsets))
+                    break
+
+    def dump(self, m, out, what):
+        """Walks the records, and writes them to `out` when there is one."""
+        batches, _ = self.entries(m)
+        origin = self.geneses[m.genesis]["origin"]
+        fields = sorted(m.fields, key=lambda f: f.id)
+        open_columns, count = {}, 0
+        for tick, i, row in self.records(m):
+            count += 1
+            if out is None:
+                continue
+            if row == 0:
+                listed = dict(batches[i].columns)
+                open_columns[i] = [(f.name, Column(self.directory, listed[f.id], f.kind, f.type, f.width, batches[i].rows, f"field {f.name}"))
+                                   for f in fields if f.id in listed]
+            values = {name: column.json(row) for name, column in open_columns[i]}
+            values = {name: value for name, value in values.items() if value is not None}
+            json.dump({"anchor": str(origin + tick), "values": values}, out, ensure_ascii=False, separators=(",", ":"))
+            out.write("\n")
+            if row == batches[i].rows - 1:
+                del open_columns[i]
+        must(count == m.rows, "Corrupt", f"{what}: {count} records, rows {m.rows}")
+        self.counts["records"] += count
+
+    # Refs
+
+    def check_ref(self, name, body, out):
+        what = f"ref {name}"
+        must(is_ref_name(name), "InvalidName", f"{what}: not a name")
+        ref = of_kind(body, "dreamdb.ref", what)
+        only_keys(ref, ("kind", "version", "type", "manifest", "seq", "writeId", "opId", "gcEpoch", "ts", "inline"), what)
+        type_ = get(ref, "type", lambda x: x in ("branch", "tag", "dead"), what)
+        digest = address(ref.get("manifest"), f"{what} manifest")
+        seq = get(ref, "seq", is_uint, what)
+        get(ref, "writeId", is_bytes(16), what)
+        op_id = get(ref, "opId", is_bytes(16), what)
+        writer(get(ref, "gcEpoch", is_uint, what) == 0, f"{what}: gcEpoch {ref['gcEpoch']}")
+        get(ref, "ts", lambda x: is_uint(x, 0, MAX_TICK), what)
+        if "inline" in ref:
+            inline = get(ref, "inline", is_bytes(), what)
+            must(digests_of([inline]) == [digest], "HashMismatch", f"{what}: inline does not hash to manifest")
+        if type_ == "dead":
+            return
+        tip = self.manifest(digest, f"Manifest of {what}")
+        if "inline" in ref:
+            writer(len(inline) <= KIB64, f"{what}: inline of {len(inline)} bytes")
+        else:
+            writer(tip.bytes > KIB64, f"{what}: no inline, though the Manifest has {tip.bytes} bytes")
+        must(seq == tip.seq, "Corrupt", f"{what}: seq {seq}, the Manifest's is {tip.seq}")
+        writer(op_id == tip.op_id, f"{what}: opId is not the Manifest's")
+        self.counts["refs"] += 1
+        for m in self.history(tip):
+            at = f"Manifest {text_address(m.digest)}"
+            guarded(at, self.check_parents, m, at)
+            guarded(at, self.check_batches, m, at)
+        guarded(what, self.dump, tip, out, what)
+        print(f"ref {name}: {type_}, seq {seq}, {tip.rows} records, {len(self.entries(tip)[0])} batches")
+
+    def history(self, tip):
+        """All ancestors that can be read, and the tip, oldest first."""
+        found, todo = {tip.digest: tip}, [tip]
+        while todo:
+            m = todo.pop()
+            for parent in m.parents:
+                if parent not in found:
+                    p = guarded(f"parent of Manifest {text_address(m.digest)}", self.manifest, parent, "parent Manifest")
+                    if p:
+                        found[parent] = p
+                        todo.append(p)
+        return sorted(found.values(), key=lambda m: m.seq)
+
+
+def main():
+    global lenient
+    arguments = argparse.ArgumentParser(description="Checks a DreamDB dataset directory by the specification.")
+    arguments.add_argument("directory")
+    arguments.add_argument("--ref")
+    arguments.add_argument("--dump")
+    arguments.add_argument("--cells", type=int, default=50)
+    arguments.add_argument("--lenient", action="store_true")
+    options = arguments.parse_args()
+    lenient = options.lenient
+    missing = [name for name, there in (("python3-cbor2", cbor2), ("b3sum", shutil.which("b3sum"))) if not there]
+    if missing:
+        print(f"{' and '.join(missing)} missing: apt-get install -y --no-install-recommends python3-cbor2 b3sum", file=sys.stderr)
+        return 3
+
+    guarded("known answers", known_answers)
+    directory = Directory(options.directory)
+    refs = directory.refs()
+    if options.ref is not None:
+        refs = {name: body for name, body in refs.items() if name == options.ref}
+    if options.dump and len(refs) > 1:
+        print("--dump needs --ref: the directory has several", file=sys.stderr)
+        return 2
+    if not refs:
+        fail(f"NotFound: no ref{' ' + options.ref if options.ref else ''} in {options.directory}")
+    reader = Reader(directory, options.cells)
+    for name, body in sorted(refs.items()):
+        out = open(options.dump, "w", encoding="utf-8") if options.dump else None
+        guarded(f"ref {name}", reader.check_ref, name, body, out)
+        if out:
+            out.close()
+    parts.flush()
+    counts = {**reader.counts, "pages": len(reader.indexes.pages), "objects read": len(directory.reached),
+              "objects no ref reaches": len(set(directory.names) - directory.reached), "parts hashed": parts.total}
+    print(", ".join(f"{name} {count}" for name, count in counts.items()))
+    print(f"{passed} checks passed, {len(failures)} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { beforeAll, describe, expect, test } from "@jest/globals";
+import { useBulkHasher } from "../src/core/blake3.ts";
+import type { Kernels } from "../src/kernels/kernels.ts";
+import { loadKernels } from "../src/kernels/load.ts";
+
+interface Check {
+  name: string;
+  run(): void;
+}
+const path = "../conformance/checks.mjs";
+const {
+  checksOf,
+  MODULES,
+}: {
+  checksOf(file: string, vectors: unknown, lib: object, kernels: Kernels): Check[];
+  MODULES: string[];
+} = await import(path);
+
+const directory = new URL("../conformance/", import.meta.url);
+const files = readdirSync(directory).filter((name) => name.endsWith(".json"));
+const builds = (["scalar", "simd"] as const).flatMap((mode) => files.map((file) => ({ file, mode })));
+
+let lib: object;
+beforeAll(async () => {
+  const modules: object[] = await Promise.all(MODULES.map((module) => import(`../src/${module}.ts`)));
+  lib = Object.assign({}, ...modules);
+});
+
+test("all files are here", () => {
+  expect(files.sort()).toEqual([
+    "address.json",
+    "blake3.json",
+    "cbor.json",
+    "chacha20.json",
+    "lsh.json",
+    "time.json",
+  ]);
+});
+
+// The runner does the same on the built package; here the sources are held to it.
+describe.each(builds)("$file with the $mode core", ({ file, mode }) => {
+  test("every vector holds", async () => {
+    const kernels = await loadKernels(mode, { fresh: true });
+    useBulkHasher((bytes) => kernels.hashBytes(bytes));
+    const checks = checksOf(file, JSON.parse(readFileSync(new URL(file, directory), "utf8")), lib, kernels);
+    expect(checks.length).toBeGreaterThan(5);
+    const failed = checks.flatMap(({ name, run }) => {
+      try {
+        run();
+        return [];
+      } catch (error) {
+        return [`${name}: ${String(error)}`];
+      }
+    });
+    expect(failed).toEqual([]);
+    expect(kernels.live().blocks).toBe(1);
+  });
+});

@@ -1,0 +1,210 @@
+/** Arbitrary stored objects for the property tests of this directory. */
+import fc from "fast-check";
+import { type Address, addressOf, addressOfDigest } from "../../src/core/address.ts";
+import { MAX_TICK } from "../../src/core/time.ts";
+import type { ContainerRef } from "../../src/objects/container-ref.ts";
+import type { FieldSpec } from "../../src/objects/field.ts";
+import type { Genesis } from "../../src/objects/genesis.ts";
+import {
+  type BatchEntry,
+  cover,
+  type IndexRoot,
+  type Interval,
+  type PageRef,
+  type SegmentEntry,
+} from "../../src/objects/index-tree.ts";
+import type { Manifest, Track } from "../../src/objects/manifest.ts";
+import type { RefBody } from "../../src/objects/ref.ts";
+import { encodeSpatialIndex, type SpatialIndex } from "../../src/objects/spatial-index.ts";
+import type { TombstoneList } from "../../src/objects/tombstones.ts";
+
+export const bytes = (length: number): fc.Arbitrary<Uint8Array> =>
+  fc.uint8Array({ minLength: length, maxLength: length });
+export const tick = fc.oneof(
+  fc.bigInt({ min: 0n, max: MAX_TICK }),
+  fc.constantFrom(0n, 2n ** 53n, 2n ** 63n, MAX_TICK),
+);
+export const address: fc.Arbitrary<Address> = bytes(32).map(addressOfDigest);
+const text = fc.string({ unit: "grapheme", maxLength: 20 });
+const count = fc.oneof(fc.nat(100), fc.maxSafeNat());
+
+export const genesis: fc.Arbitrary<Genesis> = fc.record({ origin: tick, nonce: bytes(16), name: text });
+
+export const spatialIndex: fc.Arbitrary<SpatialIndex> = fc.oneof(
+  fc.record({
+    algorithm: fc.constant("dreamdb.lsh-cosine" as const),
+    dim: fc.integer({ min: 1, max: 65536 }),
+    bits: fc.integer({ min: 1, max: 24 }),
+    seed: bytes(32),
+    parents: fc.array(address, { maxLength: 2 }),
+  }),
+  fc.record({
+    algorithm: fc.constant("dreamdb.ivf-cosine" as const),
+    dim: fc.integer({ min: 1, max: 65536 }),
+    cells: fc.constant(1 as const),
+    parents: fc.array(address, { maxLength: 2 }),
+  }),
+);
+
+export const ref: fc.Arbitrary<RefBody> = fc
+  .record(
+    {
+      type: fc.constantFrom("branch" as const, "tag" as const, "dead" as const),
+      manifest: address,
+      seq: count,
+      writeId: bytes(16),
+      opId: bytes(16),
+      gcEpoch: count,
+      ts: tick,
+      inline: fc.uint8Array({ maxLength: 300 }),
+    },
+    { requiredKeys: ["type", "manifest", "seq", "writeId", "opId", "gcEpoch", "ts"] },
+  )
+  .map((body) => ({ ...body }) as RefBody);
+
+export const tombstones: fc.Arbitrary<TombstoneList> = fc.record({
+  genesis: address,
+  anchors: fc.uniqueArray(tick, { maxLength: 20 }).map((anchors) => anchors.sort((a, b) => (a < b ? -1 : 1))),
+  reason: text,
+  ts: tick,
+});
+
+export const containerRef: fc.Arbitrary<ContainerRef> = fc
+  .record({
+    address,
+    bytes: fc.integer({ min: 100, max: 100 << 20 }),
+    isLong: fc.boolean(),
+    hash: bytes(32),
+    part: fc.nat(100),
+  })
+  .map(({ isLong, hash, part, ...short }) => (isLong ? { ...short, head: { bytes: part, hash } } : short));
+
+/** A run of at least `rows` ticks anywhere in 64 bits. */
+function interval(rows: fc.Arbitrary<number>): fc.Arbitrary<Interval> {
+  return fc.tuple(rows, tick, tick).map(([n, a, b]) => {
+    const least = BigInt(n) - 1n;
+    const span = a < least ? least : a;
+    return { base: b > MAX_TICK - span ? MAX_TICK - span : b, span, rows: n };
+  });
+}
+
+const someRows = fc.oneof(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 1, max: 2 ** 32 - 1 }));
+const columns = fc
+  .uniqueArray(fc.nat(1000), { maxLength: 4 })
+  .chain((ids) =>
+    fc
+      .tuple(...ids.map(() => containerRef))
+      .map((refs) => new Map(ids.sort((a, b) => a - b).map((id, i) => [id, refs[i] as ContainerRef]))),
+  );
+
+export const batchEntry: fc.Arbitrary<BatchEntry> = fc
+  .record({
+    at: interval(someRows),
+    columns,
+    list: containerRef,
+    step: fc.integer({ min: 1, max: 5000 }),
+    isEven: fc.boolean(),
+  })
+  .map(({ at, columns, list, step, isEven }) => {
+    if (!isEven) return { ...at, anchors: { container: list }, columns };
+    const rows = Math.min(at.rows, 10_000);
+    const span = BigInt(step) * BigInt(rows - 1);
+    const base = at.base > MAX_TICK - span ? MAX_TICK - span : at.base;
+    return { base, span, rows, anchors: { step: rows === 1 ? 0n : BigInt(step) }, columns };
+  });
+
+export const segmentEntry: fc.Arbitrary<SegmentEntry> = fc
+  .tuple(interval(someRows), containerRef)
+  .map(([at, container]) => ({ ...at, container }));
+
+export const pageRef: fc.Arbitrary<PageRef> = fc
+  .record({
+    at: interval(fc.integer({ min: 1, max: 1 << 30 })),
+    level: fc.nat(16),
+    address,
+    bytes: fc.nat(1 << 20),
+  })
+  .map(({ at, ...rest }) => ({ ...rest, ...at }));
+
+export function indexRoot<E extends Interval>(entry: fc.Arbitrary<E>): fc.Arbitrary<IndexRoot<E>> {
+  return fc
+    .record({ pages: fc.array(pageRef, { maxLength: 5 }), entries: fc.array(entry, { maxLength: 5 }) })
+    .map(({ pages, entries }) => ({ pages, entries, rows: cover([...pages, ...entries]).rows }));
+}
+
+const fieldKind = fc.oneof(
+  fc.record({
+    kind: fc.constantFrom("image" as const, "video" as const, "audio" as const),
+    mime: fc.constantFrom("jpeg", "mp4", "x-y2"),
+  }),
+  fc.record({
+    kind: fc.constantFrom(
+      "categorical" as const,
+      "bool" as const,
+      "int" as const,
+      "float" as const,
+      "string" as const,
+      "timestamp" as const,
+    ),
+  }),
+  fc.record({
+    kind: fc.constant("embedding" as const),
+    dim: fc.integer({ min: 1, max: 65536 }),
+    algorithm: fc.constantFrom("dreamdb.lsh-cosine" as const, "dreamdb.ivf-cosine" as const),
+    lshBits: fc.integer({ min: 1, max: 24 }),
+    rerank: fc.boolean(),
+  }),
+);
+
+const fields: fc.Arbitrary<FieldSpec[]> = fc
+  .array(
+    fc.record({
+      kind: fieldKind,
+      required: fc.boolean(),
+      name: fc.stringMatching(/^[A-Za-z][A-Za-z0-9_.-]{0,9}$/),
+    }),
+    { maxLength: 5 },
+  )
+  .map((specs) =>
+    specs.map(({ kind, required, name }, id) => {
+      const bits = kind.kind === "embedding" && kind.algorithm === "dreamdb.ivf-cosine" ? { lshBits: 0 } : {};
+      return { id, name: `${name}${id}`, required, ...kind, ...bits } as FieldSpec;
+    }),
+  );
+
+function trackOf(field: FieldSpec, segments: IndexRoot<SegmentEntry>, seed: Uint8Array): Track {
+  if (field.kind !== "embedding") throw new Error("no vector field");
+  const { dim, lshBits: bits } = field;
+  const spatialIndex: SpatialIndex =
+    field.algorithm === "dreamdb.lsh-cosine"
+      ? { algorithm: field.algorithm, dim, bits, seed, parents: [] }
+      : { algorithm: field.algorithm, dim, cells: 1, parents: [] };
+  return { address: addressOf(encodeSpatialIndex(spatialIndex)), spatialIndex, segments };
+}
+
+export const manifest: fc.Arbitrary<Manifest> = fc
+  .record({
+    genesis: address,
+    parents: fc.uniqueArray(address, { maxLength: 2 }),
+    seq: fc.integer({ min: 1 }),
+    ts: tick,
+    writer: text,
+    opId: bytes(16),
+    op: text,
+    fields,
+    autoHigh: tick,
+    lane: fc.nat(4095),
+    timeline: indexRoot(batchEntry),
+    segments: indexRoot(segmentEntry),
+    seed: bytes(32),
+  })
+  .map(({ segments, seed, ...rest }) => ({
+    ...rest,
+    seq: rest.parents.length === 0 ? 0 : rest.seq,
+    nextFieldId: rest.fields.length,
+    tracks: new Map(
+      rest.fields
+        .filter(({ kind }) => kind === "embedding")
+        .map((field) => [field.id, trackOf(field, segments, seed)]),
+    ),
+  }));

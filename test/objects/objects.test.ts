@@ -1,0 +1,253 @@
+import { describe, expect, test } from "@jest/globals";
+import fc from "fast-check";
+import { toHex } from "../../src/core/blake3.ts";
+import { decodeCbor, encodeCbor, Tagged } from "../../src/core/cbor.ts";
+import { decodeGenesis, encodeGenesis } from "../../src/objects/genesis.ts";
+import { decodeManifest, encodeManifest } from "../../src/objects/manifest.ts";
+import { decodeRef, encodeRef } from "../../src/objects/ref.ts";
+import { decodeSpatialIndex, defaultLshIndex, encodeSpatialIndex } from "../../src/objects/spatial-index.ts";
+import { decodeTombstones, encodeTombstones } from "../../src/objects/tombstones.ts";
+import { genesis, manifest, ref, spatialIndex, tombstones } from "./arbitrary.ts";
+import { everyDamage, expectFrugal, outcome } from "./damage.ts";
+
+interface Kind {
+  any: fc.Arbitrary<unknown>;
+  encode(value: unknown): Uint8Array;
+  decode(bytes: Uint8Array): unknown;
+}
+
+function kind<T>(
+  any: fc.Arbitrary<T>,
+  encode: (value: T) => Uint8Array,
+  decode: (bytes: Uint8Array) => T,
+): Kind {
+  return { any, encode: encode as (value: unknown) => Uint8Array, decode };
+}
+
+const kinds: Record<string, Kind> = {
+  genesis: kind(genesis, encodeGenesis, decodeGenesis),
+  "spatial-index": kind(spatialIndex, encodeSpatialIndex, decodeSpatialIndex),
+  ref: kind(ref, encodeRef, decodeRef),
+  tombstones: kind(tombstones, encodeTombstones, decodeTombstones),
+  manifest: kind(manifest, encodeManifest, decodeManifest),
+};
+const coded = (code: string): object => expect.objectContaining({ name: "DreamDBError", code });
+/** One small example of each kind, always the same. */
+const example = (name: string): Uint8Array => {
+  const { any, encode } = kinds[name] as Kind;
+  return fc
+    .sample(any, { numRuns: 40, seed: 7 })
+    .map(encode)
+    .filter((bytes) => bytes.length > 60)
+    .sort((a, b) => a.length - b.length)[0] as Uint8Array;
+};
+/** The stored map with one key set to another value, or taken away. */
+const withKey = (bytes: Uint8Array, key: string, value?: unknown): Uint8Array => {
+  const map = decodeCbor(bytes) as Map<string, unknown>;
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
+  return encodeCbor(map);
+};
+
+describe.each(Object.keys(kinds))("%s", (name) => {
+  const { any, encode, decode } = kinds[name] as Kind;
+
+  test("round trips, in one encoding", () => {
+    fc.assert(
+      fc.property(any, (value) => {
+        const bytes = encode(value);
+        const decoded = decode(bytes);
+        expect(decoded).toEqual(value);
+        expect(toHex(encode(decoded))).toBe(toHex(bytes));
+        expect(toHex(encodeCbor(decodeCbor(bytes)))).toBe(toHex(bytes));
+      }),
+      { numRuns: name === "manifest" ? 150 : 300 },
+    );
+  });
+
+  test("says what it is", () => {
+    const map = decodeCbor(example(name)) as Map<string, unknown>;
+    expect([map.get("kind"), map.get("version")]).toEqual([`dreamdb.${name}`, 1]);
+  });
+
+  test("is refused as any other kind", () => {
+    for (const other of Object.keys(kinds)) {
+      if (other !== name) expect(() => decode(example(other))).toThrow(coded("Corrupt"));
+    }
+    expect(() => decode(withKey(example(name), "kind", 1))).toThrow(coded("Corrupt"));
+  });
+
+  test("of a newer version, or of none, is refused before anything else is looked at", () => {
+    expect(() => decode(withKey(example(name), "version", 2))).toThrow(coded("UnsupportedVersion"));
+    expect(() => decode(encodeCbor({ kind: `dreamdb.${name}`, version: 2 ** 40 }))).toThrow(
+      coded("UnsupportedVersion"),
+    );
+    for (const version of [0, -1, 1.5, -0, "1", undefined]) {
+      expect(() => decode(withKey(example(name), "version", version))).toThrow(coded("Corrupt"));
+    }
+  });
+
+  test("needs every key, of its own type", () => {
+    for (const key of (decodeCbor(example(name)) as Map<string, unknown>).keys()) {
+      if (key === "inline") continue;
+      expect(outcome(() => decode(withKey(example(name), key)), key)).toEqual({ code: "Corrupt" });
+      for (const wrong of [
+        null,
+        true,
+        -1,
+        0.5,
+        -0,
+        "x",
+        new Uint8Array(3),
+        [[]],
+        new Map([[1, 1]]),
+        new Tagged(0, 65522),
+        2n ** 64n - 1n,
+      ]) {
+        const found = outcome(() => decode(withKey(example(name), key, wrong)), key);
+        if ("value" in found)
+          expect(toHex(encode(found.value))).toBe(toHex(withKey(example(name), key, wrong)));
+      }
+    }
+  });
+
+  test("ignores keys of later writers", () => {
+    const plain = example(name);
+    expect(decode(withKey(plain, "zz", [1, 2]))).toEqual(decode(plain));
+  });
+
+  test("is refused when it is no deterministic CBOR, or no map", () => {
+    for (const wrong of ["", "bf", "80", "00", "a1616b01ff", "f6"]) {
+      expect(() => decode(Uint8Array.from(Buffer.from(wrong, "hex")))).toThrow(coded("Corrupt"));
+    }
+    expect(() => decode(Uint8Array.of(...example(name), 0))).toThrow(coded("Corrupt"));
+    expect(() => decode(new Uint8Array((16 << 20) + 1))).toThrow(coded("LimitExceeded"));
+  });
+
+  test("damaged in any bit or cut anywhere is refused by code, or says something else", () => {
+    const bytes = example(name);
+    const original = toHex(encode(decode(bytes)));
+    const codes = new Set<string>();
+    let kept = 0;
+    expectFrugal(() =>
+      everyDamage(bytes, (damaged, what) => {
+        const found = outcome(() => decode(damaged), what);
+        if ("code" in found) {
+          codes.add(found.code);
+          return;
+        }
+        kept++;
+        // A known key that turned into an unknown one is the one thing that may pass unseen.
+        const again = toHex(encode(found.value));
+        if (again === original && name !== "ref") throw new Error(`${what} changed nothing`);
+      }),
+    );
+    expect(kept).toBeGreaterThan(0);
+    for (const code of codes) {
+      expect(["Corrupt", "UnsupportedVersion", "LimitExceeded", "InvalidAddress"]).toContain(code);
+    }
+  });
+});
+
+describe("constraints", () => {
+  const plain = example("manifest");
+  const sample = fc.sample(manifest, { numRuns: 200, seed: 11 });
+  const withVector = sample.find(({ tracks, fields }) => tracks.size > 0 && fields.length > 1);
+
+  test("of a Manifest", () => {
+    const one = withVector as (typeof sample)[number];
+    const encoded = encodeManifest(one);
+    const refused: [string, () => Uint8Array][] = [
+      ["rows", () => withKey(plain, "rows", 2 ** 50)],
+      ["a lane beyond 4095", () => withKey(plain, "lane", 4096)],
+      ["a repeated parent", () => encodeManifest({ ...one, seq: 1, parents: [one.genesis, one.genesis] })],
+      ["seq 0 with a parent", () => encodeManifest({ ...one, seq: 0, parents: [one.genesis] })],
+      ["seq 1 without", () => encodeManifest({ ...one, seq: 1, parents: [] })],
+      ["no Track", () => encodeManifest({ ...one, tracks: new Map() })],
+      [
+        "a Track too many",
+        () => encodeManifest({ ...one, fields: one.fields.filter(({ kind }) => kind !== "embedding") }),
+      ],
+      [
+        "a repeated id",
+        () => encodeManifest({ ...one, fields: one.fields.map((field) => ({ ...field, id: 0 })) }),
+      ],
+      [
+        "a repeated name",
+        () => encodeManifest({ ...one, fields: one.fields.map((field) => ({ ...field, name: "a" })) }),
+      ],
+      ["nextId too low", () => encodeManifest({ ...one, nextFieldId: one.fields.length - 1 })],
+      [
+        "a name like __proto__",
+        () =>
+          encodeManifest({
+            ...one,
+            fields: one.fields.map((field) => ({ ...field, name: `__${field.name}` })),
+          }),
+      ],
+      ["text for a Track's id", () => withKey(encoded, "tracks", new Map([["1", new Map()]]))],
+    ];
+    for (const [what, make] of refused)
+      expect([what, outcome(() => decodeManifest(make()), what)]).toEqual([what, { code: "Corrupt" }]);
+  });
+
+  test("of a Manifest's inline spatial index", () => {
+    const one = withVector as (typeof sample)[number];
+    const tracks = new Map([...one.tracks].map(([id, track]) => [id, { ...track, address: one.genesis }]));
+    expect(() => decodeManifest(encodeManifest({ ...one, tracks }))).toThrow(coded("Corrupt"));
+  });
+
+  test.each([
+    ["image.jpeg;q=5", "UnsupportedVersion"],
+    ["image.jpeg.x", "Corrupt"],
+    ["com.example.lidar", "UnsupportedVersion"],
+    ["scalar.decimal", "UnsupportedVersion"],
+    ["text.plain", "UnsupportedVersion"],
+    ["scalar.int;bits=9", "UnsupportedVersion"],
+    ["nonsense", "Corrupt"],
+    ["", "Corrupt"],
+    ["vector.f32;dim=0", "Corrupt"],
+    ["vector.f32;dim=0x10", "Corrupt"],
+    ["vector.f32;dim=65537", "Corrupt"],
+    ["vector.f32", "Corrupt"],
+  ])("a field of modality %j is %s", (modality, code) => {
+    const field = {
+      id: 0,
+      name: "a",
+      modality,
+      required: true,
+      algorithm: "dreamdb.ivf-cosine",
+      rerank: true,
+    };
+    const bytes = withKey(plain, "schema", { fields: [field], nextId: 1 });
+    expect(() => decodeManifest(bytes)).toThrow(coded(code));
+  });
+
+  test("of a spatial index", () => {
+    const lsh = encodeSpatialIndex(defaultLshIndex(4, 3));
+    const refused: [string, unknown, string][] = [
+      ["dim", 0, "Corrupt"],
+      ["dim", 65537, "Corrupt"],
+      ["bits", 0, "Corrupt"],
+      ["bits", 25, "Corrupt"],
+      ["seed", new Uint8Array(31), "Corrupt"],
+      ["tables", 2, "UnsupportedVersion"],
+      ["algorithm", "dreamdb.hnsw", "UnsupportedVersion"],
+    ];
+    for (const [key, value, code] of refused)
+      expect(() => decodeSpatialIndex(withKey(lsh, key, value))).toThrow(coded(code));
+  });
+
+  test("of a ref and of tombstones", () => {
+    expect(() => decodeRef(withKey(example("ref"), "type", "head"))).toThrow(coded("Corrupt"));
+    for (const anchors of [
+      [1, 1],
+      [2, 1],
+      [2n ** 64n - 1n, 5],
+    ]) {
+      expect(() => decodeTombstones(withKey(example("tombstones"), "anchors", anchors))).toThrow(
+        coded("Corrupt"),
+      );
+    }
+  });
+});

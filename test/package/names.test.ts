@@ -1,0 +1,30 @@
+import { expect, test } from "@jest/globals";
+import * as node from "../../src/index.node.ts";
+import * as browser from "../../src/index.ts";
+
+/** What users may import. A name that appears or goes is a decision: change it here too, and in the changelog. */
+const NAMES = [
+  "Dataset",
+  "DreamDBError",
+  "Schema",
+  "addressOf",
+  "formatTick",
+  "formatUri",
+  "fsck",
+  "isAddress",
+  "isDreamDBError",
+  "listRefs",
+  "memoryStore",
+  "openStore",
+  "parseTick",
+  "parseUri",
+  "registerBackend",
+];
+
+test("the browser's entry has these names and no others", () => {
+  expect(Object.keys(browser).sort()).toEqual(NAMES);
+});
+
+test("Node's entry has directories besides", () => {
+  expect(Object.keys(node).sort()).toEqual([...NAMES, "directoryStore"].sort());
+});

@@ -1,0 +1,188 @@
+// The package as npm packs it and as users install it.
+import { spawnSync } from "node:child_process";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { build } from "esbuild";
+
+const base = mkdtempSync(join(tmpdir(), "dreamdb-package-"));
+const project = join(base, "project");
+let packed: string[] = [];
+
+/** Runs a program and returns what it printed; what a failing one printed is in the error. */
+function run(program: string, args: string[], cwd: string): string {
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8", cwd });
+  if (status !== 0) throw new Error(`${program} ${args.join(" ")}: ${stdout}${stderr}`);
+  return stdout;
+}
+
+beforeAll(() => {
+  if (!existsSync("build/lib/index.node.js")) throw new Error("the package is not built: npm run build");
+  const [report] = JSON.parse(
+    run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", base], "."),
+  );
+  packed = report.files.map((file: { path: string }) => file.path);
+  mkdirSync(project);
+  writeFileSync(join(project, "package.json"), '{ "name": "empty", "private": true, "type": "module" }');
+  run(
+    "npm",
+    ["install", "--no-audit", "--no-fund", "--prefer-offline", join(base, report.filename)],
+    project,
+  );
+}, 180_000);
+
+afterAll(() => rmSync(base, { recursive: true, force: true }));
+
+/** The package.json of everything that was installed. */
+function manifests(): { name: string; scripts?: Record<string, string>; gypfile?: boolean }[] {
+  const found = [];
+  for (const entry of readdirSync(join(project, "node_modules"), { recursive: true, encoding: "utf8" })) {
+    if (/(^|\/)package\.json$/.test(entry))
+      found.push(JSON.parse(readFileSync(join(project, "node_modules", entry), "utf8")));
+  }
+  return found;
+}
+
+test("it holds the built library and its papers, and no sources or tests", () => {
+  for (const path of [
+    "package.json",
+    "build/lib/index.js",
+    "build/lib/index.d.ts",
+    "build/lib/index.node.js",
+    "build/vendor/wasm-simd.js",
+    "build/vendor/wasm-scalar.js",
+    "build/vendor/THIRD-PARTY-LICENSES.md",
+  ]) {
+    expect(packed).toContain(path);
+  }
+  expect(packed.filter((path) => /^(src|test|assembly|node_modules|bench)\//.test(path))).toEqual([]);
+  expect(packed.filter((path) => /\.(node|gyp)$/.test(path))).toEqual([]);
+});
+
+test("installing it runs nothing: no install script, nothing to compile", () => {
+  const installed = manifests();
+  expect(installed.map((manifest) => manifest.name)).toEqual(
+    expect.arrayContaining(["@dreamlake/dreamdb", "commander", "cli-progress"]),
+  );
+  for (const { name, scripts = {}, gypfile } of installed) {
+    const hooks = ["preinstall", "install", "postinstall", "prepare"].filter((hook) => hook in scripts);
+    // A `prepare` of a package from the registry does not run either; of ours there is none.
+    expect({
+      name,
+      hooks: name === "@dreamlake/dreamdb" ? hooks : hooks.filter((hook) => hook !== "prepare"),
+      gypfile: gypfile ?? false,
+    }).toEqual({ name, hooks: [], gypfile: false });
+  }
+  const files = readdirSync(join(project, "node_modules"), { recursive: true, encoding: "utf8" });
+  expect(files.filter((file) => /binding\.gyp$|\.node$/.test(file))).toEqual([]);
+});
+
+test("the reference's snippets run as they stand, over a directory", () => {
+  const script = join(project, "reference.mjs");
+  copyFileSync(resolve("test/fixtures/dataset-reference.mjs"), script);
+  const found = JSON.parse(run(process.execPath, [script], project));
+  expect(found).toEqual({
+    opened: [true, ["image", "embedding", "label"]],
+    appended: 2,
+    replayed: "dog",
+    hits: [[1, ["tabby cat"], "bigint"]],
+    streamed: 2,
+    label: "baseline-v1",
+    manifest: expect.stringMatching(/^dyq[a-z2-7]{52}$/),
+    old: 2,
+    history: [
+      [true, "bigint", "dreamdb-ts"],
+      [false, "bigint", "dreamdb-ts"],
+      [false, "bigint", "dreamdb-ts"],
+    ],
+    refs: ["baseline-v1", "my-dataset", "replayed"],
+    count: 3,
+    directory: ["objects", "refs+", "tmp"],
+  });
+});
+
+test("its types resolve and check for users", () => {
+  const source = `
+    import { Dataset, Schema } from "@dreamlake/dreamdb";
+    const schema = new Schema().addScalarInt("n").addEmbedding("v", { dim: 2 });
+    const dataset = await Dataset.create("x", schema, "memory://types");
+    await dataset.appendMany([{ n: 1, v: [1, 2] }]);
+    for await (const batch of dataset.iterStream()) batch.n satisfies (number | bigint)[];
+    // @ts-expect-error a field is missing
+    await dataset.appendMany([{ n: 1 }]);
+  `;
+  writeFileSync(join(project, "user.ts"), source);
+  const flags = ["--strict", "--noEmit", "--module", "nodenext", "--target", "es2022"];
+  run(process.execPath, [resolve("node_modules/typescript/bin/tsc"), ...flags, "user.ts"], project);
+}, 60_000);
+
+test("a bundle for browsers needs no Node module, and works", async () => {
+  const stdin = { contents: 'export * from "@dreamlake/dreamdb";', resolveDir: project };
+  const options = {
+    stdin,
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    metafile: true,
+    write: false,
+    minify: true,
+  } as const;
+  const result = await build({ ...options, outfile: join(project, "browser.js"), logLevel: "silent" });
+  const { inputs, outputs } = result.metafile;
+  const imports = Object.values(inputs).flatMap((input) => input.imports);
+  expect(Object.keys(inputs).filter((path) => /node:|store\/(directory|node)\./.test(path))).toEqual([]);
+  expect(imports.filter((one) => one.external === true || one.path.startsWith("node:"))).toEqual([]);
+  expect(Object.values(outputs).flatMap((output) => output.imports)).toEqual([]);
+  const [bundle] = result.outputFiles;
+  const text = bundle!.text;
+  const [bytes, zipped] = [text.length, gzipSync(text).length];
+  process.stdout.write(
+    `browser bundle: ${(bytes / 1024).toFixed(1)} KiB, ${(zipped / 1024).toFixed(1)} KiB gzip\n`,
+  );
+  expect(zipped).toBeLessThan(160 * 1024);
+
+  // In a realm without any of Node's globals: no process, no Buffer, no require.
+  const script = join(project, "browser.mjs");
+  writeFileSync(join(project, "bundle.mjs"), text);
+  writeFileSync(
+    script,
+    `for (const name of ["process", "Buffer", "global", "setImmediate"]) delete globalThis[name];
+     const { Dataset, Schema } = await import("./bundle.mjs");
+     const ds = await Dataset.create("x", new Schema().addEmbedding("v", { dim: 2 }), "memory://browser");
+     await ds.appendMany([{ v: [1, 2] }, { v: [2, 1] }]);
+     const [batch] = await ds.iterVector({ field: "v", query: [2, 1], topK: 1 });
+     const refused = await Dataset.open("x", "./directory").catch((error) => error.code);
+     console.log(batch._distances[0], refused);`,
+  );
+  expect(run(process.execPath, [script], project).trim()).toBe("0 UnsupportedBackend");
+}, 60_000);
+
+test("a bundle for Node still knows directories", async () => {
+  const contents = `
+    import { Dataset, Schema } from "@dreamlake/dreamdb";
+    const ds = await Dataset.create("x", new Schema().addScalarInt("n"), "./bundled");
+    await ds.appendMany([{ n: 1 }]);
+    console.log(await ds.count());
+  `;
+  const outfile = join(project, "node-bundle.mjs");
+  const options = {
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    minify: true,
+    logLevel: "silent",
+  } as const;
+  await build({ ...options, stdin: { contents, resolveDir: project }, outfile });
+  expect(run(process.execPath, [outfile], project).trim()).toBe("1");
+});
