@@ -79,14 +79,20 @@ function normalise(value: unknown, depth: number): unknown {
 function normaliseObject(value: object, depth: number): unknown {
   if (value instanceof Tagged) {
     if (value.tag < FIRST_TAG || value.tag > LAST_TAG) {
-      throw new DreamDBError("InvalidArgument", "unknown CBOR tag", { found: value.tag, expected: "65521–65525" });
+      throw new DreamDBError("InvalidArgument", "unknown CBOR tag", {
+        found: value.tag,
+        expected: "65521–65525",
+      });
     }
     return new Tagged(normalise(value.value, depth + 1), value.tag);
   }
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   if (Array.isArray(value)) return value.map((item) => normalise(item, depth + 1));
   if (!(value instanceof Map) && Object.prototype.toString.call(value) !== "[object Object]") {
-    throw new DreamDBError("InvalidArgument", "CBOR has no such type", { found: value, expected: "a Map or a plain object" });
+    throw new DreamDBError("InvalidArgument", "CBOR has no such type", {
+      found: value,
+      expected: "a Map or a plain object",
+    });
   }
   return normaliseMap(value instanceof Map ? [...value] : Object.entries(value), depth);
 }
@@ -100,7 +106,10 @@ function normaliseMap(entries: [unknown, unknown][], depth: number): Map<unknown
   keyed.forEach(({ order, key }, i) => {
     // Such as 1 and 1n, which would silently become one.
     if (i > 0 && compareBytes((keyed[i - 1] as { order: Uint8Array }).order, order) === 0) {
-      throw new DreamDBError("InvalidArgument", "two map keys with one encoding", { found: key, expected: "different keys" });
+      throw new DreamDBError("InvalidArgument", "two map keys with one encoding", {
+        found: key,
+        expected: "different keys",
+      });
     }
   });
   return new Map(keyed.map(({ key, item }) => [key, item]));
@@ -109,7 +118,10 @@ function normaliseMap(entries: [unknown, unknown][], depth: number): Map<unknown
 /** cbor-x writes numbers up to 32 bits shortest, bigints in 64 bits, and those below −2^63 as bignums. */
 function integer(value: bigint): unknown {
   if (value >= 2n ** 64n || value < -(2n ** 64n)) {
-    throw new DreamDBError("InvalidArgument", "integer beyond 64 bits", { found: value, expected: "−2^64 … 2^64 − 1" });
+    throw new DreamDBError("InvalidArgument", "integer beyond 64 bits", {
+      found: value,
+      expected: "−2^64 … 2^64 − 1",
+    });
   }
   if (value >= -(2n ** 32n) && value < 2n ** 32n) return Number(value);
   if (value >= -(2n ** 63n)) return value;
@@ -127,7 +139,10 @@ function raw(bytes: Uint8Array): Tagged {
 function wellFormed(text: string): string {
   // A lone surrogate has no UTF-8 form; encoders would replace it, so that two texts became one.
   if (/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(text)) {
-    throw new DreamDBError("InvalidArgument", "text with a lone surrogate", { found: text, expected: "well-formed Unicode" });
+    throw new DreamDBError("InvalidArgument", "text with a lone surrogate", {
+      found: text,
+      expected: "well-formed Unicode",
+    });
   }
   return text;
 }
@@ -135,7 +150,9 @@ function wellFormed(text: string): string {
 /** Integers to number where safe, 64-bit ones included. */
 function revive(value: unknown): unknown {
   if (typeof value === "bigint") {
-    return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : value;
+    return value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)
+      ? Number(value)
+      : value;
   }
   if (typeof value !== "object" || value === null) return value;
   if (value instanceof Tagged) return new Tagged(revive(value.value), value.tag);
@@ -164,7 +181,10 @@ class Walk {
 
   constructor(bytes: Uint8Array, maxBytes: number, encoding: boolean) {
     if (bytes.length > maxBytes) {
-      throw new DreamDBError("LimitExceeded", "object too large", { found: bytes.length, expected: `at most ${maxBytes} bytes` });
+      throw new DreamDBError("LimitExceeded", "object too large", {
+        found: bytes.length,
+        expected: `at most ${maxBytes} bytes`,
+      });
     }
     this.bytes = bytes;
     this.encoding = encoding;
@@ -205,7 +225,8 @@ class Walk {
           this.raw(start);
           return;
         }
-        if (argument < FIRST_TAG || argument > LAST_TAG) throw nonCanonical(start, `tag ${argument}`, "tag 65521–65525");
+        if (argument < FIRST_TAG || argument > LAST_TAG)
+          throw nonCanonical(start, `tag ${argument}`, "tag 65521–65525");
         this.item(depth + 1);
     }
   }
@@ -216,7 +237,8 @@ class Walk {
       const start = this.at;
       this.item(depth + 1);
       const key = this.bytes.subarray(start, this.at);
-      if (isMinusZero(key)) throw nonCanonical(start, "-0.0 as a map key", "a key that a Map can tell from 0");
+      if (isMinusZero(key))
+        throw nonCanonical(start, "-0.0 as a map key", "a key that a Map can tell from 0");
       // `normaliseMap` has seen to the order, and raw keys do not stand here as they will be.
       if (!this.encoding && previous !== undefined && compareBytes(previous, key) >= 0) {
         throw nonCanonical(start, "a map key out of order or repeated", "ascending keys");
@@ -248,7 +270,8 @@ class Walk {
 
   private simple(start: number, info: number): void {
     if (info >= 20 && info <= 23) return;
-    if (info < 25 || info > 27) throw nonCanonical(start, `simple value ${info}`, "false, true, null, undefined or a float");
+    if (info < 25 || info > 27)
+      throw nonCanonical(start, `simple value ${info}`, "false, true, null, undefined or a float");
     const width = 1 << (info - 24);
     const at = this.at;
     this.skip(width);
@@ -260,14 +283,19 @@ class Walk {
       return;
     }
     const value = width === 4 ? this.view.getFloat32(at) : this.view.getFloat64(at);
-    if (encodeFloat(value).length < 1 + width) throw nonCanonical(start, `a float in ${width} bytes`, "its shortest form");
+    if (encodeFloat(value).length < 1 + width)
+      throw nonCanonical(start, `a float in ${width} bytes`, "its shortest form");
     if (isIntegral(value)) throw nonCanonical(start, "an integer as a float", "an integer item");
   }
 
   private raw(start: number): void {
     const length = this.argument(this.at, this.byte() & 31);
     this.skip(length);
-    this.raws.push({ at: start, width: this.at - start, bytes: this.bytes.subarray(this.at - length, this.at) });
+    this.raws.push({
+      at: start,
+      width: this.at - start,
+      bytes: this.bytes.subarray(this.at - length, this.at),
+    });
   }
 
   private text(length: number): void {
@@ -290,7 +318,8 @@ class Walk {
   }
 
   private skip(length: number): void {
-    if (length > this.bytes.length - this.at) throw nonCanonical(this.at, `${this.bytes.length - this.at} bytes left`, `${length}`);
+    if (length > this.bytes.length - this.at)
+      throw nonCanonical(this.at, `${this.bytes.length - this.at} bytes left`, `${length}`);
     this.at += length;
   }
 
@@ -384,5 +413,7 @@ function nonCanonical(at: number, found: string, expected: string): DreamDBError
 }
 
 function tooDeep(): DreamDBError {
-  return new DreamDBError("LimitExceeded", "CBOR nested too deep", { expected: `at most ${MAX_DEPTH} levels` });
+  return new DreamDBError("LimitExceeded", "CBOR nested too deep", {
+    expected: `at most ${MAX_DEPTH} levels`,
+  });
 }

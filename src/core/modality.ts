@@ -21,7 +21,8 @@ export function parseModality(tag: string, field = "modality"): Modality {
   const parameters = new Map<string, string>();
   for (const part of tail) {
     const [key = "", value = "", ...rest] = part.split("=");
-    if (!SEGMENT.test(key) || !VALUE.test(value) || rest.length > 0 || parameters.has(key)) throw invalid(tag, field);
+    if (!SEGMENT.test(key) || !VALUE.test(value) || rest.length > 0 || parameters.has(key))
+      throw invalid(tag, field);
     parameters.set(key, value);
   }
   const [first = ""] = path;

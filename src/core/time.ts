@@ -11,15 +11,23 @@ export const MAX_TICK = 2n ** 64n - 1n;
 /** The tick of a public anchor. Errors: `InvalidAnchor` before Genesis or beyond u64. */
 export function toTick(anchor: bigint, origin: bigint, field = "_anchor"): bigint {
   if (typeof anchor !== "bigint") {
-    throw new DreamDBError("InvalidAnchor", "an anchor is a bigint of Unix nanoseconds", { field, found: anchor, expected: "bigint" });
+    throw new DreamDBError("InvalidAnchor", "an anchor is a bigint of Unix nanoseconds", {
+      field,
+      found: anchor,
+      expected: "bigint",
+    });
   }
   const tick = anchor - origin;
   if (tick < 0n || tick > MAX_TICK) {
-    throw new DreamDBError("InvalidAnchor", tick < 0n ? "anchor before the dataset's time zero" : "anchor beyond 64 bits", {
-      field,
-      found: anchor,
-      expected: `${origin}n … ${origin + MAX_TICK}n`,
-    });
+    throw new DreamDBError(
+      "InvalidAnchor",
+      tick < 0n ? "anchor before the dataset's time zero" : "anchor beyond 64 bits",
+      {
+        field,
+        found: anchor,
+        expected: `${origin}n … ${origin + MAX_TICK}n`,
+      },
+    );
   }
   return tick;
 }
@@ -38,7 +46,10 @@ export function formatTick(tick: bigint): string {
 
 export function parseTick(text: string): bigint {
   if (!/^[0-9a-f]{16}$/.test(text)) {
-    throw new DreamDBError("InvalidAnchor", "not the text form of a tick", { found: text, expected: "16 lower-case hex digits" });
+    throw new DreamDBError("InvalidAnchor", "not the text form of a tick", {
+      found: text,
+      expected: "16 lower-case hex digits",
+    });
   }
   return BigInt(`0x${text}`);
 }
@@ -49,7 +60,11 @@ export function tickToCbor(tick: bigint): Tagged {
 
 export function tickFromCbor(value: unknown, field: string): bigint {
   if (!(value instanceof Tagged) || value.tag !== TIME_TAG) {
-    throw new DreamDBError("Corrupt", "not a time anchor", { field, found: value, expected: `tag ${TIME_TAG}` });
+    throw new DreamDBError("Corrupt", "not a time anchor", {
+      field,
+      found: value,
+      expected: `tag ${TIME_TAG}`,
+    });
   }
   return uint64(value.value, field);
 }
@@ -58,7 +73,11 @@ export function tickFromCbor(value: unknown, field: string): bigint {
 export function uint64(value: unknown, field: string): bigint {
   const wide = typeof value === "number" && isIntegral(value) ? BigInt(value) : value;
   if (typeof wide !== "bigint" || wide < 0n || wide > MAX_TICK) {
-    throw new DreamDBError("Corrupt", "not an unsigned 64-bit integer", { field, found: value, expected: "0 … 2^64 − 1" });
+    throw new DreamDBError("Corrupt", "not an unsigned 64-bit integer", {
+      field,
+      found: value,
+      expected: "0 … 2^64 − 1",
+    });
   }
   return wide;
 }

@@ -188,7 +188,8 @@ function blockBytes(source: ColumnSource, first: number, rows: number): number {
 function writeBlock(out: Uint8Array, source: ColumnSource, first: number, rows: number): void {
   let at = 0;
   if (source.presence !== undefined) {
-    for (let i = 0; i < rows; i++) if (source.presence[first + i] === 1) out[i >> 3] = (out[i >> 3] as number) | (1 << (i & 7));
+    for (let i = 0; i < rows; i++)
+      if (source.presence[first + i] === 1) out[i >> 3] = (out[i >> 3] as number) | (1 << (i & 7));
     at = presenceBytes(rows);
   }
   if (source.ends === undefined) {
@@ -197,7 +198,8 @@ function writeBlock(out: Uint8Array, source: ColumnSource, first: number, rows: 
   }
   const start = first === 0 ? 0 : (source.ends[first - 1] as number);
   const view = new DataView(out.buffer, out.byteOffset, out.byteLength);
-  for (let i = 0; i < rows; i++) view.setUint32(at + 4 * (i + 1), (source.ends[first + i] as number) - start, true);
+  for (let i = 0; i < rows; i++)
+    view.setUint32(at + 4 * (i + 1), (source.ends[first + i] as number) - start, true);
   out.set(source.values.subarray(start, source.ends[first + rows - 1]), at + 4 * (rows + 1));
 }
 
@@ -216,11 +218,15 @@ function writeDictionary(out: Uint8Array, offset: number, words: readonly Uint8A
  * @param totalBytes the container's length by its index. Errors: `Corrupt`, `UnsupportedVersion`.
  */
 export function decodeColumnHead(bytes: Uint8Array, totalBytes: number): ColumnHead {
-  if (bytes.length < COLUMN_HEAD_BYTES) throw corrupt("column", `${bytes.length} bytes`, `at least ${COLUMN_HEAD_BYTES}`);
+  if (bytes.length < COLUMN_HEAD_BYTES)
+    throw corrupt("column", `${bytes.length} bytes`, `at least ${COLUMN_HEAD_BYTES}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== MAGIC) throw corrupt("column.magic", view.getUint32(0, true), MAGIC);
   checkVersion("column", view.getUint16(4, true), view.getUint32(28, true), FLAG_PRESENCE);
-  if (bytes[7] !== ValueType.categorical && (view.getUint32(20, true) !== 0 || view.getUint32(24, true) !== 0)) {
+  if (
+    bytes[7] !== ValueType.categorical &&
+    (view.getUint32(20, true) !== 0 || view.getUint32(24, true) !== 0)
+  ) {
     throw corrupt("column.dictionary", "a dictionary", "none for this type");
   }
   const rows = view.getUint32(8, true);
@@ -231,7 +237,8 @@ export function decodeColumnHead(bytes: Uint8Array, totalBytes: number): ColumnH
   if (headBytes > bytes.length || headBytes !== align(tableEnd + view.getUint32(20, true))) {
     throw corrupt("column.headBytes", headBytes, align(tableEnd + view.getUint32(20, true)));
   }
-  if (Number(view.getBigUint64(40, true)) !== totalBytes) throw corrupt("column.totalBytes", view.getBigUint64(40, true), totalBytes);
+  if (Number(view.getBigUint64(40, true)) !== totalBytes)
+    throw corrupt("column.totalBytes", view.getBigUint64(40, true), totalBytes);
   const hasPresence = (view.getUint32(28, true) & FLAG_PRESENCE) !== 0;
   return {
     kind: bytes[6] as number,
@@ -273,17 +280,28 @@ function readBlocks(view: DataView, table: BlockTable): ColumnBlock[] {
     const offset = Number(view.getBigUint64(row, true));
     const bytes = view.getUint32(row + 8, true);
     const firstRow = view.getUint32(row + 12, true);
-    const nextRow = i + 1 < table.blockCount ? view.getUint32(row + COLUMN_BLOCK_ROW_BYTES + 12, true) : table.rows;
+    const nextRow =
+      i + 1 < table.blockCount ? view.getUint32(row + COLUMN_BLOCK_ROW_BYTES + 12, true) : table.rows;
     const rows = nextRow - firstRow;
-    if (offset !== align(end) || offset + bytes > table.totalBytes) throw corrupt(`column.blocks[${i}].offset`, offset, align(end));
-    if (rows < 1 || (i === 0 && firstRow !== 0)) throw corrupt(`column.blocks[${i}].firstRow`, firstRow, "ascending from 0");
+    if (offset !== align(end) || offset + bytes > table.totalBytes)
+      throw corrupt(`column.blocks[${i}].offset`, offset, align(end));
+    if (rows < 1 || (i === 0 && firstRow !== 0))
+      throw corrupt(`column.blocks[${i}].firstRow`, firstRow, "ascending from 0");
     const presence = table.hasPresence ? presenceBytes(rows) : 0;
     const least = presence + (table.width === 0 ? (rows + 1) * 4 : rows * table.width);
-    if (table.width === 0 ? bytes < least : bytes !== least) throw corrupt(`column.blocks[${i}].bytes`, bytes, least);
-    blocks.push({ offset, bytes, firstRow, rows, hash: new Uint8Array(view.buffer, view.byteOffset + row + 16, 32) });
+    if (table.width === 0 ? bytes < least : bytes !== least)
+      throw corrupt(`column.blocks[${i}].bytes`, bytes, least);
+    blocks.push({
+      offset,
+      bytes,
+      firstRow,
+      rows,
+      hash: new Uint8Array(view.buffer, view.byteOffset + row + 16, 32),
+    });
     end = offset + bytes;
   }
-  if (blocks.length === 0) throw corrupt("column.rows", table.rows, "at least one row, in at least one block");
+  if (blocks.length === 0)
+    throw corrupt("column.rows", table.rows, "at least one row, in at least one block");
   if (end !== table.totalBytes) throw corrupt("column.totalBytes", table.totalBytes, end);
   return blocks;
 }
@@ -296,9 +314,11 @@ function readDictionary(bytes: Uint8Array, view: DataView, offset: number): stri
   let previous: Uint8Array | undefined;
   for (let i = 0; i < count; i++) {
     const length = at + 4 <= end ? view.getUint32(at, true) : Number.POSITIVE_INFINITY;
-    if (at + 4 + length > end) throw corrupt("column.dictionary", `entry ${i} past its end`, `${count} entries`);
+    if (at + 4 + length > end)
+      throw corrupt("column.dictionary", `entry ${i} past its end`, `${count} entries`);
     const word = bytes.subarray(at + 4, at + 4 + length);
-    if (previous !== undefined && compareBytes(previous, word) >= 0) throw corrupt("column.dictionary", "entries out of order", "ascending");
+    if (previous !== undefined && compareBytes(previous, word) >= 0)
+      throw corrupt("column.dictionary", "entries out of order", "ascending");
     words.push(decodeUtf8(word, "column.dictionary"));
     previous = word;
     at += 4 + length;
@@ -325,7 +345,12 @@ export function openBlock(head: ColumnHead, block: ColumnBlock, bytes: Uint8Arra
   const { rows } = block;
   if (head.width > 0) {
     const values = bytes.subarray(presence);
-    return { rows, isPresent, values, value: (row) => values.subarray(row * head.width, (row + 1) * head.width) };
+    return {
+      rows,
+      isPresent,
+      values,
+      value: (row) => values.subarray(row * head.width, (row + 1) * head.width),
+    };
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset + presence, 4 * (rows + 1));
   const values = bytes.subarray(presence + 4 * (rows + 1));
@@ -336,7 +361,12 @@ export function openBlock(head: ColumnHead, block: ColumnBlock, bytes: Uint8Arra
     previous = end;
   }
   if (previous !== values.length) throw corrupt("column.offsets", previous, values.length);
-  return { rows, isPresent, values, value: (row) => values.subarray(view.getUint32(4 * row, true), view.getUint32(4 * (row + 1), true)) };
+  return {
+    rows,
+    isPresent,
+    values,
+    value: (row) => values.subarray(view.getUint32(4 * row, true), view.getUint32(4 * (row + 1), true)),
+  };
 }
 
 /** The block that holds `row`. */

@@ -19,7 +19,10 @@ export function containerRefToCbor(ref: ContainerRef): unknown[] {
 export function containerRefFromCbor(value: unknown, field: string): ContainerRef {
   const shape = new Shape(value, field);
   const length = (value as unknown[]).length;
-  const ref: ContainerRef = { address: addressFromCbor(shape.value(0), field), bytes: shape.uint(1, MAX_OBJECT_BYTES) };
+  const ref: ContainerRef = {
+    address: addressFromCbor(shape.value(0), field),
+    bytes: shape.uint(1, MAX_OBJECT_BYTES),
+  };
   if (length === 2) return ref;
   if (length !== 4) throw corrupt(field, `${length} items`, "2 or 4");
   ref.head = { bytes: shape.uint(2, ref.bytes), hash: shape.bytes(3, 32) };

@@ -65,19 +65,23 @@ export function fieldToCbor(field: FieldSpec): unknown {
 export function fieldFromCbor(value: unknown): FieldSpec {
   const shape = new Shape(value, "field");
   const base = { id: shape.uint("id"), name: shape.text("name"), required: shape.flag("required") };
-  if (!FIELD_NAME.test(base.name)) throw corrupt("field.name", base.name, "a letter, then letters, digits, '_', '.' or '-'");
+  if (!FIELD_NAME.test(base.name))
+    throw corrupt("field.name", base.name, "a letter, then letters, digits, '_', '.' or '-'");
   const modality = storedModality(shape.text("modality"));
   const field = fieldOf(shape, base, modality);
   // A tag that says more than this version reads, such as another parameter.
-  if (field === undefined || modalityOf(field) !== shape.text("modality")) throw unknownModality(shape.text("modality"));
+  if (field === undefined || modalityOf(field) !== shape.text("modality"))
+    throw unknownModality(shape.text("modality"));
   return field;
 }
 
 function fieldOf(shape: Shape, base: FieldBase, { path, parameters }: Modality): FieldSpec | undefined {
   const [family, kind = ""] = path;
-  if (family === "image" || family === "video" || family === "audio") return { ...base, kind: family, mime: kind };
+  if (family === "image" || family === "video" || family === "audio")
+    return { ...base, kind: family, mime: kind };
   if (family === "scalar" && SCALARS.has(kind)) return { ...base, kind: kind as ScalarKind };
-  if (family === "vector" && kind === "f32") return embeddingFromCbor(shape, base, parameters.get("dim") ?? "");
+  if (family === "vector" && kind === "f32")
+    return embeddingFromCbor(shape, base, parameters.get("dim") ?? "");
   return undefined;
 }
 
@@ -85,28 +89,41 @@ function storedModality(tag: string): Modality {
   try {
     return parseModality(tag);
   } catch (error) {
-    throw new DreamDBError("Corrupt", "not a modality tag", { field: "field.modality", found: tag, cause: error });
+    throw new DreamDBError("Corrupt", "not a modality tag", {
+      field: "field.modality",
+      found: tag,
+      cause: error,
+    });
   }
 }
 
 function unknownModality(found: string): DreamDBError {
-  return new DreamDBError("UnsupportedVersion", "a field of a kind this version does not know; upgrade the library", {
-    field: "field.modality",
-    found,
-    expected: "image, video, audio, vector.f32 or a scalar",
-  });
+  return new DreamDBError(
+    "UnsupportedVersion",
+    "a field of a kind this version does not know; upgrade the library",
+    {
+      field: "field.modality",
+      found,
+      expected: "image, video, audio, vector.f32 or a scalar",
+    },
+  );
 }
 
 function embeddingFromCbor(shape: Shape, base: FieldBase, dimension: string): EmbeddingField {
   const dim = /^[1-9][0-9]{0,5}$/.test(dimension) ? Number(dimension) : 0;
-  if (dim < 1 || dim > MAX_DIM) throw corrupt("field.modality", dimension, `a dimension from 1 to ${MAX_DIM}`);
+  if (dim < 1 || dim > MAX_DIM)
+    throw corrupt("field.modality", dimension, `a dimension from 1 to ${MAX_DIM}`);
   const algorithm = shape.text("algorithm");
   if (algorithm !== "dreamdb.lsh-cosine" && algorithm !== "dreamdb.ivf-cosine") {
-    throw new DreamDBError("UnsupportedVersion", "a field with an index this version does not know; upgrade the library", {
-      field: "field.algorithm",
-      found: algorithm,
-      expected: "dreamdb.lsh-cosine or dreamdb.ivf-cosine",
-    });
+    throw new DreamDBError(
+      "UnsupportedVersion",
+      "a field with an index this version does not know; upgrade the library",
+      {
+        field: "field.algorithm",
+        found: algorithm,
+        expected: "dreamdb.lsh-cosine or dreamdb.ivf-cosine",
+      },
+    );
   }
   const lshBits = algorithm === "dreamdb.lsh-cosine" ? shape.uint("bits", MAX_LSH_BITS, 1) : 0;
   return { ...base, kind: "embedding", dim, algorithm, lshBits, rerank: shape.flag("rerank") };

@@ -14,7 +14,13 @@ export interface Genesis {
 }
 
 export function encodeGenesis(genesis: Genesis): Uint8Array {
-  return encodeCbor({ kind: KIND, version: FORMAT_VERSION, origin: genesis.origin, nonce: genesis.nonce, name: genesis.name });
+  return encodeCbor({
+    kind: KIND,
+    version: FORMAT_VERSION,
+    origin: genesis.origin,
+    nonce: genesis.nonce,
+    name: genesis.name,
+  });
 }
 
 export function decodeGenesis(bytes: Uint8Array): Genesis {

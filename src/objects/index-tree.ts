@@ -67,17 +67,22 @@ export const batchCodec: EntryCodec<BatchEntry> = {
   of: "timeline",
   items: 5,
   encode(entry) {
-    const anchors = "step" in entry.anchors ? entry.anchors.step : containerRefToCbor(entry.anchors.container);
+    const anchors =
+      "step" in entry.anchors ? entry.anchors.step : containerRefToCbor(entry.anchors.container);
     return [anchors, new Map([...entry.columns].map(([id, ref]) => [id, containerRefToCbor(ref)]))];
   },
   decode(items, interval) {
-    const columns = byFieldId(items.map(4), "batch.columns", (ref, id) => containerRefFromCbor(ref, `batch.columns.${id}`));
+    const columns = byFieldId(items.map(4), "batch.columns", (ref, id) =>
+      containerRefFromCbor(ref, `batch.columns.${id}`),
+    );
     const listed = Array.isArray(items.value(3));
-    const anchors = listed ? { container: containerRefFromCbor(items.value(3), "batch.anchors") } : { step: items.u64(3) };
+    const anchors = listed
+      ? { container: containerRefFromCbor(items.value(3), "batch.anchors") }
+      : { step: items.u64(3) };
     if ("step" in anchors && anchors.step * BigInt(interval.rows - 1) !== interval.span) {
       throw corrupt("batch.span", interval.span, "step × (rows − 1)");
     }
-    if ("step" in anchors && (interval.rows > 1) !== anchors.step > 0n) {
+    if ("step" in anchors && interval.rows > 1 !== anchors.step > 0n) {
       throw corrupt("batch.anchors", anchors.step, "a step of at least 1, or 0 for a single row");
     }
     return { ...interval, anchors, columns };
@@ -140,7 +145,12 @@ function foldPages(pages: PageRef[], of: string, store: (bytes: Uint8Array) => A
   }
 }
 
-function closePage(bytes: Uint8Array, level: number, run: readonly Interval[], store: (bytes: Uint8Array) => Address): PageRef {
+function closePage(
+  bytes: Uint8Array,
+  level: number,
+  run: readonly Interval[],
+  store: (bytes: Uint8Array) => Address,
+): PageRef {
   return { level, address: store(bytes), bytes: bytes.length, ...cover(run) };
 }
 
@@ -162,20 +172,29 @@ function encodePage(of: string, level: number, entries: unknown[]): Uint8Array {
 }
 
 /** Entries of a level-0 page, or references to pages one level down. */
-export function decodePage<E extends Interval>(bytes: Uint8Array, codec: EntryCodec<E>, ref: PageRef): E[] | PageRef[] {
+export function decodePage<E extends Interval>(
+  bytes: Uint8Array,
+  codec: EntryCodec<E>,
+  ref: PageRef,
+): E[] | PageRef[] {
   const shape = decodeObject(bytes, KIND);
   if (bytes.length !== ref.bytes) throw corrupt("index-page.bytes", bytes.length, ref.bytes);
   if (shape.text("of") !== codec.of) throw corrupt("index-page.of", shape.text("of"), codec.of);
   if (shape.uint("level") !== ref.level) throw corrupt("index-page.level", shape.uint("level"), ref.level);
   const items = shape.array("entries");
-  if (items.length === 0 || items.length > MAX_FANOUT) throw corrupt("index-page.entries", items.length, `1–${MAX_FANOUT} entries`);
+  if (items.length === 0 || items.length > MAX_FANOUT)
+    throw corrupt("index-page.entries", items.length, `1–${MAX_FANOUT} entries`);
   const children = ref.level === 0 ? entriesFromCbor(items, codec) : pageRefsFromCbor(items);
   if (ref.level > 0 && (children as PageRef[]).some((child) => child.level !== ref.level - 1)) {
     throw corrupt("index-page.entries", "a child of another level", `level ${ref.level - 1}`);
   }
   const found = cover(children);
   if (found.base !== ref.base || found.span !== ref.span || found.rows !== ref.rows) {
-    throw corrupt("index-page", "children that do not add up to the page's interval and rows", `${ref.rows} rows`);
+    throw corrupt(
+      "index-page",
+      "children that do not add up to the page's interval and rows",
+      `${ref.rows} rows`,
+    );
   }
   return children;
 }
@@ -230,12 +249,18 @@ function pageRefsFromCbor(items: unknown[]): PageRef[] {
     const shape = new Shape(item, "page").exactly(6);
     base += shape.difference(3);
     const interval = checkedInterval(base, shape.u64(4), shape.uint(5), "page");
-    return { level: shape.uint(0, MAX_LEVEL), address: shape.address(1), bytes: shape.uint(2, MAX_PAGE_BYTES), ...interval };
+    return {
+      level: shape.uint(0, MAX_LEVEL),
+      address: shape.address(1),
+      bytes: shape.uint(2, MAX_PAGE_BYTES),
+      ...interval,
+    };
   });
 }
 
 function checkedInterval(base: bigint, span: bigint, rows: number, what: string): Interval {
   if (base < 0n || base + span > MAX_TICK) throw corrupt(`${what}.base`, base, "ticks within 64 bits");
-  if (rows < 1 || BigInt(rows) > span + 1n) throw corrupt(`${what}.rows`, rows, "at least 1, and one tick each");
+  if (rows < 1 || BigInt(rows) > span + 1n)
+    throw corrupt(`${what}.rows`, rows, "at least 1, and one tick each");
   return { base, span, rows };
 }

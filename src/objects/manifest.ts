@@ -88,23 +88,34 @@ export function decodeManifest(bytes: Uint8Array): Manifest {
     timeline: indexFromCbor(shape.value("timeline"), batchCodec),
     tracks: byFieldId(shape.map("tracks"), "manifest.tracks", trackFromCbor),
   };
-  if (shape.uint("rows") !== manifest.timeline.rows) throw corrupt("manifest.rows", shape.uint("rows"), manifest.timeline.rows);
-  if (new Set(manifest.parents).size !== manifest.parents.length) throw corrupt("manifest.parents", "a repeated parent", "different ones");
-  if ((manifest.seq === 0) !== (manifest.parents.length === 0)) throw corrupt("manifest.seq", manifest.seq, "0 just for the first");
+  if (shape.uint("rows") !== manifest.timeline.rows)
+    throw corrupt("manifest.rows", shape.uint("rows"), manifest.timeline.rows);
+  if (new Set(manifest.parents).size !== manifest.parents.length)
+    throw corrupt("manifest.parents", "a repeated parent", "different ones");
+  if ((manifest.seq === 0) !== (manifest.parents.length === 0))
+    throw corrupt("manifest.seq", manifest.seq, "0 just for the first");
   checkFields(manifest);
   return manifest;
 }
 
 /** Ids and names are unique, ids have been given, and exactly the vector fields have a Track of their dimension. */
 function checkFields({ fields, nextFieldId, tracks }: Manifest): void {
-  if (new Set(fields.map((field) => field.name)).size !== fields.length) throw corrupt("manifest.schema", "a repeated name", "unique names");
-  if (new Set(fields.map((field) => field.id)).size !== fields.length) throw corrupt("manifest.schema", "a repeated id", "unique ids");
-  if (fields.some((field) => field.id >= nextFieldId)) throw corrupt("manifest.schema.nextId", nextFieldId, "above every id");
+  if (new Set(fields.map((field) => field.name)).size !== fields.length)
+    throw corrupt("manifest.schema", "a repeated name", "unique names");
+  if (new Set(fields.map((field) => field.id)).size !== fields.length)
+    throw corrupt("manifest.schema", "a repeated id", "unique ids");
+  if (fields.some((field) => field.id >= nextFieldId))
+    throw corrupt("manifest.schema.nextId", nextFieldId, "above every id");
   const vectors = fields.filter((field) => field.kind === "embedding");
   for (const field of vectors) {
     const index = tracks.get(field.id)?.spatialIndex;
-    if (index?.dim !== field.dim || index.algorithm !== field.algorithm) {
-      throw corrupt("manifest.tracks", `no ${field.algorithm} track of dimension ${field.dim} for "${field.name}"`, "one for each vector field");
+    const sameBits = index?.algorithm !== "dreamdb.lsh-cosine" || index.bits === field.lshBits;
+    if (index?.dim !== field.dim || index.algorithm !== field.algorithm || !sameBits) {
+      throw corrupt(
+        "manifest.tracks",
+        `no ${field.algorithm} track of dimension ${field.dim} for "${field.name}"`,
+        "one for each vector field",
+      );
     }
   }
   if (tracks.size !== vectors.length) throw corrupt("manifest.tracks", tracks.size, vectors.length);

@@ -44,7 +44,8 @@ export function encodeRef(ref: RefBody): Uint8Array {
 export function decodeRef(bytes: Uint8Array): RefBody {
   const shape = decodeObject(bytes, KIND);
   const type = shape.text("type");
-  if (type !== "branch" && type !== "tag" && type !== "dead") throw corrupt("ref.type", type, "branch, tag or dead");
+  if (type !== "branch" && type !== "tag" && type !== "dead")
+    throw corrupt("ref.type", type, "branch, tag or dead");
   return {
     type,
     manifest: shape.address("manifest"),

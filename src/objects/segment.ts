@@ -73,7 +73,8 @@ export function encodeSegment(source: SegmentSource): Sealed {
   const headBytes = align(blockTable + blockRows.length * SEGMENT_BLOCK_ROW_BYTES);
   const vectorsOffset = align(headBytes + anchors.bytes.length);
   const vectors = source.vectors;
-  const totalBytes = vectors === undefined ? headBytes + anchors.bytes.length : vectorsOffset + vectors.length;
+  const totalBytes =
+    vectors === undefined ? headBytes + anchors.bytes.length : vectorsOffset + vectors.length;
 
   const out = new Uint8Array(totalBytes);
   const view = new DataView(out.buffer);
@@ -131,7 +132,10 @@ function cutBlocks(source: SegmentSource, rowsPerBlock: number): number[] {
 }
 
 /** LEB128 differences, starting afresh at every cell and every block. */
-function encodeAnchors(source: SegmentSource, blockRows: readonly number[]): { bytes: Uint8Array; starts: number[] } {
+function encodeAnchors(
+  source: SegmentSource,
+  blockRows: readonly number[],
+): { bytes: Uint8Array; starts: number[] } {
   const out = new Uint8Array(source.rows * 10);
   const starts: number[] = [];
   let at = 0;
@@ -177,8 +181,14 @@ function writeVarint(out: Uint8Array, offset: number, value: bigint): number {
  * @param spatialIndex the address of the index the segment must have been coded for, whose dimension is `dim`
  * Errors: `Corrupt`, `UnsupportedVersion`, `LineageMismatch`.
  */
-export function decodeSegmentHead(bytes: Uint8Array, totalBytes: number, spatialIndex: Address, dim: number): SegmentHead {
-  if (bytes.length < SEGMENT_HEADER_BYTES) throw corrupt("segment", `${bytes.length} bytes`, `at least ${SEGMENT_HEADER_BYTES}`);
+export function decodeSegmentHead(
+  bytes: Uint8Array,
+  totalBytes: number,
+  spatialIndex: Address,
+  dim: number,
+): SegmentHead {
+  if (bytes.length < SEGMENT_HEADER_BYTES)
+    throw corrupt("segment", `${bytes.length} bytes`, `at least ${SEGMENT_HEADER_BYTES}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== MAGIC) throw corrupt("segment.magic", view.getUint32(0, true), MAGIC);
   checkVersion("segment", view.getUint16(4, true), view.getUint16(6, true), FLAG_VECTORS);
@@ -198,7 +208,8 @@ export function decodeSegmentHead(bytes: Uint8Array, totalBytes: number, spatial
     cells: view.getUint32(16, true),
     blocks: view.getUint32(20, true),
     anchors: { offset: long(128), bytes: long(136) },
-    vectors: (view.getUint16(6, true) & FLAG_VECTORS) !== 0 ? { offset: long(176), bytes: long(184) } : undefined,
+    vectors:
+      (view.getUint16(6, true) & FLAG_VECTORS) !== 0 ? { offset: long(176), bytes: long(184) } : undefined,
   };
   const blockTable = SEGMENT_HEADER_BYTES + layout.cells * SEGMENT_CELL_ROW_BYTES;
   const headBytes = align(blockTable + layout.blocks * SEGMENT_BLOCK_ROW_BYTES);
@@ -212,7 +223,12 @@ export function decodeSegmentHead(bytes: Uint8Array, totalBytes: number, spatial
     if (long(at) !== 0) throw corrupt(`segment.offset${at}`, long(at), 0);
   }
   checkSections(layout, totalBytes);
-  return { rows: layout.rows, dim: layout.dim, ...readCells(view, layout), blocks: readBlocks(view, blockTable, layout) };
+  return {
+    rows: layout.rows,
+    dim: layout.dim,
+    ...readCells(view, layout),
+    blocks: readBlocks(view, blockTable, layout),
+  };
 }
 
 interface Layout {
@@ -231,9 +247,11 @@ function checkSections(layout: Layout, totalBytes: number): void {
     if (anchorsEnd !== totalBytes) throw corrupt("segment.anchors", anchorsEnd, totalBytes);
     return;
   }
-  if (vectors.offset !== align(anchorsEnd)) throw corrupt("segment.vectors.offset", vectors.offset, align(anchorsEnd));
+  if (vectors.offset !== align(anchorsEnd))
+    throw corrupt("segment.vectors.offset", vectors.offset, align(anchorsEnd));
   if (vectors.bytes !== rows * dim * 4) throw corrupt("segment.vectors.bytes", vectors.bytes, rows * dim * 4);
-  if (vectors.offset + vectors.bytes !== totalBytes) throw corrupt("segment.vectors", vectors.offset + vectors.bytes, totalBytes);
+  if (vectors.offset + vectors.bytes !== totalBytes)
+    throw corrupt("segment.vectors", vectors.offset + vectors.bytes, totalBytes);
 }
 
 function readCells(view: DataView, layout: Layout): { cells: Uint32Array; firstRows: Uint32Array } {
@@ -244,7 +262,8 @@ function readCells(view: DataView, layout: Layout): { cells: Uint32Array; firstR
     const at = SEGMENT_HEADER_BYTES + i * SEGMENT_CELL_ROW_BYTES;
     cells[i] = view.getUint32(at, true);
     firstRows[i] = view.getUint32(at + 4, true);
-    if (i > 0 && (cells[i] as number) <= (cells[i - 1] as number)) throw corrupt("segment.cells", cells[i], "ascending cells");
+    if (i > 0 && (cells[i] as number) <= (cells[i - 1] as number))
+      throw corrupt("segment.cells", cells[i], "ascending cells");
   }
   checkAscending(firstRows, "segment.cells");
   return { cells, firstRows };
@@ -269,9 +288,14 @@ function readBlocks(view: DataView, table: number, layout: Layout): SegmentBlock
     const firstRow = firstRows[i] as number;
     const rows = (firstRows[i + 1] as number) - firstRow;
     const start = starts[i] as number;
-    const span = { offset: anchors.offset + start, bytes: (starts[i + 1] as number) - start, hash: hash(at + 8) };
+    const span = {
+      offset: anchors.offset + start,
+      bytes: (starts[i + 1] as number) - start,
+      hash: hash(at + 8),
+    };
     // A row's anchor takes at least a byte; a reader makes room for `rows` of them.
-    if (rows > span.bytes) throw corrupt("segment.blocks.firstRow", `${rows} rows in ${span.bytes} bytes`, "a byte each");
+    if (rows > span.bytes)
+      throw corrupt("segment.blocks.firstRow", `${rows} rows in ${span.bytes} bytes`, "a byte each");
     if (vectors === undefined) return { firstRow, rows, anchors: span };
     const rowBytes = dim * 4;
     return {
@@ -287,12 +311,17 @@ function readBlocks(view: DataView, table: number, layout: Layout): SegmentBlock
 function checkAscending(values: Uint32Array, field: string): void {
   if (values[0] !== 0) throw corrupt(field, values[0], 0);
   for (let i = 1; i < values.length; i++) {
-    if ((values[i] as number) <= (values[i - 1] as number)) throw corrupt(field, values[i], `more than ${values[i - 1]}`);
+    if ((values[i] as number) <= (values[i - 1] as number))
+      throw corrupt(field, values[i], `more than ${values[i - 1]}`);
   }
 }
 
 /** Anchor offsets of a block's rows, out of its verified anchors section. */
-export function decodeSegmentAnchors(head: SegmentHead, block: SegmentBlock, bytes: Uint8Array): BigUint64Array {
+export function decodeSegmentAnchors(
+  head: SegmentHead,
+  block: SegmentBlock,
+  bytes: Uint8Array,
+): BigUint64Array {
   const offsets = new BigUint64Array(block.rows);
   let cell = cellOfRow(head, block.firstRow) + 1;
   let previous = 0n;
@@ -308,13 +337,16 @@ export function decodeSegmentAnchors(head: SegmentHead, block: SegmentBlock, byt
     let shift = 0n;
     let byte = 128;
     while (byte >= 128) {
-      if (at >= bytes.length || shift > 63n) throw corrupt("segment.anchors", "a varint past its end", "10 bytes at most");
+      if (at >= bytes.length || shift > 63n)
+        throw corrupt("segment.anchors", "a varint past its end", "10 bytes at most");
       byte = bytes[at++] as number;
       value |= BigInt(byte & 127) << shift;
       shift += 7n;
     }
-    if (byte === 0 && shift > 7n) throw corrupt("segment.anchors", "a varint longer than it need be", "the shortest form");
-    if (value === 0n && !isFirst) throw corrupt("segment.anchors", "two equal anchors in a cell", "ascending anchors");
+    if (byte === 0 && shift > 7n)
+      throw corrupt("segment.anchors", "a varint longer than it need be", "the shortest form");
+    if (value === 0n && !isFirst)
+      throw corrupt("segment.anchors", "two equal anchors in a cell", "ascending anchors");
     previous += value;
     if (previous > MAX_TICK) throw corrupt("segment.anchors", previous, "an offset within 64 bits");
     offsets[i] = previous;

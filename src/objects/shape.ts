@@ -122,14 +122,22 @@ function decodeAsCorrupt(bytes: Uint8Array, kind: string): unknown {
     return decodeCbor(bytes);
   } catch (error) {
     if (isDreamDBError(error, "NonCanonical")) {
-      throw new DreamDBError("Corrupt", `stored ${kind} is not deterministic CBOR`, { field: kind, found: bytes, cause: error });
+      throw new DreamDBError("Corrupt", `stored ${kind} is not deterministic CBOR`, {
+        field: kind,
+        found: bytes,
+        cause: error,
+      });
     }
     throw error;
   }
 }
 
 /** A map keyed by field ids, read entry by entry. */
-export function byFieldId<T>(map: Map<unknown, unknown>, what: string, read: (value: unknown, id: number) => T): Map<number, T> {
+export function byFieldId<T>(
+  map: Map<unknown, unknown>,
+  what: string,
+  read: (value: unknown, id: number) => T,
+): Map<number, T> {
   const out = new Map<number, T>();
   for (const [id, value] of map) {
     if (typeof id !== "number" || !isIntegral(id) || id < 0) throw corrupt(what, id, "a field id");

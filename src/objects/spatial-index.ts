@@ -52,14 +52,27 @@ export function decodeSpatialIndex(bytes: Uint8Array): SpatialIndex {
   const shape = decodeObject(bytes, KIND);
   const algorithm = shape.text("algorithm");
   const dim = shape.uint("dim", MAX_DIM, 1);
-  const parents = shape.array("parents").map((parent, i) => addressFromCbor(parent, `spatial-index.parents[${i}]`));
-  if (algorithm === "dreamdb.ivf-cosine" && shape.uint("cells") === 1) return { algorithm, dim, cells: 1, parents };
+  const parents = shape
+    .array("parents")
+    .map((parent, i) => addressFromCbor(parent, `spatial-index.parents[${i}]`));
+  if (algorithm === "dreamdb.ivf-cosine" && shape.uint("cells") === 1)
+    return { algorithm, dim, cells: 1, parents };
   if (algorithm === "dreamdb.lsh-cosine" && shape.uint("tables") === 1) {
-    return { algorithm, dim, bits: shape.uint("bits", MAX_LSH_BITS, 1), seed: shape.bytes("seed", 32), parents };
+    return {
+      algorithm,
+      dim,
+      bits: shape.uint("bits", MAX_LSH_BITS, 1),
+      seed: shape.bytes("seed", 32),
+      parents,
+    };
   }
-  throw new DreamDBError("UnsupportedVersion", "a spatial index this version cannot search; upgrade the library", {
-    field: "algorithm",
-    found: algorithm,
-    expected: "dreamdb.lsh-cosine with one table, or dreamdb.ivf-cosine with one cell",
-  });
+  throw new DreamDBError(
+    "UnsupportedVersion",
+    "a spatial index this version cannot search; upgrade the library",
+    {
+      field: "algorithm",
+      found: algorithm,
+      expected: "dreamdb.lsh-cosine with one table, or dreamdb.ivf-cosine with one cell",
+    },
+  );
 }

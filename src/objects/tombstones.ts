@@ -17,7 +17,14 @@ export interface TombstoneList {
 
 export function encodeTombstones(list: TombstoneList): Uint8Array {
   const { anchors, reason, ts } = list;
-  return encodeCbor({ kind: KIND, version: FORMAT_VERSION, genesis: addressToCbor(list.genesis), anchors, reason, ts: tickToCbor(ts) });
+  return encodeCbor({
+    kind: KIND,
+    version: FORMAT_VERSION,
+    genesis: addressToCbor(list.genesis),
+    anchors,
+    reason,
+    ts: tickToCbor(ts),
+  });
 }
 
 export function decodeTombstones(bytes: Uint8Array): TombstoneList {
