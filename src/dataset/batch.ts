@@ -222,9 +222,7 @@ function sealBatch(
       const segment = withVectors(kernels, source, field, (vectors) => {
         checkVectors(kernels, vectors, source, field, recordOf);
         const planes = planesOf(track);
-        return planes === undefined
-          ? undefined
-          : sealSegment(vectors, source, field, track, planes, offsets);
+        return planes === undefined ? undefined : sealSegment(vectors, source, field, track, planes, offsets);
       });
       if (segment !== undefined) segments.set(field.id, segment);
     }

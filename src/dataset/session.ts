@@ -59,7 +59,9 @@ export class Session {
       const { head } = ref;
       if (head === undefined) {
         const digest = addressDigest(ref.address);
-        const whole = await this.verified(ref.address, undefined, (found) => checkHash(found, digest, ref.address));
+        const whole = await this.verified(ref.address, undefined, (found) =>
+          checkHash(found, digest, ref.address),
+        );
         if (whole.length !== ref.bytes) throw lengthMismatch(ref.address, whole.length, ref.bytes);
         return { value: { ref, head: decode(whole, ref.bytes), whole }, bytes: 512 + whole.length };
       }

@@ -67,7 +67,7 @@ describe.each(storeKinds(scratchDirectories()))("%s", (_name, makeStore) => {
         taken: new Date("2026-02-03T04:05:06.789Z"),
       },
       {
-        image: new Uint8Array(70_000).fill(7),
+        image: new Uint8Array(3000).fill(7),
         vector: Float64Array.of(0.1, 0.2, 0.3) as unknown as number[],
         label: "",
         count: 2n ** 63n - 1n,
@@ -318,7 +318,7 @@ describe.each(storeKinds(scratchDirectories()))("%s", (_name, makeStore) => {
     const dataset = await Dataset.create("large", schema, store);
     const record = (i: number) => ({
       text: `${i}`.repeat(i % 50),
-      image: new Uint8Array((i * 37) % 300).fill(i),
+      image: new Uint8Array((i * 37) % 150).fill(i),
       ...(i % 2 === 0 ? { n: i } : {}),
     });
     const records = Array.from({ length: 1500 }, (_, i) => record(i));

@@ -1,5 +1,4 @@
-import { rmSync } from "node:fs";
-import { isDreamDBError } from "../../src/errors.ts";
+import { type DreamDBError, isDreamDBError } from "../../src/errors.ts";
 import { directoryStore } from "../../src/store/directory.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { ListedKey, PutCondition, Store, StoredValue } from "../../src/store/store.ts";
@@ -42,21 +41,6 @@ export function watchedStore(
   };
 }
 
-/** Counts the requests that `work` makes. */
-export async function countRequests(
-  inner: Store,
-  work: (store: Store) => Promise<unknown>,
-): Promise<Request[]> {
-  const requests: Request[] = [];
-  await work(
-    watchedStore(inner, (request, run) => {
-      requests.push(request);
-      return run();
-    }),
-  );
-  return requests;
-}
-
 export async function listing(store: Store, prefix = ""): Promise<ListedKey[]> {
   const keys: ListedKey[] = [];
   for await (const item of store.list(prefix)) keys.push(item);
@@ -80,7 +64,7 @@ export async function copyOf(store: Store): Promise<Store> {
 }
 
 /** What `work` throws, as a DreamDBError; anything else, and no error at all, fails the test. */
-export async function refusal(work: () => unknown): Promise<import("../../src/errors.ts").DreamDBError> {
+export async function refusal(work: () => unknown): Promise<DreamDBError> {
   try {
     await work();
   } catch (error) {
@@ -88,8 +72,4 @@ export async function refusal(work: () => unknown): Promise<import("../../src/er
     throw error;
   }
   throw new Error("nothing was refused");
-}
-
-export function removed(path: string): void {
-  rmSync(path, { recursive: true, force: true });
 }
