@@ -5,6 +5,7 @@ export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
 export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
 export type { Backend, DatasetOptions } from "./dataset/context.ts";
 export {
+  type CreateOptions,
   Dataset,
   type HistoryEntry,
   listRefs,

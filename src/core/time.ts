@@ -32,6 +32,12 @@ export function toTick(anchor: bigint, origin: bigint, field = "_anchor"): bigin
   return tick;
 }
 
+/** The nearest tick there is, for clocks that point before the origin or past the end of time. */
+export function clampTick(tick: bigint): bigint {
+  if (tick < 0n) return 0n;
+  return tick > MAX_TICK ? MAX_TICK : tick;
+}
+
 export function fromTick(tick: bigint, origin: bigint): bigint {
   return tick + origin;
 }

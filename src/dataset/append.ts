@@ -1,7 +1,7 @@
 /** `appendMany`: records in, a new Manifest out. */
 import { type Address, addressOf } from "../core/address.ts";
 import { equalBytes } from "../core/blake3.ts";
-import { MAX_TICK } from "../core/time.ts";
+import { clampTick } from "../core/time.ts";
 import type { LshPlanes } from "../kernels/kernels.ts";
 import type { Sealed } from "../objects/column.ts";
 import {
@@ -150,7 +150,7 @@ function draftOf(
     ...old,
     parents: [tip.address],
     seq: old.seq + 1,
-    ts: now < 0n ? 0n : now > MAX_TICK ? MAX_TICK : now,
+    ts: clampTick(now),
     writer: ctx.writer,
     opId,
     op: "append",

@@ -2,7 +2,7 @@
 import { type Address, addressOf, addressToMultihash } from "../core/address.ts";
 import { equalBytes, fromHex } from "../core/blake3.ts";
 import { checkRefName, refKey } from "../core/ref-name.ts";
-import { MAX_TICK, toTick } from "../core/time.ts";
+import { clampTick, MAX_TICK, toTick } from "../core/time.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import type { LshPlanes } from "../kernels/kernels.ts";
 import { decodeGenesis, encodeGenesis, type Genesis } from "../objects/genesis.ts";
@@ -35,6 +35,11 @@ export type AnyFields = any;
 
 export type Located = { backend: Backend } & DatasetOptions;
 type BackendArgument = Backend | Located;
+
+export interface CreateOptions extends DatasetOptions {
+  /** Unix nanoseconds of the dataset's time zero, before which it has no anchors. Default 0n, that is 1970. */
+  origin?: bigint;
+}
 
 export interface StreamOptions {
   /** Records a batch. Default 256. */
@@ -108,7 +113,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     name: string,
     schema: Schema<F>,
     backend: BackendArgument,
-    options: DatasetOptions = {},
+    options: CreateOptions = {},
   ): Promise<Dataset<F>> {
     checkRefName(name);
     if (!Array.isArray((schema as Schema | undefined)?.fields) || schema.fields.length === 0) {
@@ -119,7 +124,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       });
     }
     const ctx = await createContext(backend, optionsOf(backend, options));
-    const genesis: Genesis = { origin: ctx.clock(), nonce: ctx.random(16), name };
+    const genesis: Genesis = { origin: checkOrigin(options.origin ?? 0n), nonce: ctx.random(16), name };
     const genesisBytes = encodeGenesis(genesis);
     const tracks = new Map<number, Track>();
     for (const field of schema.fields) {
@@ -138,7 +143,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       genesis: addressOf(genesisBytes),
       parents: [],
       seq: 0,
-      ts: 0n,
+      ts: clampTick(ctx.clock() - genesis.origin),
       writer: ctx.writer,
       opId: ctx.random(16),
       op: "create",
@@ -503,6 +508,15 @@ function creationUnknown(name: string, cause: unknown): DreamDBError {
       ...errnoIn(cause),
     },
   );
+}
+
+function checkOrigin(origin: bigint): bigint {
+  if (typeof origin === "bigint" && origin >= 0n && origin <= MAX_TICK) return origin;
+  throw new DreamDBError("InvalidArgument", "time can't begin there", {
+    field: "origin",
+    found: origin,
+    expected: "a bigint of Unix nanoseconds, 0 to 2^64 − 1",
+  });
 }
 
 function nameTaken(name: string): DreamDBError {

@@ -119,7 +119,8 @@ export class DurableDirectories {
     try {
       await this.#io.mkdir(directory);
     } catch (error) {
-      if (errnoOf(error) !== "EEXIST") throw ioFault(error, `making the directory ${directory}`);
+      if (errnoOf(error) !== "EEXIST")
+        throw ioFault(error, `making the directory ${directory}`, { committed: "no" });
     }
   }
 }

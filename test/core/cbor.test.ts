@@ -169,6 +169,12 @@ describe("text", () => {
     },
   );
 
+  test("a byte order mark is part of a text, short or long", () => {
+    for (const text of ["\ufeff", `\ufeff${"a".repeat(100)}`, `\ufeff\ufeffü${"ü".repeat(5000)}`]) {
+      expect(decodeCbor(encodeCbor(text))).toBe(text);
+    }
+  });
+
   test("any text of any length round trips", () => {
     const unit = fc.constantFrom("a", "é", "水", "😀", "\0", "\ufffd", "\u2028");
     fc.assert(

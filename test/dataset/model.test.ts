@@ -91,7 +91,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 async function newWorld(store: Store): Promise<World> {
   const clock = testClock();
-  const dataset = await Dataset.create("main", schema, store, { clock: clock.read });
+  const dataset = await Dataset.create("main", schema, store, {
+    clock: clock.read,
+    origin: clock.now,
+  });
   const states = new Map([[dataset.currentManifest(), new Map() as Rows]]);
   const rows: Rows = new Map();
   return {

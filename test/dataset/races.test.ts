@@ -189,7 +189,7 @@ describe.each(storeKinds(scratchDirectories()))("%s", (_name, makeStore) => {
   test("a clock that jumps ten years either way still gives anchors that rise", async () => {
     const store = makeStore();
     const clock = testClock(NOW);
-    const dataset = await Dataset.create("main", schema, store, { clock: clock.read });
+    const dataset = await Dataset.create("main", schema, store, { clock: clock.read, origin: NOW });
     let last = -1n;
     const given: bigint[] = [];
     for (const offset of [0n, 10n * YEAR, -10n * YEAR, 0n, 1n, -1n, 10n * YEAR + 5n, -10n * YEAR]) {
@@ -209,7 +209,7 @@ describe.each(storeKinds(scratchDirectories()))("%s", (_name, makeStore) => {
 
   test("a clock before the dataset's beginning gives anchors from its beginning on", async () => {
     const store = makeStore();
-    await Dataset.create("main", schema, store, { clock: () => NOW });
+    await Dataset.create("main", schema, store, { clock: () => NOW, origin: NOW });
     const dataset = await Dataset.open("main", { backend: store, clock: () => NOW - 10n * YEAR });
     expect((await dataset.appendMany([{ n: 1 }])).anchors).toEqual([NOW]);
     expect((await dataset.appendMany([{ n: 2 }])).anchors).toEqual([NOW + 4096n]);
@@ -218,7 +218,7 @@ describe.each(storeKinds(scratchDirectories()))("%s", (_name, makeStore) => {
   test("anchors in the far future leave automatic ones where they belong", async () => {
     const store = makeStore();
     const clock = testClock(NOW);
-    const dataset = await Dataset.create("main", schema, store, { clock: clock.read });
+    const dataset = await Dataset.create("main", schema, store, { clock: clock.read, origin: NOW });
     const last = NOW + 2n ** 64n - 1n;
     await dataset.appendMany([{ n: 1, _anchor: last }]);
     expect((await dataset.appendMany([{ n: 2 }])).anchors).toEqual([NOW]);
