@@ -185,6 +185,7 @@ class Written {
     const schema = Object.entries(fields).reduce((s, [field, [declare]]) => declare(s, field), new Schema());
     written.ds = await Dataset.create(name, schema, backend, {
       clock: () => written.now,
+      origin: written.now,
       writer: "check-reader",
     });
     written.kinds = Object.fromEntries(schema.fields.map((field) => [field.name, field.kind]));
