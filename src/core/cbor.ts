@@ -5,6 +5,7 @@
  */
 import { Encoder, Tag } from "#cbor-x";
 import { DreamDBError } from "../errors.ts";
+import { isWellFormed } from "./utf8.ts";
 
 /** A tagged item: `new Tagged(value, tag)`. Tags 65521–65525 are DreamDB's; no other is accepted. */
 export const Tagged = Tag;
@@ -137,8 +138,7 @@ function raw(bytes: Uint8Array): Tagged {
 }
 
 function wellFormed(text: string): string {
-  // A lone surrogate has no UTF-8 form; encoders would replace it, so that two texts became one.
-  if (/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(text)) {
+  if (!isWellFormed(text)) {
     throw new DreamDBError("InvalidArgument", "text with a lone surrogate", {
       found: text,
       expected: "well-formed Unicode",

@@ -12,3 +12,10 @@ export function decodeUtf8(bytes: Uint8Array, field: string): string {
     throw new DreamDBError("Corrupt", "stored text is not UTF-8", { field, found: bytes, expected: "UTF-8" });
   }
 }
+
+const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
+
+/** A lone surrogate has no UTF-8 form: encoders would replace it, and two texts would become one. */
+export function isWellFormed(text: string): boolean {
+  return !LONE_SURROGATE.test(text);
+}

@@ -454,7 +454,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
 /** Every branch and snapshot of a backend, by name; no dataset need be opened for it. */
 export function listRefs(backend: Backend | { backend: Backend }): Promise<RefEntry[]> {
-  return refsOf(openStore(typeof backend === "object" && "backend" in backend ? backend.backend : backend));
+  return refsOf(openStore(backend));
 }
 
 async function refsOf(store: Store): Promise<RefEntry[]> {

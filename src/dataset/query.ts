@@ -210,35 +210,19 @@ class Scan {
 
   /** Scores `rows` vectors and keeps the best; `mask` has a byte a row, 0 = skip. */
   block(pointer: number, invNorms: number, rows: number, firstId: number, mask?: Uint8Array): void {
-    if (mask === undefined) {
-      this.kernels.scanCosine(
-        pointer,
-        invNorms,
-        rows,
-        this.dim,
-        this.query,
-        this.inverse,
-        firstId,
-        this.best,
-      );
-      return;
-    }
+    const { kernels, dim, query, inverse, best } = this;
+    const bits = mask === undefined ? 0 : this.bitmap(mask, rows);
+    kernels.scanCosine(pointer, invNorms, rows, dim, query, inverse, firstId, best, bits);
+    if (bits !== 0) kernels.free(bits);
+  }
+
+  /** A bit a row, in the core's memory; the caller frees it. */
+  private bitmap(mask: Uint8Array, rows: number): number {
     const bits = this.kernels.alloc(Math.ceil(rows / 8));
     const view = this.kernels.bytes(bits, Math.ceil(rows / 8)).fill(0);
     for (let row = 0; row < rows; row++)
       if (mask[row] !== 0) view[row >> 3] = (view[row >> 3] as number) | (1 << (row & 7));
-    this.kernels.scanCosine(
-      pointer,
-      invNorms,
-      rows,
-      this.dim,
-      this.query,
-      this.inverse,
-      firstId,
-      this.best,
-      bits,
-    );
-    this.kernels.free(bits);
+    return bits;
   }
 
   drain(): { scores: Float32Array; ids: Uint32Array } {

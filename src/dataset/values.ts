@@ -1,6 +1,6 @@
 /** Values of records on their way into columns and out of them: one codec for each kind of field. */
 import { compareBytes } from "../core/cbor.ts";
-import { decodeUtf8 } from "../core/utf8.ts";
+import { decodeUtf8, isWellFormed } from "../core/utf8.ts";
 import { DreamDBError } from "../errors.ts";
 import {
   type BlockRows,
@@ -487,9 +487,3 @@ const writeMedia: WriteBytes = (value, buffer, fail) => {
   buffer.room(bytes.length).set(bytes);
   buffer.length += bytes.length;
 };
-
-const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
-
-function isWellFormed(value: string): boolean {
-  return !LONE_SURROGATE.test(value);
-}
