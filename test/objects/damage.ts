@@ -28,21 +28,24 @@ export function everyHugeNumber(
   }
 }
 
-/** The result of `decode`, or the code it was refused with. Any other error passes through. */
+/** More than any decoding of a small damaged object may take hold of, in bytes. */
+const FRUGAL_BYTES = 64 << 20;
+
+/**
+ * The result of `decode`, or the code it was refused with. Any other error passes through.
+ * Each decoding is measured by itself: what many of them leave behind is the collector's affair.
+ */
 export function outcome<T>(decode: () => T, what: string): { value: T } | { code: string } {
+  const before = process.memoryUsage();
   try {
     return { value: decode() };
   } catch (error) {
     if (isDreamDBError(error)) return { code: error.code };
     throw new Error(`${what}: ${String(error)}`, { cause: error });
+  } finally {
+    const after = process.memoryUsage();
+    const grown = after.arrayBuffers - before.arrayBuffers + Math.max(0, after.heapUsed - before.heapUsed);
+    // biome-ignore lint/correctness/noUnsafeFinally: taking this much is the failure, whatever else happened
+    if (grown > FRUGAL_BYTES) throw new Error(`${what}: ${grown} bytes were taken`);
   }
-}
-
-/** Runs `work` and fails when it took hold of much memory or much time. */
-export function expectFrugal(work: () => void, maxBytes = 256 << 20): void {
-  const before = process.memoryUsage();
-  work();
-  const after = process.memoryUsage();
-  const grown = after.arrayBuffers - before.arrayBuffers + Math.max(0, after.heapUsed - before.heapUsed);
-  if (grown > maxBytes) throw new Error(`${grown} bytes were taken`);
 }
