@@ -8,7 +8,8 @@ import type { Kernels, LshPlanes, TopK } from "../kernels/kernels.ts";
 import type { ColumnHead, Span } from "../objects/column.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import { type BatchEntry, batchCodec, type SegmentEntry, segmentCodec } from "../objects/index-tree.ts";
-import type { Manifest, Track } from "../objects/manifest.ts";
+import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
+import { metricOf } from "../objects/metric.ts";
 import {
   decodeSegmentAnchors,
   decodeSegmentHead,
@@ -97,6 +98,13 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
       query.field,
       field === undefined ? `one of ${names.join(", ")}` : "a vector field",
     );
+  }
+  if (metricOf(field.algorithm) !== "cosine") {
+    throw new DreamDBError("UnsupportedVersion", "this version searches by cosine only", {
+      field: `${field.name}.algorithm`,
+      found: field.algorithm,
+      expected: "dreamdb.ivf-cosine or dreamdb.lsh-cosine",
+    });
   }
   const vector = new Float32Array(field.dim);
   copyVector(query.query, field.dim, vector, 0, (found) =>
@@ -339,8 +347,8 @@ async function openSegments(target: SearchTarget, track: Track): Promise<OpenSeg
   const opened: OpenSegment[] = new Array(entries.length);
   await inParallel([...entries.keys()], async (i) => {
     const entry = entries[i] as SegmentEntry;
-    const container = await session.open(entry.container, (bytes, total) =>
-      decodeSegmentHead(bytes, total, track.address, track.spatialIndex.dim),
+    const container = await session.open(entry.container, (bytes, totalBytes) =>
+      decodeSegmentHead(bytes, { totalBytes, ...codingOf(track) }),
     );
     opened[i] = { entry, container };
   });
@@ -445,10 +453,8 @@ async function scanBare(
   bare: readonly CellRows[],
 ): Promise<void> {
   const { session } = target.ctx;
-  const ticksByBase = new Map<bigint, bigint[]>();
+  const ticks: bigint[] = [];
   for (const { segment, ranges } of bare) {
-    const ticks = ticksByBase.get(segment.entry.base) ?? [];
-    ticksByBase.set(segment.entry.base, ticks);
     for (const { block, parts } of blocksOf(segment.container.head, ranges)) {
       const [bytes] = await session.spans(segment.container, [block.anchors]);
       const offsets = decodeSegmentAnchors(segment.container.head, block, bytes as Uint8Array);
@@ -458,17 +464,31 @@ async function scanBare(
       }
     }
   }
+  const ascending = BigUint64Array.from(ticks).sort();
   await scanColumns(target, plan, scan, async (entry) => {
-    const ticks = ticksByBase.get(entry.base);
-    if (ticks === undefined) return undefined;
+    const from = firstFrom(ascending, entry.base);
+    const to = firstFrom(ascending, entry.base + entry.span + 1n);
+    if (from === to) return undefined;
     const anchors = await anchorsOf(session, entry);
     const chosen = new Uint8Array(entry.rows);
-    for (const tick of ticks) {
+    for (const tick of ascending.subarray(from, to)) {
       const row = anchors.rowFrom(tick);
       if (row < entry.rows && anchors.tick(row) === tick) chosen[row] = 1;
     }
     return chosen;
   });
+}
+
+/** The place of the first tick that is not below `tick`. */
+function firstFrom(ascending: BigUint64Array, tick: bigint): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ascending[middle] as bigint) < tick) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** The best of a scan with their anchors, nearest first, equal distances by anchor. */
