@@ -1,10 +1,10 @@
 /** Exact search: every vector of the columns, or of the rows that a filter leaves, is scored. */
 import { DreamDBError } from "../errors.ts";
-import type { Metric } from "../index/metric.ts";
 import type { Kernels, TopK } from "../kernels/kernels.ts";
 import type { EmbeddingField } from "../objects/field.ts";
 import { type BatchEntry, batchCodec } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
+import type { Metric } from "../objects/metric.ts";
 import type { Context } from "./context.ts";
 import { ColumnReader } from "./rows.ts";
 import { entriesIn } from "./timeline.ts";

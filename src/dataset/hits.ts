@@ -1,6 +1,7 @@
 /** What a search found, before any field is read. */
-import { distanceOf } from "../index/metric.ts";
+
 import type { BatchEntry, SegmentEntry } from "../objects/index-tree.ts";
+import { distanceOf } from "../objects/metric.ts";
 import { decodeSegmentAnchors, type SegmentBlock, type SegmentHead } from "../objects/segment.ts";
 import type { Scan } from "./exact-search.ts";
 import type { OpenContainer, Session } from "./session.ts";

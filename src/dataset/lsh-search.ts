@@ -4,7 +4,7 @@ import type { LshPlanes } from "../kernels/kernels.ts";
 import type { Span } from "../objects/column.ts";
 import type { EmbeddingField } from "../objects/field.ts";
 import { type SegmentEntry, segmentCodec } from "../objects/index-tree.ts";
-import type { Manifest, Track } from "../objects/manifest.ts";
+import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
 import {
   decodeSegmentAnchors,
   decodeSegmentHead,
@@ -15,7 +15,7 @@ import type { Context } from "./context.ts";
 import { type Scan, scanColumns } from "./exact-search.ts";
 import type { Source } from "./hits.ts";
 import { inParallel, type OpenContainer } from "./session.ts";
-import { anchorsOf, entriesIn } from "./timeline.ts";
+import { anchorsOf, entriesIn, firstAtLeast } from "./timeline.ts";
 
 /** One cell in so many is probed when the caller does not say: recall@10 of .94 on 340k word vectors. */
 const DEFAULT_PROBED_SHARE = 8;
@@ -79,8 +79,8 @@ async function openSegments(target: LshTarget, track: Track): Promise<OpenSegmen
   const opened: OpenSegment[] = new Array(entries.length);
   await inParallel([...entries.keys()], async (i) => {
     const entry = entries[i] as SegmentEntry;
-    const container = await session.open(entry.container, (bytes, total) =>
-      decodeSegmentHead(bytes, total, track.address, track.spatialIndex.dim),
+    const container = await session.open(entry.container, (bytes, totalBytes) =>
+      decodeSegmentHead(bytes, { totalBytes, ...codingOf(track) }),
     );
     opened[i] = { entry, container };
   });
@@ -185,10 +185,8 @@ async function scanBare(
   bare: readonly CellRows[],
 ): Promise<void> {
   const { session } = target.ctx;
-  const ticksByBase = new Map<bigint, bigint[]>();
+  const ticks: bigint[] = [];
   for (const { segment, ranges } of bare) {
-    const ticks = ticksByBase.get(segment.entry.base) ?? [];
-    ticksByBase.set(segment.entry.base, ticks);
     for (const { block, parts } of blocksOf(segment.container.head, ranges)) {
       const [bytes] = await session.spans(segment.container, [block.anchors]);
       const offsets = decodeSegmentAnchors(segment.container.head, block, bytes as Uint8Array);
@@ -198,12 +196,14 @@ async function scanBare(
       }
     }
   }
+  const ascending = BigUint64Array.from(ticks).sort();
   await scanColumns(target, plan.field, scan, async (entry) => {
-    const ticks = ticksByBase.get(entry.base);
-    if (ticks === undefined) return undefined;
+    const from = firstAtLeast(ascending, entry.base);
+    const to = firstAtLeast(ascending, entry.base + entry.span + 1n);
+    if (from === to) return undefined;
     const anchors = await anchorsOf(session, entry);
     const chosen = new Uint8Array(entry.rows);
-    for (const tick of ticks) {
+    for (const tick of ascending.subarray(from, to)) {
       const row = anchors.rowFrom(tick);
       if (row < entry.rows && anchors.tick(row) === tick) chosen[row] = 1;
     }

@@ -3,10 +3,10 @@
  * cells only decide which vectors are looked at.
  */
 import { DreamDBError } from "../errors.ts";
-import { metricOf } from "../index/metric.ts";
 import type { LshPlanes } from "../kernels/kernels.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
+import { metricOf } from "../objects/metric.ts";
 import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Condition, conditionsOf, matchingRows } from "./filter.ts";
