@@ -6,6 +6,7 @@ export { keystream } from "./chacha20";
 export { cellRuns, gatherRows, sortByCell } from "./gather";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
+export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";
 export {
   checkFinite, foldDistances, foldDots, foldSquares, rowInvNorms, scanCosine, scanDistance, scanDot, scoresCosine, scoresDistance, scoresDot,
 } from "./scan";

@@ -21,6 +21,18 @@ export interface KernelExports {
   lshCells(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
   lshMargins(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
 
+  rotationBytes(kind: number, dim: number, padded: number): number;
+  rotationScratchBytes(kind: number, dim: number, padded: number): number;
+  rotationTable(
+    kind: number,
+    seed: number,
+    dim: number,
+    padded: number,
+    table: number,
+    scratch: number,
+  ): void;
+  rotate(kind: number, table: number, dim: number, padded: number, y: number, n: number, out: number): void;
+
   checkFinite(values: number, count: number): number;
   rowInvNorms(rows: number, n: number, dim: number, out: number): void;
   scanCosine(
