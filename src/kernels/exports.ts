@@ -15,6 +15,11 @@ export interface KernelExports {
 
   keystream(key: number, nonce: number, counter: number, out: number, blocks: number): void;
 
+  packCells(centroids: number, k: number, dim: number, packed: number): void;
+  assignCells(y: number, n: number, dim: number, packed: number, k: number, out: number): void;
+  addToCells(y: number, n: number, dim: number, cells: number, sums: number, counts: number): void;
+  moveCentroids(sums: number, counts: number, k: number, dim: number, centroids: number): number;
+
   lshPlanesBytes(dim: number, bits: number): number;
   lshScratchBytes(dim: number): number;
   lshPlanes(seed: number, table: number, dim: number, bits: number, planes: number, scratch: number): void;

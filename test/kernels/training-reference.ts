@@ -69,6 +69,73 @@ function hadamard(padded: number, seed: Uint8Array): Rotate {
   };
 }
 
+/** The cell of the greatest f32(fold + h), equal scores to the lowest. */
+export function cellOfVector(y: ArrayLike<number>, centroids: readonly ArrayLike<number>[]): number {
+  let best = -Infinity;
+  let cell = 0;
+  centroids.forEach((centroid, c) => {
+    const half = fround(-0.5 * Array.from(centroid).reduce((sum, x) => sum + x * x, 0));
+    const score = fround(fold(y, centroid) + half);
+    if (score > best) [best, cell] = [score, c];
+  });
+  return cell;
+}
+
+/** Left fold of a·b in f32. */
+export function fold(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum = fround(sum + fround(at(a, i) * at(b, i)));
+  return sum;
+}
+
+/** `count` of `total` rows by the seed, one from each of `count` equal parts. */
+export function drawnRows(seed: Uint8Array, total: number, count: number): number[] {
+  const draws = stream(seed, 0x4b4d4e53, count * 4);
+  return Array.from({ length: count }, (_, i) => {
+    const [first, past] = [Math.floor((i * total) / count), Math.floor(((i + 1) * total) / count)];
+    return first + Math.floor(((past - first) * draws.getUint32(4 * i, true)) / 2 ** 32);
+  });
+}
+
+/** Lloyd's rounds over the rows: k centroids. */
+export function kmeans(
+  rows: readonly Float32Array<ArrayBuffer>[],
+  k: number,
+  iterations: number,
+  seed: Uint8Array,
+): Float32Array[] {
+  const centroids = drawnRows(seed, rows.length, k).map((row) => (rows[row] as Float32Array).slice());
+  for (let round = 0; round < iterations; round++) {
+    const members: Float32Array<ArrayBufferLike>[][] = centroids.map(() => []);
+    for (const row of rows) members[cellOfVector(row, centroids)]?.push(row);
+    members.forEach((own, c) => {
+      if (own.length > 0) centroids[c] = mean(own);
+    });
+    const counts = members.map((own) => own.length);
+    for (let empty = counts.indexOf(0); empty >= 0; empty = counts.indexOf(0)) {
+      const largest = counts.indexOf(Math.max(...counts));
+      if (at(counts, largest) < 2) break;
+      counts[empty] = at(counts, largest) >> 1;
+      counts[largest] = at(counts, largest) - at(counts, empty);
+      const donor = centroids[largest] as Float32Array;
+      const [up, down] = [1 + 1 / 1024, 1 - 1 / 1024].map((by) =>
+        Array.from(donor, (c) => (Number.isFinite(fround(c * by)) ? fround(c * by) : c)),
+      ) as [number[], number[]];
+      centroids[empty] = Float32Array.from(donor, (_, j) => at(j % 2 === 0 ? up : down, j));
+      centroids[largest] = Float32Array.from(donor, (_, j) => at(j % 2 === 0 ? down : up, j));
+    }
+  }
+  return centroids;
+}
+
+function mean(rows: readonly Float32Array[]): Float32Array<ArrayBuffer> {
+  const dim = (rows[0] as Float32Array).length;
+  return Float32Array.from(
+    { length: dim },
+    (_, j) => rows.reduce((sum, row) => sum + at(row, j), 0) / rows.length,
+  );
+}
+
 function at(values: ArrayLike<number>, i: number): number {
   return values[i] as number;
 }
