@@ -363,7 +363,9 @@ async function writeTiny(root) {
       if (record[name] !== undefined) values[name] = dumped(record[name], kinds[name]);
     return JSON.stringify({ anchor: _anchor, values });
   };
-  return new Map(["tiny", "tiny-v1"].map((ref) => [ref, expected[`records of refs/${ref}`].map(line)]));
+  return new Map(
+    ["tiny", "tiny-v1", "tiny-ivf"].map((ref) => [ref, expected[`records of refs/${ref}`].map(line)]),
+  );
 }
 
 // ------------------------------------------------------------------------------------------------ checks
@@ -589,7 +591,10 @@ function tamper(keys, [, name, change, covered]) {
     note: is("DDBC", 1, 4),
     vectors: (data) => is("DDBC", 2, 7)(data) && data.includes(Buffer.from("000080bf00000040", "hex")),
     anchors: is("DDBC", 4, 9),
-    manifest: (data) => data.includes("dreamdb.manifest") && data.includes("seq\x02", 0, "latin1"),
+    manifest: (data) =>
+      data.includes("dreamdb.manifest") &&
+      data.includes("seq\x02", 0, "latin1") &&
+      data.includes("lsh-cosine"),
     genesis: (data) => data.includes("dreamdb.genesis"),
   }[name];
   const values = new Map(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value, "hex")]));

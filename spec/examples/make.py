@@ -380,8 +380,225 @@ def cosine_distance(q, x):
     return f32(1 - f32(f32(fold(q, x) * inverse_norm(x)) * inverse_norm(q)))
 
 
+def squared_distance(q, x):
+    acc = 0.0
+    for a, b in zip(q, x):
+        d = f32(b - a)
+        acc = f32(acc + f32(d * d))
+    return acc
+
+
 def default_seed(dim, bits):
     return blake3(f"dreamdb.lsh-cosine/{dim}/{bits}".encode())
+
+
+# ---------------------------------------------------------------- trained indexes (0004)
+
+
+def index_space(metric, exponent, x):
+    """y: how a stored vector enters the index."""
+    scale = inverse_norm(x) if metric == "cosine" else 2.0**-exponent
+    return [f32(v * scale) for v in x]
+
+
+def least_exponent(rows):
+    """The least e with every |x| 2^-e at most 1."""
+    longest = max(math.sqrt(sum_f64(v * v for v in x)) for x in rows)
+    return min(e for e in range(-126, 150) if longest * 2.0**-e <= 1)
+
+
+def sum_f64(terms):
+    acc = 0.0
+    for term in terms:
+        acc += term
+    return acc
+
+
+def half_square(c):
+    return f32(-0.5 * sum_f64(v * v for v in c))
+
+
+def centroid_scores(y, centroids):
+    return [f32(fold(y, c) + half_square(c)) for c in centroids]
+
+
+def nearest(y, centroids):
+    scores = centroid_scores(y, centroids)
+    return scores.index(max(scores))
+
+
+def drawn_rows(seed, total, count):
+    words = struct.unpack(f"<{count}I", keystream(seed, 4 * count, 0x4B4D4E53))
+    rows = []
+    for i, word in enumerate(words):
+        first, past = i * total // count, (i + 1) * total // count
+        rows.append(first + ((past - first) * word >> 32))
+    return rows
+
+
+def k_means(rows, k, iterations, seed):
+    """Centroids by the reference build, and the cells of the rows in every round."""
+    centroids, history = [list(rows[i]) for i in drawn_rows(seed, len(rows), k)], []
+    for _ in range(iterations):
+        cells = [nearest(y, centroids) for y in rows]
+        history.append(cells)
+        counts = [cells.count(c) for c in range(k)]
+        for c in range(k):
+            if counts[c]:
+                own = [y for y, cell in zip(rows, cells) if cell == c]
+                centroids[c] = [f32(sum_f64(column) / counts[c]) for column in zip(*own)]
+        for c in range(k):
+            largest = counts.index(max(counts))
+            if counts[c] or counts[largest] < 2:
+                continue
+            counts[c], counts[largest] = counts[largest] // 2, counts[largest] - counts[largest] // 2
+            up, down = ([f32(v * (1 + sign / 1024)) for v in centroids[largest]] for sign in (1, -1))
+            centroids[c] = [down[j] if j & 1 else up[j] for j in range(len(up))]
+            centroids[largest] = [up[j] if j & 1 else down[j] for j in range(len(up))]
+    return centroids, history
+
+
+# ---------------------------------------------------------------- vector compression (0010)
+
+
+def padded_dim(dim):
+    return round_up(dim, 16 if dim <= 128 else 64)
+
+
+def dense_rotation(seed, dim):
+    """The columns of the D x dim matrix, each D f32."""
+    size = padded_dim(dim)
+    stream = keystream(seed, 8 * size * dim, 0x524F5444)
+    columns = []
+    for j in range(dim):
+        column = [float(g) for g in integer_plane(stream, size, j)]
+        for earlier in columns + columns:
+            s = sum_f64(a * b for a, b in zip(earlier, column))
+            column = [b - s * a for a, b in zip(earlier, column)]
+        length = math.sqrt(sum_f64(v * v for v in column))
+        columns.append([v / length for v in column])
+    return [[f32(v) for v in column] for column in columns]
+
+
+def rotate_dense(columns, y):
+    return [fold([column[t] for column in columns], y) for t in range(len(columns[0]))]
+
+
+def rotate_hadamard(seed, y):
+    size = padded_dim(len(y))
+    bits = keystream(seed, size // 2, 0x524F5448)
+    h = 1 << size.bit_length() - 1
+    scale = f32(1 / math.sqrt(h))
+    z = list(y) + [0.0] * (size - len(y))
+    for r in range(4):
+        for t in range(size):
+            i = r * size + t
+            if bits[i >> 3] >> (i & 7) & 1:
+                z[t] = -z[t]
+        start, length = (0 if r % 2 == 0 else size - h), 1
+        while length < h:
+            for i in range(start, start + h):
+                if not (i - start) & length:
+                    z[i], z[i + length] = f32(z[i] + z[i + length]), f32(z[i] - z[i + length])
+            length *= 2
+        z[start : start + h] = [f32(v * scale) for v in z[start : start + h]]
+    return z
+
+
+def sum4(values):
+    acc = [0.0] * 4
+    for t, v in enumerate(values):
+        acc[t % 4] = f32(acc[t % 4] + v)
+    return f32(f32(acc[0] + acc[1]) + f32(acc[2] + acc[3]))
+
+
+STEPS = {2: 0.9957, 3: 0.586, 4: 0.3352, 5: 0.1881, 6: 0.1041, 7: 0.0569, 8: 0.0308}
+
+
+def half_length(metric, y):
+    return f32(0.5 * fold(y, y)) if metric == "l2" else 0.0
+
+
+def error_of(ff, rn, size):
+    return f32(f32(math.sqrt(max(0.0, f32(ff - rn)))) / f32(math.sqrt(size - 1)))
+
+
+def rabitq(y, z, center, bits, metric):
+    """Every number behind the code of y, rotated to z, in the cell whose rotated centroid is `center`."""
+    size, level = len(z), 1 << bits - 1
+    r = [f32(a - b) for a, b in zip(z, center)]
+    rn, cr = sum4(f32(v * v) for v in r), sum4(f32(c * v) for c, v in zip(center, r))
+    hy, scale = half_length(metric, y), f32(1 / math.sqrt(size))
+    out = {"r": r, "rn": rn, "cr": cr, "hy": hy, "is": scale}
+    if rn == 0:
+        a = f32(cr - hy)
+        return {**out, "a1": a, "f1": 0.0, "e1": 0.0, "u": [level] * size, "aB": a, "fB": 0.0, "eB": 0.0}
+    signs = [1.0 if v >= 0 else -1.0 for v in r]
+    l1, cb = sum4(abs(v) for v in r), sum4(f32(s * c) for s, c in zip(signs, center))
+    f1 = f32(rn / f32(l1 * scale)) if l1 > 0 else 0.0
+    a1 = f32(f32(cr - f32(f32(f1 * cb) * scale)) - hy)
+    out.update({"l1": l1, "cb": cb, "a1": a1, "f1": f1, "e1": error_of(f32(f1 * f1), rn, size)})
+    if bits == 1:
+        return {**out, "u": [int(s > 0) for s in signs]}
+    sigma, best = f32(math.sqrt(f32(rn / size))), None
+    out["sigma"] = sigma
+    for s in range(8):
+        step = f32(sigma * f32(f32(STEPS[bits]) * f32(0.7 + 0.1 * s)))
+        inv = f32(1 / step)
+        g = [min(max(math.floor(f32(v * inv)), -level), level - 1) + 0.5 for v in r]
+        dot, nn = sum4(f32(a * b) for a, b in zip(g, r)), sum4(f32(a * a) for a in g)
+        merit = f32(dot / f32(math.sqrt(nn)))
+        if best is None or merit > best[0]:
+            best = merit, s, g, dot, nn
+    merit, s, g, dot, nn = best
+    cq = sum4(f32(a * c) for a, c in zip(g, center))
+    fb = f32(rn / dot) if dot > 0 else 0.0
+    ab = f32(f32(cr - f32(fb * cq)) - hy)
+    eb = error_of(f32(f32(fb * fb) * nn), rn, size)
+    u = [math.floor(v) + level for v in g]
+    return {**out, "s": s, "merit": merit, "u": u, "dot": dot, "nn": nn, "cq": cq, "aB": ab, "fB": fb, "eB": eb}
+
+
+def rabitq_parts(code, bits):
+    """The stored row, piece by piece with notes."""
+    a1, f1 = round(code["a1"] * 16384), round(code["f1"] * 16384)
+    if abs(a1) > 32767 or not 0 <= f1 <= 32767:
+        a1, f1 = 32767, 0
+    e = [min(65535, round(code[name] * 65536)) for name in ("e1", "eB") if name in code] + [0]
+    parts = []
+    for b in range(bits):
+        plane = sum((u >> bits - 1 - b & 1) << t for t, u in enumerate(code["u"]))
+        parts.append((plane.to_bytes(len(code["u"]) // 8, "little"), f"plane {b}"))
+    parts.append((struct.pack("<hhHH", a1, f1, e[0], e[1] if bits > 1 else 0), f"A1 {a1}, F1 {f1}, E1 {e[0]}, EB {e[1] if bits > 1 else 0}"))
+    if bits > 1:
+        parts.append((struct.pack("<ff", code["aB"], code["fB"]), f"aB {code['aB']:.9g}, fB {code['fB']:.9g}"))
+    return parts
+
+
+def pq_parts(y, centroid, codebooks, bits, metric):
+    width = len(codebooks[0][0])
+    r = [f32(a - b) for a, b in zip(y, centroid)]
+    r += [0.0] * (width * len(codebooks) - len(r))
+    codes = [nearest(r[j * width : (j + 1) * width], book) for j, book in enumerate(codebooks)]
+    if bits == 4:
+        packed = codes + [0] * (len(codes) % 2)
+        code = bytes(packed[i] | packed[i + 1] << 4 for i in range(0, len(packed), 2))
+    else:
+        code = bytes(codes)
+    return codes, code + struct.pack("<f", f32(0.0 - half_length(metric, y)))
+
+
+def centroids_object(values):
+    out = Bytes()
+    out.add(b"DDBK", 'magic "DDBK"')
+    out.add(u16(1), "version 1")
+    out.add(u16(0), "flags 0")
+    out.add(u32(len(values)), f"cells {len(values)}")
+    out.add(u32(len(values[0])), f"dim {len(values[0])}")
+    out.add(bytes(48), "reserved")
+    for i, row in enumerate(values):
+        out.add(struct.pack(f"<{len(row)}f", *row), f"vector {i}: [{', '.join(f'{v:.9g}' for v in row)}]")
+    return out
 
 
 # ---------------------------------------------------------------- segment container (0007)
@@ -412,39 +629,46 @@ def segment_blocks(cell_firsts, rows, limit):
 assert segment_blocks([0, 3, 5, 6, 16, 17], 18, 4) == [0, 3, 6, 10, 14]
 
 
-def segment(spatial_index, rows, dim, base, rerank=True):
-    """A segment of (cell, anchor, vector) rows; returns a Bytes and the length of its head."""
+def segment(spatial_index, rows, dim, base, rerank=True, compressor=None):
+    """A segment of (cell, anchor, vector) rows, with the code's pieces as a fourth item when there is a compressor;
+    returns a Bytes and the length of its head."""
     rows = sorted(rows, key=lambda r: r[:2])
+    width = sum(len(p) for p, _ in rows[0][3]) if compressor else 0
     cells = [(c, next(i for i, r in enumerate(rows) if r[0] == c)) for c in sorted({r[0] for r in rows})]
-    firsts = segment_blocks([first for _, first in cells], len(rows), max(1, BLOCK // (4 * dim if rerank else 8)))
-    anchors, vectors = [], []
+    firsts = segment_blocks([first for _, first in cells], len(rows), max(1, BLOCK // (4 * dim if rerank else max(8, width))))
+    anchors, codes, vectors = [], [], []
     for first, end in zip(firsts, firsts[1:] + [len(rows)]):
         deltas, part = [], rows[first:end]
-        for i, (cell, anchor, _) in enumerate(part):
+        for i, (cell, anchor, *_) in enumerate(part):
             before = part[i - 1][1] - base if i and part[i - 1][0] == cell else 0
             deltas.append((leb128(anchor - base - before), f"row {first + i}: cell {cell}, offset {anchor - base}"))
         anchors.append(deltas)
+        codes.append([(p, f"row {first + i}: {note}") for i, r in enumerate(part) for p, note in r[3]] if compressor else [])
         vectors.append([(struct.pack(f"<{dim}f", *r[2]), f"row {first + i}: {list(r[2])}") for i, r in enumerate(part)] if rerank else [])
     join = lambda block: b"".join(p for p, _ in block)
     anchor_bytes, vector_bytes = sum(len(join(b)) for b in anchors), sum(len(join(b)) for b in vectors)
     cell_table = 200
     block_table = cell_table + 8 * len(cells)
-    head_bytes = round_up(block_table + 72 * len(firsts), 64)
-    vectors_at = round_up(head_bytes + anchor_bytes, 64) if rerank else 0
-    total = vectors_at + vector_bytes if rerank else head_bytes + anchor_bytes
+    head_bytes = round_up(block_table + (104 if compressor else 72) * len(firsts), 64)
+    end, code_bytes = head_bytes + anchor_bytes, width * len(rows)
+    codes_at = round_up(end, 64) if compressor else 0
+    end = codes_at + code_bytes if compressor else end
+    vectors_at = round_up(end, 64) if rerank else 0
+    total = vectors_at + vector_bytes if rerank else end
     out = Bytes()
     out.add(b"DDBS", 'magic "DDBS"')
     out.add(u16(1), "version 1")
-    out.add(u16(int(rerank)), f"flags {int(rerank)}: {'' if rerank else 'no '}vectors section")
+    flags = int(rerank) + 2 * bool(compressor)
+    out.add(u16(flags), f"flags {flags}: {'' if rerank else 'no '}vectors section{', codes section' if compressor else ''}")
     for name, n in (("rows", len(rows)), ("dim", dim), ("cells", len(cells)), ("blocks", len(firsts))):
         out.add(u32(n), f"{name} {n}")
     out.add(multihash(spatial_index), "spatial index multihash")
-    out.add(bytes(34), "vector compressor multihash: none")
+    out.add(multihash(compressor) if compressor else bytes(34), "vector compressor multihash" + ("" if compressor else ": none"))
     out.add(bytes(4), "reserved")
     for name, n in (
         ("headBytes", head_bytes), ("totalBytes", total), ("cell table offset", cell_table), ("block table offset", block_table),
-        ("anchors offset", head_bytes), ("anchors bytes", anchor_bytes), ("codes offset", 0), ("codes bytes", 0),
-        ("factors offset", 0), ("factors bytes", 0), ("vectors offset", vectors_at), ("vectors bytes", vector_bytes), ("reserved", 0),
+        ("anchors offset", head_bytes), ("anchors bytes", anchor_bytes), ("codes offset", codes_at), ("codes bytes", code_bytes),
+        ("reserved", 0), ("reserved", 0), ("vectors offset", vectors_at), ("vectors bytes", vector_bytes), ("reserved", 0),
     ):
         out.add(u64(n), f"{name} {n}" if name != "reserved" else name)
     for cell, first in cells:
@@ -455,11 +679,18 @@ def segment(spatial_index, rows, dim, base, rerank=True):
         out.add(u32(at), f"block {i}: anchorsOffset {at}")
         out.add(blake3(join(anchors[i])), f"block {i}: anchors hash")
         out.add(blake3(join(vectors[i])) if rerank else bytes(32), f"block {i}: vectors hash")
+        if compressor:
+            out.add(blake3(join(codes[i])), f"block {i}: codes hash")
         at += len(join(anchors[i]))
     out.pad(64)
     for block in anchors:
         for data, note in block:
             out.add(data, "anchors, " + note)
+    if compressor:
+        out.pad(64)
+        for block in codes:
+            for data, note in block:
+                out.add(data, "codes, " + note)
     if rerank:
         out.pad(64)
         for block in vectors:
@@ -511,6 +742,9 @@ QUERY = (1.0, 0.0, 0.0, 0.25)
 
 
 class Tiny:
+    name, genesis_nonce = "tiny", bytes(range(16))
+    fields, stored, track_id = FIELDS, STORED, 1
+
     def __init__(self):
         self.keys = {}
         self.seed = default_seed(DIM, BITS)
@@ -518,7 +752,7 @@ class Tiny:
         self.spatial = {"kind": "dreamdb.spatial-index", "version": 1, "algorithm": "dreamdb.lsh-cosine", "dim": DIM,
                         "bits": BITS, "tables": 1, "seed": self.seed, "parents": []}
         self.spatial_bytes = self.put(cbor(self.spatial))
-        self.genesis = {"kind": "dreamdb.genesis", "version": 1, "origin": ORIGIN, "nonce": bytes(range(16)), "name": "tiny"}
+        self.genesis = {"kind": "dreamdb.genesis", "version": 1, "origin": ORIGIN, "nonce": self.genesis_nonce, "name": self.name}
         self.genesis_bytes = self.put(cbor(self.genesis))
         self.containers = {}
         first = self.manifest([], 0, "create", [], [], 0, 0, 5_000)
@@ -539,31 +773,36 @@ class Tiny:
     def batch(self, name, records, step):
         anchors = [a for a, _ in records]
         base, columns = anchors[0], {}
-        for field in FIELDS:
+        for field in self.fields:
             values = [r[field["name"]] for _, r in records]
             if all(v is None for v in values):
                 continue
-            container = column(*STORED[field["id"]], values, DIM)
+            container = column(*self.stored[field["id"]], values, DIM)
             columns[field["id"]] = self.container(f"{name} {field['name']}", container)
         if step is None:
             step = self.container(f"{name} anchors", column(4, 9, [a - base for a in anchors]))
+        span = anchors[-1] - base
+        return [base, span, len(records), step, columns], self.segment_of(name, records, base, span)
+
+    def segment_of(self, name, records, base, span):
         rows = [(cell_of(margins(self.planes, r["embedding"])), a, r["embedding"]) for a, r in records]
         packed = segment(self.spatial_bytes, rows, DIM, base)
-        span = anchors[-1] - base
-        return [base, span, len(records), step, columns], [base, span, len(records), self.container(f"{name} segment", packed)]
+        return [base, span, len(records), self.container(f"{name} segment", packed)]
 
     def container(self, name, container):
         self.containers[name] = container
         self.put(container[0].data)
         return container_ref(container, f"the {name} container")
 
+    def track(self, segments):
+        return {"spatialIndex": Address(self.spatial_bytes, "the SpatialIndex"), "inline": self.spatial_bytes, "segments": index(segments)}
+
     def manifest(self, parents, seq, op, batches, segments, rows, auto_high, ts):
         value = {
             "kind": "dreamdb.manifest", "version": 1, "genesis": Address(self.genesis_bytes, "the Genesis"),
             "parents": [Address(p[1], "the parent Manifest") for p in parents], "seq": seq, "ts": Anchor(ts), "writer": "make.py",
-            "opId": bytes([seq] * 16), "op": op, "schema": {"fields": FIELDS, "nextId": 4}, "rows": rows, "autoHigh": auto_high,
-            "lane": 0, "timeline": index(batches),
-            "tracks": {1: {"spatialIndex": Address(self.spatial_bytes, "the SpatialIndex"), "inline": self.spatial_bytes, "segments": index(segments)}},
+            "opId": bytes([seq] * 16), "op": op, "schema": {"fields": self.fields, "nextId": len(self.fields)},
+            "rows": rows, "autoHigh": auto_high, "lane": 0, "timeline": index(batches), "tracks": {self.track_id: self.track(segments)},
         }
         return value, self.put(cbor(value))
 
@@ -571,14 +810,15 @@ class Tiny:
         return {"kind": "dreamdb.ref", "version": 1, "type": type_, "manifest": Address(manifest[1], "the Manifest"), "seq": seq,
                 "writeId": bytes([byte] * 16), "opId": bytes([seq] * 16), "gcEpoch": 0, "ts": ORIGIN + 20_001, "inline": manifest[1]}
 
-    def expected(self):
-        def record(anchor, values):
-            out = {"_anchor": str(ORIGIN + anchor)}
-            for key, value in values.items():
-                if value is not None:
-                    out[key] = value.hex() if isinstance(value, bytes) else value
-            return out
+    def record(self, anchor, values):
+        out = {"_anchor": str(ORIGIN + anchor)}
+        for key, value in values.items():
+            if value is not None and key in [field["name"] for field in self.fields]:
+                out[key] = value.hex() if isinstance(value, bytes) else value
+        return out
 
+    def expected(self):
+        record = self.record
         hits = sorted((cosine_distance(QUERY, r["embedding"]), a) for a, r in LATER + EARLIER)
         return {
             "records of refs/tiny": [record(*r) for r in sorted(LATER + EARLIER, key=lambda r: r[0])],
@@ -586,14 +826,220 @@ class Tiny:
             "query, all cells probed": {"vector": list(QUERY), "hits": [{"_anchor": str(ORIGIN + a), "_distance": d} for d, a in hits]},
         }
 
-    def json(self):
-        keys = {k: self.keys[k].hex() for k in sorted(self.keys)}
+    def json(self, trained):
+        both = {**self.keys, **trained.keys}
+        keys = {k: both[k].hex() for k in sorted(both)}
         about = ("A whole backend, key to value in hexadecimal, and what a reader must find in it. Anchors are Unix ns in decimal, "
                  "images in hexadecimal, distances the f32 value. Made by make.py.")
-        return json.dumps({"about": about, "keys": keys, "expected": self.expected()}, indent=1, ensure_ascii=True) + "\n"
+        return json.dumps({"about": about, "keys": keys, "expected": {**self.expected(), **trained.expected()}}, indent=1, ensure_ascii=True) + "\n"
+
+
+class TinyIvf(Tiny):
+    """The same vectors and labels under a trained index by Euclidean distance, built after both batches were there."""
+
+    name, genesis_nonce = "tiny-ivf", bytes(range(16, 32))
+    CELLS, BITS, ITERATIONS = 2, 4, 2
+    fields = [
+        {"id": 0, "name": "embedding", "modality": f"vector.f32;dim={DIM}", "required": True, "algorithm": "dreamdb.ivf-l2",
+         "rerank": True, "compressor": {"algorithm": "dreamdb.rabitq-l2", "bits": BITS}},
+        {"id": 1, "name": "label", "modality": "scalar.categorical", "required": True},
+    ]
+    stored, track_id = {0: (2, 7), 1: (1, 5)}, 0
+
+    def __init__(self):
+        self.keys, self.containers, self.compressor_bytes = {}, {}, None
+        algorithm = "dreamdb.ivf-l2"
+        self.exact = {"kind": "dreamdb.spatial-index", "version": 1, "algorithm": algorithm, "dim": DIM, "cells": 1, "parents": []}
+        self.exact_bytes = self.spatial_bytes = self.put(cbor(self.exact))
+        self.genesis = {"kind": "dreamdb.genesis", "version": 1, "origin": ORIGIN, "nonce": self.genesis_nonce, "name": self.name}
+        self.genesis_bytes = self.put(cbor(self.genesis))
+        first = self.manifest([], 0, "create", [], [], 0, 0, 5_000)
+        batch_a = self.batch("ivf later", LATER, 4096)[0]
+        second = self.manifest([first], 1, "append", [batch_a], [], 3, 16385, 8_200)
+        batch_b = self.batch("ivf earlier", EARLIER, None)[0]
+        third = self.manifest([second], 2, "append", [batch_a, batch_b], [], 6, 16385, 20_000)
+        self.build(algorithm, sorted(LATER + EARLIER, key=lambda r: r[0]))
+        fourth = self.manifest([third], 3, "rebuildIvf", [batch_a, batch_b], [self.whole], 6, 16385, 21_000)
+        self.manifests = [first, second, third, fourth]
+        self.branch = self.ref("branch", fourth, 3, 0xC3)
+        self.keys["refs/tiny-ivf"] = cbor(self.branch)
+
+    def segment_of(self, name, records, base, span):
+        return None
+
+    def build(self, algorithm, records):
+        vectors = [r["embedding"] for _, r in records]
+        self.exponent = least_exponent(vectors)
+        self.seed = blake3(f"{algorithm}/{DIM}/{self.CELLS}".encode())
+        self.sample = drawn_rows(self.seed, len(vectors), len(vectors))
+        rows = [index_space("l2", self.exponent, vectors[i]) for i in self.sample]
+        self.centroids, self.history = k_means(rows, self.CELLS, self.ITERATIONS, self.seed)
+        self.table = centroids_object(self.centroids)
+        self.put(self.table.data)
+        self.spatial = {
+            "kind": "dreamdb.spatial-index", "version": 1, "algorithm": algorithm, "dim": DIM, "cells": self.CELLS, "exponent": self.exponent,
+            "centroids": [Address(self.table.data, "the Centroids object"), len(self.table.data)], "seed": self.seed,
+            "sample": len(vectors), "iterations": self.ITERATIONS, "parents": [Address(self.exact_bytes, "the SpatialIndex before")],
+        }
+        self.spatial_bytes = self.put(cbor(self.spatial))
+        self.rotation_seed = blake3(f"dreamdb.rabitq-l2/{DIM}/{self.BITS}".encode())
+        self.compressor = {
+            "kind": "dreamdb.vector-compressor", "version": 1, "algorithm": "dreamdb.rabitq-l2", "dim": DIM, "padded": padded_dim(DIM),
+            "bits": self.BITS, "rotation": "dense", "seed": self.rotation_seed, "parents": [],
+        }
+        self.compressor_bytes = self.put(cbor(self.compressor))
+        self.rotation = dense_rotation(self.rotation_seed, DIM)
+        packed = []
+        for anchor, record in records:
+            y, cell, code = self.code(record["embedding"], self.BITS)
+            packed.append((cell, anchor, record["embedding"], rabitq_parts(code, self.BITS)))
+        base, span = records[0][0], records[-1][0] - records[0][0]
+        made = segment(self.spatial_bytes, packed, DIM, base, True, self.compressor_bytes)
+        self.whole = [base, span, len(records), self.container("ivf segment", made)]
+
+    def code(self, x, bits):
+        y = index_space("l2", self.exponent, x)
+        cell = nearest(y, self.centroids)
+        return y, cell, rabitq(y, rotate_dense(self.rotation, y), rotate_dense(self.rotation, self.centroids[cell]), bits, "l2")
+
+    def track(self, segments):
+        track = super().track(segments)
+        if self.compressor_bytes:
+            track.update({"compressor": Address(self.compressor_bytes, "the VectorCompressor"), "compressorInline": self.compressor_bytes})
+        return track
+
+    def expected(self):
+        hits = sorted((squared_distance(QUERY, r["embedding"]), a) for a, r in LATER + EARLIER)
+        return {
+            "records of refs/tiny-ivf": [self.record(*r) for r in sorted(LATER + EARLIER, key=lambda r: r[0])],
+            "query of tiny-ivf, all cells probed": {"vector": list(QUERY), "hits": [{"_anchor": str(ORIGIN + a), "_distance": d} for d, a in hits]},
+        }
 
 
 # ---------------------------------------------------------------- the examples
+
+
+def hexes(values):
+    return " ".join(struct.pack(">f", v).hex() for v in values)
+
+
+def floats(values):
+    return "[" + ", ".join(f"{v:.9g}" for v in values) + "]"
+
+
+def metric_example():
+    rows = [("x", "dot", "distance by dot", "by l2", "bits")]
+    for _, record in LATER + EARLIER:
+        x = record["embedding"]
+        rows.append((list(x), f"{fold(QUERY, x):.9g}", f"{0 - fold(QUERY, x):.9g}", f"{squared_distance(QUERY, x):.9g}", hexes([squared_distance(QUERY, x)])))
+    return f"q = {list(QUERY)}\n\n" + table(rows)
+
+
+def k_means_example(ivf):
+    out = [f'seed = BLAKE3("dreamdb.ivf-l2/{DIM}/{ivf.CELLS}") = {ivf.seed.hex()}', f"exponent {ivf.exponent}"]
+    out.append(f"rows drawn, 6 of 6: {drawn_rows(ivf.seed, 6, 6)}; 2 of 6 to begin with: {drawn_rows(ivf.seed, 6, 2)}; 3 of 1000: {drawn_rows(ivf.seed, 1000, 3)}")
+    vectors = [r["embedding"] for _, r in sorted(LATER + EARLIER, key=lambda r: r[0])]
+    out += ["", "row  y"] + [f"{i:3}  {floats(index_space('l2', ivf.exponent, x))}" for i, x in enumerate(vectors)]
+    for i, cells in enumerate(ivf.history):
+        out.append(("" if i else "\n") + f"cells in round {i}: {cells}")
+    out += ["", "centroids after it, with their h"]
+    out += [f"  {c}  {floats(v)}  {half_square(v):.9g}\n     {hexes(v)}  {hexes([half_square(v)])}" for c, v in enumerate(ivf.centroids)]
+    return "\n".join(out)
+
+
+def assign_example(ivf):
+    rows = [("x", "scores of cells 0 and 1", "bits", "cell")]
+    for _, record in sorted(LATER + EARLIER, key=lambda r: r[0]):
+        scores = centroid_scores(index_space("l2", ivf.exponent, record["embedding"]), ivf.centroids)
+        rows.append((list(record["embedding"]), floats(scores), hexes(scores), scores.index(max(scores))))
+    return table(rows)
+
+
+def rotation_example(ivf):
+    seed = ivf.rotation_seed
+    out = [f'dense: seed = BLAKE3("dreamdb.rabitq-l2/{DIM}/{ivf.BITS}") = {seed.hex()}']
+    out += [f"  column {j}, entries 0 to 3: {hexes(c[:4])}" for j, c in enumerate(ivf.rotation)]
+    data = b"".join(struct.pack(f"<{len(c)}f", *c) for c in ivf.rotation)
+    out.append(f"  BLAKE3 of the {DIM} columns, {len(data)} bytes of f32: {blake3(data).hex()}")
+    z = rotate_dense(ivf.rotation, [1.0, -2.0, 0.5, 0.0])
+    out.append("  [1, -2, 0.5, 0] becomes")
+    out += [f"    {hexes(z[i:i + 8])}" for i in range(0, len(z), 8)]
+    dim = 100
+    seed = blake3(f"dreamdb.rabitq-cosine/{dim}/4".encode())
+    columns = dense_rotation(seed, dim)
+    data = b"".join(struct.pack(f"<{len(c)}f", *c) for c in columns)
+    x = [f32((k * 37 % 101 - 50) / 64) for k in range(dim)]
+    z = rotate_dense(columns, x)
+    out += ["", f'dense: seed = BLAKE3("dreamdb.rabitq-cosine/{dim}/4") = {seed.hex()}']
+    out.append(f"  BLAKE3 of the {dim} columns, {len(data)} bytes of f32: {blake3(data).hex()}")
+    out.append(f"  x_k = ((37 k mod 101) - 50) / 64 becomes {len(z)} f32 of BLAKE3 {blake3(struct.pack(f'<{len(z)}f', *z)).hex()}")
+    out.append(f"    the first: {hexes(z[:4])}")
+    dim = 300
+    seed = blake3(f"dreamdb.rabitq-cosine/{dim}/4".encode())
+    x = [f32((k * 37 % 101 - 50) / 64) for k in range(dim)]
+    z = rotate_hadamard(seed, x)
+    bits = keystream(seed, padded_dim(dim) // 2, 0x524F5448)
+    out += ["", f'hadamard: seed = BLAKE3("dreamdb.rabitq-cosine/{dim}/4") = {seed.hex()}']
+    out.append(f"  first bytes of the sign bits: {bits[:16].hex(' ')}")
+    out.append(f"  x_k = ((37 k mod 101) - 50) / 64 becomes {len(z)} f32 of BLAKE3 {blake3(struct.pack(f'<{len(z)}f', *z)).hex()}")
+    out.append(f"    the first and last four: {hexes(z[:4])}  {hexes(z[-4:])}")
+    return "\n".join(out)
+
+
+def code_example(ivf):
+    x = LATER[1][1]["embedding"]
+    y, cell, code = ivf.code(x, ivf.BITS)
+    out = [f"x = {list(x)}, y = {floats(y)}, cell {cell}", ""]
+    names = ("rn", "cr", "hy", "is", "l1", "cb", "f1", "a1", "e1", "sigma", "dot", "nn", "cq", "fB", "aB", "eB")
+    out += [f"{'r' if i == 0 else ' '}      {hexes(code['r'][i:i + 8])}" for i in range(0, len(code["r"]), 8)]
+    out += [f"{n:<5}  {hexes([code[n]])}  {code[n]:.9g}" for n in names]
+    out.insert(out.index(next(o for o in out if o.startswith("sigma"))) + 1, f"s      {code['s']}")
+    out.append(f"u      {code['u']}")
+    out.append("")
+    out.append("stored, 4 bits")
+    listing = Bytes()
+    for data, note in rabitq_parts(code, ivf.BITS):
+        listing.add(data, note)
+    out.append(listing.dump())
+    one = ivf.code(x, 1)[2]
+    out.append("")
+    out.append("the same vector with 1 bit (and the same rotation)")
+    listing = Bytes()
+    for data, note in rabitq_parts(one, 1):
+        listing.add(data, note)
+    out.append(listing.dump())
+    q = [f32(v * 2.0**-ivf.exponent) for v in QUERY]
+    rq = rotate_dense(ivf.rotation, q)
+    exact = sum(a * b for a, b in zip(q, y)) - sum(v * v for v in y) / 2
+    qc = sum(a * b for a, b in zip(q, ivf.centroids[cell]))
+    far = math.sqrt(sum((a - b) ** 2 for a, b in zip(q, ivf.centroids[cell])))
+    rough = qc + code["a1"] + code["f1"] * code["is"] * sum((1 if u >> ivf.BITS - 1 else -1) * v for u, v in zip(code["u"], rq))
+    fine = qc + code["aB"] + code["fB"] * sum((u + 0.5 - (1 << ivf.BITS - 1)) * v for u, v in zip(code["u"], rq))
+    out += ["", f"query {list(QUERY)}, in f64: <q,y> - |y|^2/2 = {exact:.6f}",
+            f"  by 1 bit   {rough:.6f}, standard error {code['e1'] * far:.6f}", f"  by 4 bits  {fine:.6f}, standard error {code['eB'] * far:.6f}"]
+    return "\n".join(out)
+
+
+PQ_BOOKS = [[[(i - 8) / 16, (i * 5 % 16 - 8) / 16] for i in range(16)], [[(i * 3 % 16 - 8) / 16, (i * 7 % 16 - 8) / 16] for i in range(16)]]
+
+
+def pq_compressor():
+    books = centroids_object([w for book in PQ_BOOKS for w in book]).data
+    return {"kind": "dreamdb.vector-compressor", "version": 1, "algorithm": "dreamdb.pq-l2", "dim": DIM, "subspaces": 2, "bits": 4,
+            "codebooks": [Address(books, "the codebooks"), len(books)], "parents": []}
+
+
+def pq_example(ivf):
+    value = pq_compressor()
+    rows = [("x", "cell", "codewords", "stored")]
+    for _, record in sorted(LATER + EARLIER, key=lambda r: r[0]):
+        x = record["embedding"]
+        y = index_space("l2", ivf.exponent, x)
+        cell = nearest(y, ivf.centroids)
+        codes, stored = pq_parts(y, ivf.centroids[cell], PQ_BOOKS, 4, "l2")
+        rows.append((list(x), cell, codes, stored.hex(" ")))
+    words = "codeword i of run 0: [(i - 8) / 16, ((5 i mod 16) - 8) / 16]; of run 1: [((3 i mod 16) - 8) / 16, ((7 i mod 16) - 8) / 16]"
+    return cbor_dump(value) + "\n\n" + summary(cbor(value)) + "\n\n" + words + "\n" + table(rows)
 
 
 def table(rows):
@@ -745,17 +1191,27 @@ def root_example():
     return cbor_dump(value)
 
 
-def listing(tiny):
+def listing(tiny, ivf):
     """What each key of tiny.json is."""
-    names = {object_key(tiny.genesis_bytes): "Genesis", object_key(tiny.spatial_bytes): "SpatialIndex", "refs/tiny": "Ref, branch", "refs/tiny-v1": "Ref, tag"}
+    names = {object_key(ivf.genesis_bytes): "Genesis of tiny-ivf", object_key(ivf.exact_bytes): "SpatialIndex of tiny-ivf, before it was built",
+             object_key(ivf.spatial_bytes): "SpatialIndex of tiny-ivf", object_key(ivf.table.data): "Centroids of tiny-ivf",
+             object_key(ivf.compressor_bytes): "VectorCompressor of tiny-ivf", "refs/tiny-ivf": "Ref, branch"}
+    names.update({object_key(c[0].data): f"{n} container" for n, c in ivf.containers.items()})
+    names.update({object_key(m[1]): f"Manifest of tiny-ivf, seq {i}" for i, m in enumerate(ivf.manifests)})
+    names.update({object_key(tiny.genesis_bytes): "Genesis", object_key(tiny.spatial_bytes): "SpatialIndex", "refs/tiny": "Ref, branch", "refs/tiny-v1": "Ref, tag"})
     names.update({object_key(c[0].data): f"{n} container" for n, c in tiny.containers.items()})
     names.update({object_key(m[1]): f"Manifest, seq {i}" for i, m in enumerate(tiny.manifests)})
     short = lambda key: key if len(key) < 40 else key[:22] + "..."
-    return table([("key", "bytes", "what")] + [(short(k), len(v), names[k]) for k, v in sorted(tiny.keys.items())])
+    return table([("key", "bytes", "what")] + [(short(k), len(v), names[k]) for k, v in sorted({**tiny.keys, **ivf.keys}.items())])
 
 
 def wrapped(data):
     return "\n".join(data.hex()[i : i + 96] for i in range(0, 2 * len(data), 96))
+
+
+def ivf_records_example(ivf):
+    hits = ivf.expected()["query of tiny-ivf, all cells probed"]["hits"]
+    return "query " + str(list(QUERY)) + ", every cell probed\n" + table([(h["_anchor"], f"{h['_distance']:.9g}") for h in hits])
 
 
 def records_example(tiny):
@@ -767,7 +1223,7 @@ def records_example(tiny):
 
 
 def examples():
-    tiny = Tiny()
+    tiny, ivf = Tiny(), TinyIvf()
     ref = dict(tiny.branch)
     ref.pop("inline")
     small = {k: v for k, v in tiny.tag.items()}
@@ -798,9 +1254,21 @@ def examples():
         "segment": container_example(tiny.containers["earlier segment"]),
         "index-page": object_example(page_example(tiny)),
         "index-root": root_example(),
-        "tiny-keys": listing(tiny),
+        "metrics": metric_example(),
+        "spatial-index-trained": object_example(ivf.spatial),
+        "k-means": k_means_example(ivf),
+        "assign": assign_example(ivf),
+        "centroids": ivf.table.dump() + "\n\n" + summary(ivf.table.data),
+        "segment-codes": container_example(ivf.containers["ivf segment"]),
+        "track-compressor": cbor_dump(ivf.track([ivf.whole])),
+        "vector-compressor": object_example(ivf.compressor),
+        "rotation": rotation_example(ivf),
+        "rabitq": code_example(ivf),
+        "pq": pq_example(ivf),
+        "tiny-keys": listing(tiny, ivf),
         "tiny-records": records_example(tiny),
-    }, tiny.json()
+        "tiny-ivf-records": ivf_records_example(ivf),
+    }, tiny.json(ivf)
 
 
 # ---------------------------------------------------------------- documents

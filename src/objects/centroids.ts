@@ -1,5 +1,5 @@
 /**
- * Centroids: a table of f32 vectors, read whole and checked by its address (spec/0007-streaming-encapsulation.md §5).
+ * Centroids: a table of f32 vectors, read whole and checked by its address (spec/0007-streaming-encapsulation.md §9).
  * The centroids of an index, and the codebooks of a product quantizer.
  *
  *   offset size
