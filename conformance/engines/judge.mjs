@@ -46,8 +46,8 @@ export function fail(findings, text) {
   findings.failures.push(text);
 }
 
-function judgeMissing({ id, required }, missing, ci, findings) {
-  const text = `${id} is NOT INSTALLED; to install it: ${missing}`;
+function judgeMissing({ id, about, required }, missing, ci, findings) {
+  const text = `${id} (${about}) is NOT INSTALLED; to install it: ${missing}`;
   if (ci && required) return fail(findings, `${text}; CI requires it`);
   findings.totals.skipped++;
   findings.notes.push(text);
