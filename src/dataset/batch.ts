@@ -5,6 +5,7 @@ import type { Kernels, LshPlanes } from "../kernels/kernels.ts";
 import { ColumnKind, type ColumnSource, encodeColumn, type Sealed, ValueType } from "../objects/column.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
+import { metricOf } from "../objects/metric.ts";
 import { encodeSegment } from "../objects/segment.ts";
 import { LANES } from "./anchors.ts";
 import { type ColumnBuilder, columnBuilder, valueTypeOf } from "./values.ts";
@@ -275,7 +276,7 @@ function withVectors<T>(
   }
 }
 
-/** Refuses what cosine can't take: NaN, infinity, and lengths that f32 can't hold. */
+/** Refuses NaN and infinity, and for cosine lengths of zero and those that f32 can't hold. */
 function checkVectors(
   kernels: Kernels,
   vectors: number,
@@ -294,6 +295,7 @@ function checkVectors(
       `a finite f32 at component ${bad % field.dim}`,
     );
   }
+  if (metricOf(field.algorithm) !== "cosine") return;
   const norms = kernels.alloc(rows * 4);
   try {
     kernels.rowInvNorms(vectors, rows, field.dim, norms);

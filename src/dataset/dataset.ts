@@ -9,7 +9,7 @@ import { decodeGenesis, encodeGenesis, type Genesis } from "../objects/genesis.t
 import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef, encodeRef, type RefType } from "../objects/ref.ts";
-import { defaultLshIndex, encodeSpatialIndex, type SpatialIndex } from "../objects/spatial-index.ts";
+import { encodeSpatialIndex } from "../objects/spatial-index.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import { type AppendResult, append } from "./append.ts";
@@ -26,6 +26,7 @@ import {
 import { type Backend, type Context, createContext, type DatasetOptions } from "./context.ts";
 import { chosenFields, positive, readRow, search, type VectorQuery } from "./query.ts";
 import { type Batch, type FieldTypes, type RecordIn, type RecordOut, Schema } from "./schema.ts";
+import { startingIndex } from "./starting-index.ts";
 import { streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
 
@@ -129,10 +130,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const tracks = new Map<number, Track>();
     for (const field of schema.fields) {
       if (field.kind !== "embedding") continue;
-      const spatialIndex: SpatialIndex =
-        field.algorithm === "dreamdb.lsh-cosine"
-          ? defaultLshIndex(field.dim, field.lshBits)
-          : { algorithm: field.algorithm, dim: field.dim, cells: 1, parents: [] };
+      const spatialIndex = await startingIndex(ctx, field, schema.spatialIndexes.get(field.id));
       tracks.set(field.id, {
         address: addressOf(encodeSpatialIndex(spatialIndex)),
         spatialIndex,

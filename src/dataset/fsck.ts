@@ -2,6 +2,7 @@
 import { type Address, addressOf, isAddress, objectKey } from "../core/address.ts";
 import { blake3, equalBytes } from "../core/blake3.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
+import { decodeCentroids } from "../objects/centroids.ts";
 import { type ColumnHead, decodeColumnHead, openBlock } from "../objects/column.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
 import type { FieldSpec } from "../objects/field.ts";
@@ -17,10 +18,11 @@ import {
   type SegmentEntry,
   segmentCodec,
 } from "../objects/index-tree.ts";
-import { decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
+import { codingOf, decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef } from "../objects/ref.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
-import { decodeSpatialIndex } from "../objects/spatial-index.ts";
+import { type CentroidsRef, centroidsBytes, decodeSpatialIndex, halvesOf } from "../objects/spatial-index.ts";
+import { codebookShape, decodeVectorCompressor } from "../objects/vector-compressor.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import type { Backend } from "./context.ts";
@@ -130,8 +132,31 @@ class Checker {
       await this.once(track.address, async (bytes) => {
         decodeSpatialIndex(bytes);
       });
+      await this.tables(track);
       await this.tree(track.segments, segmentCodec, (entry) => this.segment(entry, track));
     }
+  }
+
+  /** The compressor of a Track, and all tables of vectors that it and the index refer to. */
+  private async tables({ spatialIndex: index, compressor }: Track): Promise<void> {
+    if (index.algorithm === "dreamdb.imi-cosine") {
+      const halves = halvesOf(index.dim);
+      for (const [i, ref] of index.centroids.entries()) await this.table(ref, halves[i] as number);
+    } else if ("centroids" in index) await this.table(index.centroids, index.dim);
+    if (compressor === undefined) return;
+    await this.once(compressor.address, async (bytes) => {
+      decodeVectorCompressor(bytes);
+    });
+    const { object } = compressor;
+    if ("codebooks" in object) await this.table(object.codebooks, codebookShape(object).dim);
+  }
+
+  /** A table's length, which the object that refers to it was checked for, says how many vectors it has. */
+  private async table(ref: CentroidsRef, dim: number): Promise<void> {
+    await this.once(ref.address, async (bytes) => {
+      if (bytes.length !== ref.bytes) throw fault("centroids.bytes", bytes.length, ref.bytes);
+      decodeCentroids(bytes, (ref.bytes - centroidsBytes(0, dim)) / (4 * dim), dim);
+    });
   }
 
   private async tree<E extends Interval>(
@@ -178,10 +203,10 @@ class Checker {
   private async segment(entry: SegmentEntry, track: Track): Promise<void> {
     await this.once(entry.container.address, async (bytes) => {
       checkContainer(bytes, entry.container);
-      const head = decodeSegmentHead(bytes, entry.container.bytes, track.address, track.spatialIndex.dim);
+      const head = decodeSegmentHead(bytes, { totalBytes: entry.container.bytes, ...codingOf(track) });
       if (head.rows !== entry.rows) throw fault("segment.rows", head.rows, entry.rows);
       for (const block of head.blocks) {
-        for (const span of [block.anchors, block.vectors]) {
+        for (const span of [block.anchors, block.codes, block.vectors]) {
           if (span === undefined) continue;
           const part = bytes.subarray(span.offset, span.offset + span.bytes);
           if (!equalBytes(blake3(part), span.hash))

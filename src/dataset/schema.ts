@@ -1,16 +1,35 @@
 /** The chainable description of a dataset's records. */
-import { DreamDBError } from "../errors.ts";
+import { type Address, isAddress } from "../core/address.ts";
+import { DreamDBError, isDreamDBError } from "../errors.ts";
 import {
   type Algorithm,
+  type CompressorSpec,
+  DEFAULT_RABITQ_BITS,
+  type EmbeddingField,
   FIELD_NAME,
   type FieldSpec,
+  isCompressible,
   type MediaKind,
   type ScalarKind,
 } from "../objects/field.ts";
-import { MAX_DIM, MAX_LSH_BITS } from "../objects/spatial-index.ts";
+import { type Metric, metricOf } from "../objects/metric.ts";
+import {
+  decodeSpatialIndex,
+  encodeSpatialIndex,
+  MAX_DIM,
+  MAX_LSH_BITS,
+  type SpatialIndex,
+} from "../objects/spatial-index.ts";
+import { MAX_RABITQ_BITS } from "../objects/vector-compressor.ts";
 
 const MIME = /^[a-z0-9][a-z0-9-]{0,63}$/;
-const ALGORITHMS: readonly string[] = ["dreamdb.lsh-cosine", "dreamdb.ivf-cosine"];
+const ALGORITHMS: readonly string[] = [
+  "dreamdb.ivf-cosine",
+  "dreamdb.ivf-dot",
+  "dreamdb.ivf-l2",
+  "dreamdb.lsh-cosine",
+] satisfies EmbeddingAlgorithm[];
+const DEFAULT_PQ_BITS = 8;
 /** Cells of `lsh-cosine` are patterns of this many hyperplanes unless the caller says otherwise. */
 const DEFAULT_LSH_BITS = 12;
 
@@ -83,19 +102,38 @@ export interface MediaOptions<R extends boolean = boolean> extends FieldOptions<
   mime?: string;
 }
 
+export type EmbeddingAlgorithm = Exclude<Algorithm, "dreamdb.imi-cosine">;
+
+/** The codes that the cells of a built index carry; names without a metric take that of the index. */
+export type CompressorOption =
+  | {
+      algorithm: "rabitq" | `dreamdb.rabitq-${Metric}` /** Bits a component, 1–8. Default 4. */;
+      bits?: number;
+    }
+  | {
+      algorithm: "pq" | `dreamdb.pq-${Metric}`;
+      /** Parts that a vector is cut into, up to `dim`. */
+      subspaces: number;
+      /** Bits a part, 4 or 8. Default 8. */
+      bits?: 4 | 8;
+    };
+
 export interface EmbeddingOptions<R extends boolean = boolean> extends FieldOptions<R> {
   /** Components of every vector, 1–65,536. */
   dim: number;
-  /** `dreamdb.ivf-cosine` (default; exact until it is built) or `dreamdb.lsh-cosine` (needs no training). */
-  algorithm?: Algorithm;
+  /**
+   * `dreamdb.ivf-cosine` (default), `dreamdb.ivf-dot` or `dreamdb.ivf-l2`, all exact until they are built, or
+   * `dreamdb.lsh-cosine`, which needs no training.
+   */
+  algorithm?: EmbeddingAlgorithm;
   /** Hyperplanes of `lsh-cosine`, 1–24; there are 2^lshBits cells. Default 12. */
   lshBits?: number;
   /** Whether cells carry the full vectors, so that re-ranking needs no second read. Default true. */
   rerank?: boolean;
-  /** Not in this version. */
-  compressor?: undefined;
-  /** Not in this version. */
-  spatialIndex?: undefined;
+  /** Codes of a built index. Default RaBitQ of 4 bits for `ivf-…`; `lsh-cosine` can't have any. */
+  compressor?: CompressorOption | "none" | undefined;
+  /** An index to begin with, such as another dataset's: its address in the same backend, or the object itself. */
+  spatialIndex?: Address | SpatialIndex | undefined;
 }
 
 /**
@@ -105,9 +143,15 @@ export interface EmbeddingOptions<R extends boolean = boolean> extends FieldOpti
 // biome-ignore lint/complexity/noBannedTypes: {} is the type of no fields at all
 export class Schema<F extends FieldTypes = {}> {
   readonly fields: readonly FieldSpec[];
+  /** By field id, the index a vector field begins with when it is not the usual one. */
+  readonly spatialIndexes: ReadonlyMap<number, Address | SpatialIndex>;
 
-  constructor(fields: readonly FieldSpec[] = []) {
+  constructor(
+    fields: readonly FieldSpec[] = [],
+    spatialIndexes: ReadonlyMap<number, Address | SpatialIndex> = new Map(),
+  ) {
     this.fields = fields;
+    this.spatialIndexes = spatialIndexes;
   }
 
   /** Encoded image bytes. */
@@ -134,7 +178,7 @@ export class Schema<F extends FieldTypes = {}> {
     return this.media(name, "audio", "wav", options);
   }
 
-  /** A vector of `dim` f32, searchable by cosine. */
+  /** A vector of `dim` f32, searchable by cosine, by dot product or by Euclidean distance. */
   addEmbedding<N extends string, R extends boolean = true>(
     name: N,
     options: EmbeddingOptions<R>,
@@ -153,19 +197,18 @@ export class Schema<F extends FieldTypes = {}> {
       throw violation(`${name}.lshBits`, lshBits, `an integer from 1 to ${MAX_LSH_BITS}`);
     }
     if (typeof rerank !== "boolean") throw violation(`${name}.rerank`, rerank, "true or false");
-    for (const key of ["compressor", "spatialIndex"] as const) {
-      if (options[key] !== undefined)
-        throw violation(`${name}.${key}`, options[key], "nothing: not in this version");
-    }
-    const bits = algorithm === "dreamdb.lsh-cosine" ? lshBits : 0;
-    return this.add({
+    const field: EmbeddingField = {
       ...this.base(name, options),
       kind: "embedding",
       dim,
       algorithm,
-      lshBits: bits,
+      lshBits: algorithm === "dreamdb.lsh-cosine" ? lshBits : 0,
       rerank,
-    });
+    };
+    const compressor = chosenCompressor(field, options.compressor);
+    if (compressor !== undefined) field.compressor = compressor;
+    const { spatialIndex } = options;
+    return this.add(field, spatialIndex === undefined ? undefined : checkedStart(field, spatialIndex));
   }
 
   /** Text with few distinct values, such as labels or splits; stored through a dictionary. */
@@ -248,9 +291,75 @@ export class Schema<F extends FieldTypes = {}> {
 
   private add<N extends string, C extends Column<unknown, unknown>, R extends boolean>(
     field: FieldSpec,
+    start?: Address | SpatialIndex,
   ): Add<F, N, C, R> {
-    return new Schema([...this.fields, field]);
+    const fields = [...this.fields, field];
+    if (start === undefined) return new Schema(fields, this.spatialIndexes);
+    return new Schema(fields, new Map([...this.spatialIndexes, [field.id, start]]));
   }
+}
+
+/** The `compressor` option, checked and with its name in full. */
+function chosenCompressor(
+  { name, dim, algorithm }: EmbeddingField,
+  option: CompressorOption | "none" | undefined,
+): CompressorSpec | "none" | undefined {
+  if (option === undefined) return undefined;
+  const at = `${name}.compressor`;
+  if (!isCompressible(algorithm)) {
+    if (option === "none") return undefined;
+    const why = `none with ${algorithm}: codes are relative to a cell's centroid, and its cells have none`;
+    throw violation(at, option, why);
+  }
+  if (option === "none") return option;
+  if (typeof option !== "object" || option === null)
+    throw violation(at, option, '{algorithm: "rabitq" or "pq", …} or "none"');
+  const metric = metricOf(algorithm);
+  const isNamed = (family: "rabitq" | "pq"): boolean =>
+    option.algorithm === family || option.algorithm === `dreamdb.${family}-${metric}`;
+  if (isNamed("rabitq")) {
+    const bits = option.bits ?? DEFAULT_RABITQ_BITS;
+    if (!Number.isInteger(bits) || bits < 1 || bits > MAX_RABITQ_BITS)
+      throw violation(`${at}.bits`, bits, `an integer from 1 to ${MAX_RABITQ_BITS}`);
+    return { algorithm: `dreamdb.rabitq-${metric}`, bits };
+  }
+  if (!isNamed("pq") || !("subspaces" in option))
+    throw isNamed("pq")
+      ? violation(`${at}.subspaces`, undefined, `an integer from 1 to ${dim}`)
+      : violation(`${at}.algorithm`, option.algorithm, `dreamdb.rabitq-${metric} or dreamdb.pq-${metric}`);
+  const { subspaces, bits = DEFAULT_PQ_BITS } = option;
+  if (!Number.isInteger(subspaces) || subspaces < 1 || subspaces > dim)
+    throw violation(`${at}.subspaces`, subspaces, `an integer from 1 to ${dim}`);
+  if (bits !== 4 && bits !== 8) throw violation(`${at}.bits`, bits, "4 or 8");
+  return { algorithm: `dreamdb.pq-${metric}`, subspaces, bits };
+}
+
+/** The `spatialIndex` option; an address can be followed only when there is a backend. */
+function checkedStart(field: EmbeddingField, option: Address | SpatialIndex): Address | SpatialIndex {
+  const at = `${field.name}.spatialIndex`;
+  if (typeof option === "string") {
+    if (isAddress(option)) return option;
+    throw violation(at, option, "the address of a SpatialIndex, or the object itself");
+  }
+  let index: SpatialIndex;
+  try {
+    index = decodeSpatialIndex(encodeSpatialIndex(option));
+  } catch (cause) {
+    const found = isDreamDBError(cause) ? cause.message : String(cause);
+    throw violation(at, found, "a SpatialIndex as it is stored");
+  }
+  checkStart(field, index);
+  return index;
+}
+
+/** Errors: `SchemaViolation` when the index is for other vectors than the field's. */
+export function checkStart(field: EmbeddingField, index: SpatialIndex): void {
+  const at = `${field.name}.spatialIndex`;
+  if (index.dim !== field.dim) throw violation(`${at}.dim`, index.dim, field.dim);
+  if (index.algorithm !== field.algorithm)
+    throw violation(`${at}.algorithm`, index.algorithm, field.algorithm);
+  if (index.algorithm === "dreamdb.lsh-cosine" && index.bits !== field.lshBits)
+    throw violation(`${at}.bits`, index.bits, field.lshBits);
 }
 
 function violation(field: string, found: unknown, expected: unknown): DreamDBError {

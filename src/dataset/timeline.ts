@@ -143,7 +143,7 @@ function checkOffsets(offsets: BigUint64Array, entry: BatchEntry): void {
 }
 
 /** The first place in ascending `values` whose value is at least `least`. */
-function firstAtLeast(values: ArrayLike<bigint>, least: bigint): number {
+export function firstAtLeast(values: ArrayLike<bigint>, least: bigint): number {
   let low = 0;
   let high = values.length;
   while (low < high) {

@@ -9,6 +9,8 @@ export interface VectorBlock {
   pointer: number;
   invNorms: number;
   rows: number;
+  /** A bit a row, lowest first, 1 where there is a value; undefined when every row has one. */
+  present?: Uint8Array;
 }
 
 export interface VectorSpan {
@@ -63,7 +65,8 @@ export class ResidentVectors {
       const cost = wanted.rows * (dim + 1) * 4;
       const isKept = this.seen.has(key) && cost <= this.budgetBytes;
       const pointer = isKept ? this.kernels.alloc(cost) : this.scratchOf(cost);
-      const block = { pointer, invNorms: pointer + wanted.rows * dim * 4, rows: wanted.rows };
+      const block: VectorBlock = { pointer, invNorms: pointer + wanted.rows * dim * 4, rows: wanted.rows };
+      if (wanted.skipBytes > 0) block.present = bytes.slice(0, Math.ceil(wanted.rows / 8));
       try {
         this.load(bytes, wanted, dim, container, block);
         visit(index, block);

@@ -2,3 +2,5 @@
 export const SEGMENT_HEADER_BYTES = 200;
 export const SEGMENT_CELL_ROW_BYTES = 8;
 export const SEGMENT_BLOCK_ROW_BYTES = 72;
+/** A row of the block table when the segment has codes: their hash besides. */
+export const SEGMENT_CODED_BLOCK_ROW_BYTES = 104;

@@ -1,15 +1,26 @@
 /** A field of a schema, as people declare it and as a Manifest stores it (spec/0001-data-model.md §6). */
 import { type Modality, parseModality } from "../core/modality.ts";
 import { DreamDBError } from "../errors.ts";
+import { METRICS, metricOf } from "./metric.ts";
 import { corrupt, Shape } from "./shape.ts";
-import { MAX_DIM, MAX_LSH_BITS } from "./spatial-index.ts";
+import { type Algorithm, MAX_DIM, MAX_LSH_BITS } from "./spatial-index.ts";
+import { MAX_RABITQ_BITS, type PqCompressor, type RabitqCompressor } from "./vector-compressor.ts";
+
+export type { Algorithm } from "./spatial-index.ts";
 
 /** What a field may be called; no name that JavaScript gives a meaning of its own, such as `__proto__`. */
 export const FIELD_NAME = /^[A-Za-z][A-Za-z0-9_.-]{0,127}$/;
 
 export type MediaKind = "image" | "video" | "audio";
 export type ScalarKind = "categorical" | "bool" | "int" | "float" | "string" | "timestamp";
-export type Algorithm = "dreamdb.lsh-cosine" | "dreamdb.ivf-cosine";
+
+/** The codes that a field's cells are to carry: what a vector compressor is made from. */
+export type CompressorSpec =
+  | Pick<RabitqCompressor, "algorithm" | "bits">
+  | Pick<PqCompressor, "algorithm" | "subspaces" | "bits">;
+
+/** Bits a component of the codes that a built index has when the schema does not say. */
+export const DEFAULT_RABITQ_BITS = 4;
 
 interface FieldBase {
   /** Given once and never reused, so that a rename or a drop leaves stored columns readable. */
@@ -32,6 +43,8 @@ export interface EmbeddingField extends FieldBase {
   lshBits: number;
   /** Whether cells carry the vectors too, so that an exact re-rank costs no further round trip. */
   rerank: boolean;
+  /** Left out: what the library thinks best, see `compressorOf`. */
+  compressor?: CompressorSpec | "none";
 }
 
 export interface ScalarField extends FieldBase {
@@ -40,6 +53,13 @@ export interface ScalarField extends FieldBase {
 
 export type FieldSpec = MediaField | EmbeddingField | ScalarField;
 
+const ALGORITHMS: readonly Algorithm[] = [
+  "dreamdb.lsh-cosine",
+  "dreamdb.ivf-cosine",
+  "dreamdb.ivf-dot",
+  "dreamdb.ivf-l2",
+  "dreamdb.imi-cosine",
+];
 const SCALARS = new Set<string>(["categorical", "bool", "int", "float", "string", "timestamp"]);
 
 export function modalityOf(field: FieldSpec): string {
@@ -55,11 +75,28 @@ export function modalityOf(field: FieldSpec): string {
   }
 }
 
+/** The codes that a built index of this field gets; undefined for none. */
+export function compressorOf({ algorithm, compressor }: EmbeddingField): CompressorSpec | undefined {
+  if (!isCompressible(algorithm) || compressor === "none") return undefined;
+  return compressor ?? { algorithm: `dreamdb.rabitq-${metricOf(algorithm)}`, bits: DEFAULT_RABITQ_BITS };
+}
+
+/** Codes are relative to the centroid of a cell; the cells of `lsh-cosine` have none. */
+export function isCompressible(algorithm: Algorithm): boolean {
+  return algorithm !== "dreamdb.lsh-cosine";
+}
+
 export function fieldToCbor(field: FieldSpec): unknown {
   const shared = { id: field.id, name: field.name, modality: modalityOf(field), required: field.required };
   if (field.kind !== "embedding") return shared;
-  const { algorithm, lshBits, rerank } = field;
-  return { ...shared, algorithm, rerank, ...(algorithm === "dreamdb.lsh-cosine" ? { bits: lshBits } : {}) };
+  const { algorithm, lshBits, rerank, compressor } = field;
+  return {
+    ...shared,
+    algorithm,
+    rerank,
+    ...(algorithm === "dreamdb.lsh-cosine" ? { bits: lshBits } : {}),
+    ...(compressor === undefined ? {} : { compressor }),
+  };
 }
 
 export function fieldFromCbor(value: unknown): FieldSpec {
@@ -113,18 +150,48 @@ function embeddingFromCbor(shape: Shape, base: FieldBase, dimension: string): Em
   const dim = /^[1-9][0-9]{0,5}$/.test(dimension) ? Number(dimension) : 0;
   if (dim < 1 || dim > MAX_DIM)
     throw corrupt("field.modality", dimension, `a dimension from 1 to ${MAX_DIM}`);
-  const algorithm = shape.text("algorithm");
-  if (algorithm !== "dreamdb.lsh-cosine" && algorithm !== "dreamdb.ivf-cosine") {
+  const algorithm = algorithmFromCbor(shape.text("algorithm"));
+  const lshBits = algorithm === "dreamdb.lsh-cosine" ? shape.uint("bits", MAX_LSH_BITS, 1) : 0;
+  const rerank = shape.flag("rerank");
+  const field: EmbeddingField = { ...base, kind: "embedding", dim, algorithm, lshBits, rerank };
+  if (shape.has("compressor")) field.compressor = compressorFromCbor(shape.value("compressor"), field);
+  return field;
+}
+
+function algorithmFromCbor(found: string): Algorithm {
+  const known = ALGORITHMS.find((algorithm) => algorithm === found);
+  if (known !== undefined) return known;
+  throw new DreamDBError(
+    "UnsupportedVersion",
+    "a field with an index this version does not know; upgrade the library",
+    { field: "field.algorithm", found, expected: ALGORITHMS.join(", ") },
+  );
+}
+
+function compressorFromCbor(value: unknown, field: EmbeddingField): CompressorSpec | "none" {
+  if (!isCompressible(field.algorithm))
+    throw corrupt("field.compressor", value, `none with ${field.algorithm}`);
+  if (value === "none") return value;
+  const shape = new Shape(value, "field.compressor");
+  const found = shape.text("algorithm");
+  const metric = METRICS.find((name) => found === `dreamdb.rabitq-${name}` || found === `dreamdb.pq-${name}`);
+  if (metric === undefined) {
     throw new DreamDBError(
       "UnsupportedVersion",
-      "a field with an index this version does not know; upgrade the library",
+      "a field with a compressor this version does not know; upgrade the library",
       {
-        field: "field.algorithm",
-        found: algorithm,
-        expected: "dreamdb.lsh-cosine or dreamdb.ivf-cosine",
+        field: "field.compressor.algorithm",
+        found,
+        expected: "dreamdb.rabitq-… or dreamdb.pq-…, of cosine, dot or l2",
       },
     );
   }
-  const lshBits = algorithm === "dreamdb.lsh-cosine" ? shape.uint("bits", MAX_LSH_BITS, 1) : 0;
-  return { ...base, kind: "embedding", dim, algorithm, lshBits, rerank: shape.flag("rerank") };
+  if (metric !== metricOf(field.algorithm))
+    throw corrupt("field.compressor.algorithm", found, `one of ${metricOf(field.algorithm)}`);
+  if (found === `dreamdb.rabitq-${metric}`)
+    return { algorithm: `dreamdb.rabitq-${metric}`, bits: shape.uint("bits", MAX_RABITQ_BITS, 1) };
+  const bits = shape.uint("bits");
+  if (bits !== 4 && bits !== 8) throw corrupt("field.compressor.bits", bits, "4 or 8");
+  const subspaces = shape.uint("subspaces", field.dim, 1);
+  return { algorithm: `dreamdb.pq-${metric}`, subspaces, bits };
 }

@@ -12,8 +12,22 @@ import {
   type SegmentEntry,
   segmentCodec,
 } from "./index-tree.ts";
+import { metricOf } from "./metric.ts";
+import type { SegmentCoding } from "./segment.ts";
 import { byFieldId, corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
-import { decodeSpatialIndex, encodeSpatialIndex, type SpatialIndex } from "./spatial-index.ts";
+import {
+  cellCount,
+  decodeSpatialIndex,
+  encodeSpatialIndex,
+  isTrained,
+  type SpatialIndex,
+} from "./spatial-index.ts";
+import {
+  codeRowBytes,
+  decodeVectorCompressor,
+  encodeVectorCompressor,
+  type VectorCompressor,
+} from "./vector-compressor.ts";
 
 const KIND = "dreamdb.manifest";
 
@@ -21,8 +35,15 @@ export interface Track {
   /** The address of the SpatialIndex, and the object itself, which the Manifest carries inline. */
   address: Address;
   spatialIndex: SpatialIndex;
-  /** Empty while the index has one cell: then the columns themselves are scanned. */
+  /** What the segments' codes are made with, which the Manifest carries inline too; only with a trained index. */
+  compressor?: TrackCompressor;
+  /** Empty until the index is built: then the columns themselves are scanned. */
   segments: IndexRoot<SegmentEntry>;
+}
+
+export interface TrackCompressor {
+  address: Address;
+  object: VectorCompressor;
 }
 
 export interface Manifest {
@@ -121,11 +142,25 @@ function checkFields({ fields, nextFieldId, tracks }: Manifest): void {
   if (tracks.size !== vectors.length) throw corrupt("manifest.tracks", tracks.size, vectors.length);
 }
 
-function trackToCbor(track: Track): unknown {
+/** What the segments of a Track are made with, which their heads have to agree with. */
+export function codingOf({ address, spatialIndex, compressor }: Track): SegmentCoding {
+  const coding = { spatialIndex: address, dim: spatialIndex.dim, cells: cellCount(spatialIndex) };
+  if (compressor === undefined) return coding;
+  const rowBytes = codeRowBytes(compressor.object);
+  return { ...coding, compressor: { address: compressor.address, rowBytes } };
+}
+
+function trackToCbor({ address, spatialIndex, compressor, segments }: Track): unknown {
+  const track = {
+    spatialIndex: addressToCbor(address),
+    inline: encodeSpatialIndex(spatialIndex),
+    segments: indexToCbor(segments, segmentCodec),
+  };
+  if (compressor === undefined) return track;
   return {
-    spatialIndex: addressToCbor(track.address),
-    inline: encodeSpatialIndex(track.spatialIndex),
-    segments: indexToCbor(track.segments, segmentCodec),
+    ...track,
+    compressor: addressToCbor(compressor.address),
+    compressorInline: encodeVectorCompressor(compressor.object),
   };
 }
 
@@ -134,9 +169,28 @@ function trackFromCbor(value: unknown): Track {
   const inline = shape.bytes("inline");
   const address = shape.address("spatialIndex");
   if (addressOf(inline) !== address) throw corrupt("track.inline", addressOf(inline), address);
-  return {
+  const track: Track = {
     address,
     spatialIndex: decodeSpatialIndex(inline),
     segments: indexFromCbor(shape.value("segments"), segmentCodec),
   };
+  const { spatialIndex, segments } = track;
+  if ("cells" in spatialIndex && !isTrained(spatialIndex) && segments.rows > 0)
+    throw corrupt("track.segments.rows", segments.rows, "0 before the index is built");
+  if (shape.has("compressor") || shape.has("compressorInline"))
+    track.compressor = compressorFromCbor(shape, spatialIndex);
+  return track;
+}
+
+/** Made for the vectors of the index, and for its metric. */
+function compressorFromCbor(shape: Shape, index: SpatialIndex): TrackCompressor {
+  const inline = shape.bytes("compressorInline");
+  const address = shape.address("compressor");
+  if (addressOf(inline) !== address) throw corrupt("track.compressorInline", addressOf(inline), address);
+  const object = decodeVectorCompressor(inline);
+  if (!isTrained(index)) throw corrupt("track.compressor", object.algorithm, "none without centroids");
+  if (object.dim !== index.dim) throw corrupt("track.compressor.dim", object.dim, index.dim);
+  if (metricOf(object.algorithm) !== metricOf(index.algorithm))
+    throw corrupt("track.compressor.algorithm", object.algorithm, `one of ${metricOf(index.algorithm)}`);
+  return { address, object };
 }

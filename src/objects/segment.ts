@@ -1,11 +1,11 @@
 /**
- * Segments: the cell fragments of one batch packed into one object, in (cell, time) order. Everything in
+ * Segments: cell fragments of one batch or of many, packed into one object in (cell, time) order. Everything in
  * here is derived from the columns (spec/0007-streaming-encapsulation.md §4).
  *
  *   offset size
  *        0    4  magic "DDBS"
  *        4    2  version, 1
- *        6    2  flags: bit 0, there is a vectors section
+ *        6    2  flags: bit 0, there is a vectors section; bit 1, there is a codes section
  *        8    4  rows           12  4  dim
  *       16    4  non-empty cells 20 4  blocks
  *       24   34  multihash of the SpatialIndex
@@ -13,25 +13,33 @@
  *       96    8  head bytes     104 8  total bytes
  *      112    8  cell table     120 8  block table      (offsets)
  *      128    8  anchors offset 136 8  anchors bytes
- *      144   16  codes,    160 16  factors              (offset, bytes; zeros: none)
+ *      144    8  codes offset   152 8  codes bytes
+ *      160   16  zeros
  *      176    8  vectors offset 184 8  vectors bytes
  *      192    8  zeros
  *      200       cell table: cells × { 4 cell, 4 first row }, ascending
- *                block table: blocks × { 4 first row, 4 anchors offset, 32 BLAKE3 of anchors, 32 of vectors }
+ *                block table: blocks × { 4 first row, 4 anchors offset, 32 BLAKE3 of anchors, 32 of vectors,
+ *                32 of codes when there is a codes section }
  *                zeros up to a multiple of 64; sections follow, each at a multiple of 64
  */
 import { type Address, addressFromMultihash, addressToMultihash } from "../core/address.ts";
 import { blake3 } from "../core/blake3.ts";
 import { MAX_TICK } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
-import { SEGMENT_BLOCK_ROW_BYTES, SEGMENT_CELL_ROW_BYTES, SEGMENT_HEADER_BYTES } from "../layout/segment.ts";
+import {
+  SEGMENT_BLOCK_ROW_BYTES,
+  SEGMENT_CELL_ROW_BYTES,
+  SEGMENT_CODED_BLOCK_ROW_BYTES,
+  SEGMENT_HEADER_BYTES,
+} from "../layout/segment.ts";
 import { align, checkVersion, fixedBlockRows, type Sealed, type Span, seal } from "./column.ts";
 import { corrupt } from "./shape.ts";
 
 const MAGIC = 0x53424444; // "DDBS"
 const VERSION = 1;
 const FLAG_VECTORS = 1;
-/** Bytes of anchors that a row is counted with when a segment has no vectors. */
+const FLAG_CODES = 2;
+/** Bytes of anchors that a row is counted with when a segment has nothing larger. */
 const ANCHOR_ROW_BYTES = 8;
 
 export interface SegmentSource {
@@ -44,14 +52,27 @@ export interface SegmentSource {
   firstRows: Uint32Array;
   /** Each row's anchor less the segment's base; ascending within a cell. */
   offsets: BigUint64Array;
+  /** rows × rowBytes in row order, with the compressor that made them. */
+  codes?: { compressor: Address; rowBytes: number; bytes: Uint8Array };
   /** rows × dim f32 in row order, or undefined when the cells are not to carry them. */
   vectors?: Uint8Array;
+}
+
+/** What a Track's segments are made with. */
+export interface SegmentCoding {
+  /** The address of the SpatialIndex, whose vectors have `dim` components and whose cells are below `cells`. */
+  spatialIndex: Address;
+  dim: number;
+  cells: number;
+  /** Of the codes that every segment has then, with the bytes of a row. */
+  compressor?: { address: Address; rowBytes: number };
 }
 
 export interface SegmentBlock {
   firstRow: number;
   rows: number;
   anchors: Span;
+  codes?: Span;
   vectors?: Span;
 }
 
@@ -65,22 +86,25 @@ export interface SegmentHead {
 }
 
 export function encodeSegment(source: SegmentSource): Sealed {
-  const rowBytes = source.vectors === undefined ? ANCHOR_ROW_BYTES : source.dim * 4;
+  const { codes, vectors } = source;
+  const rowBytes = vectors === undefined ? Math.max(ANCHOR_ROW_BYTES, codes?.rowBytes ?? 0) : source.dim * 4;
   const blockRows = cutBlocks(source, fixedBlockRows(rowBytes));
   const anchors = encodeAnchors(source, blockRows);
   const cellTable = SEGMENT_HEADER_BYTES;
   const blockTable = cellTable + source.cells.length * SEGMENT_CELL_ROW_BYTES;
-  const headBytes = align(blockTable + blockRows.length * SEGMENT_BLOCK_ROW_BYTES);
-  const vectorsOffset = align(headBytes + anchors.bytes.length);
-  const vectors = source.vectors;
-  const totalBytes =
-    vectors === undefined ? headBytes + anchors.bytes.length : vectorsOffset + vectors.length;
+  const blockRowBytes = codes === undefined ? SEGMENT_BLOCK_ROW_BYTES : SEGMENT_CODED_BLOCK_ROW_BYTES;
+  const headBytes = align(blockTable + blockRows.length * blockRowBytes);
+  const codesOffset = align(headBytes + anchors.bytes.length);
+  let totalBytes = codes === undefined ? headBytes + anchors.bytes.length : codesOffset + codes.bytes.length;
+  const vectorsOffset = align(totalBytes);
+  if (vectors !== undefined) totalBytes = vectorsOffset + vectors.length;
 
   const out = new Uint8Array(totalBytes);
   const view = new DataView(out.buffer);
   view.setUint32(0, MAGIC, true);
   view.setUint16(4, VERSION, true);
-  view.setUint16(6, vectors === undefined ? 0 : FLAG_VECTORS, true);
+  const flags = (vectors === undefined ? 0 : FLAG_VECTORS) | (codes === undefined ? 0 : FLAG_CODES);
+  view.setUint16(6, flags, true);
   view.setUint32(8, source.rows, true);
   view.setUint32(12, source.dim, true);
   view.setUint32(16, source.cells.length, true);
@@ -90,6 +114,12 @@ export function encodeSegment(source: SegmentSource): Sealed {
   lengths.forEach((length, i) => {
     view.setBigUint64(96 + 8 * i, BigInt(length), true);
   });
+  if (codes !== undefined) {
+    out.set(addressToMultihash(codes.compressor), 58);
+    view.setBigUint64(144, BigInt(codesOffset), true);
+    view.setBigUint64(152, BigInt(codes.bytes.length), true);
+    out.set(codes.bytes, codesOffset);
+  }
   if (vectors !== undefined) {
     view.setBigUint64(176, BigInt(vectorsOffset), true);
     view.setBigUint64(184, BigInt(vectors.length), true);
@@ -102,15 +132,17 @@ export function encodeSegment(source: SegmentSource): Sealed {
     view.setUint32(cellTable + 8 * i + 4, source.firstRows[i] as number, true);
   }
   blockRows.forEach((first, i) => {
-    const at = blockTable + i * SEGMENT_BLOCK_ROW_BYTES;
+    const at = blockTable + i * blockRowBytes;
     const start = anchors.starts[i] as number;
     const end = anchors.starts[i + 1] ?? anchors.bytes.length;
     view.setUint32(at, first, true);
     view.setUint32(at + 4, start, true);
     out.set(blake3(anchors.bytes.subarray(start, end)), at + 8);
-    if (vectors === undefined) return;
     const next = blockRows[i + 1] ?? source.rows;
-    out.set(blake3(vectors.subarray(first * rowBytes, next * rowBytes)), at + 40);
+    const rowsOf = (bytes: Uint8Array, width: number): Uint8Array =>
+      bytes.subarray(first * width, next * width);
+    if (vectors !== undefined) out.set(blake3(rowsOf(vectors, source.dim * 4)), at + 40);
+    if (codes !== undefined) out.set(blake3(rowsOf(codes.bytes, codes.rowBytes)), at + 72);
   });
   return seal(out, headBytes, blockRows.length);
 }
@@ -177,51 +209,56 @@ function writeVarint(out: Uint8Array, offset: number, value: bigint): number {
 
 /**
  * Reads a head out of verified bytes.
- * @param totalBytes the segment's length by its index
- * @param spatialIndex the address of the index the segment must have been coded for, whose dimension is `dim`
+ * @param expected the segment's length by its index, and what the segment must have been made with
  * Errors: `Corrupt`, `UnsupportedVersion`, `LineageMismatch`.
  */
 export function decodeSegmentHead(
   bytes: Uint8Array,
-  totalBytes: number,
-  spatialIndex: Address,
-  dim: number,
+  expected: { totalBytes: number } & SegmentCoding,
 ): SegmentHead {
+  const { totalBytes, dim, compressor } = expected;
   if (bytes.length < SEGMENT_HEADER_BYTES)
     throw corrupt("segment", `${bytes.length} bytes`, `at least ${SEGMENT_HEADER_BYTES}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== MAGIC) throw corrupt("segment.magic", view.getUint32(0, true), MAGIC);
-  checkVersion("segment", view.getUint16(4, true), view.getUint16(6, true), FLAG_VECTORS);
-  const lineage = addressFromMultihash(bytes.subarray(24, 58), "segment.spatialIndex");
-  if (lineage !== spatialIndex) {
-    throw new DreamDBError("LineageMismatch", "a segment coded for another spatial index", {
-      field: "segment.spatialIndex",
-      found: lineage,
-      expected: spatialIndex,
-    });
-  }
+  const flags = view.getUint16(6, true);
+  checkVersion("segment", view.getUint16(4, true), flags, FLAG_VECTORS | FLAG_CODES);
+  checkLineage("spatialIndex", bytes.subarray(24, 58), expected.spatialIndex);
+  checkLineage("compressor", bytes.subarray(58, 92), compressor?.address);
+  if (((flags & FLAG_CODES) !== 0) !== (compressor !== undefined))
+    throw corrupt("segment.flags", flags, compressor === undefined ? "no codes" : "codes");
   if (view.getUint32(12, true) !== dim) throw corrupt("segment.dim", view.getUint32(12, true), dim);
   const long = (at: number): number => Number(view.getBigUint64(at, true));
-  const layout = {
+  const layout: Layout = {
     rows: view.getUint32(8, true),
-    dim: view.getUint32(12, true),
+    dim,
     cells: view.getUint32(16, true),
+    cellLimit: expected.cells,
     blocks: view.getUint32(20, true),
     anchors: { offset: long(128), bytes: long(136) },
+    codes:
+      compressor === undefined
+        ? undefined
+        : { offset: long(144), bytes: long(152), rowBytes: compressor.rowBytes },
     vectors:
-      (view.getUint16(6, true) & FLAG_VECTORS) !== 0 ? { offset: long(176), bytes: long(184) } : undefined,
+      (flags & FLAG_VECTORS) === 0 ? undefined : { offset: long(176), bytes: long(184), rowBytes: dim * 4 },
   };
   const blockTable = SEGMENT_HEADER_BYTES + layout.cells * SEGMENT_CELL_ROW_BYTES;
-  const headBytes = align(blockTable + layout.blocks * SEGMENT_BLOCK_ROW_BYTES);
-  const expected = [headBytes, totalBytes, SEGMENT_HEADER_BYTES, blockTable, headBytes];
-  expected.forEach((value, i) => {
+  const headBytes = align(blockTable + layout.blocks * blockRowBytesOf(layout));
+  const offsets = [headBytes, totalBytes, SEGMENT_HEADER_BYTES, blockTable, headBytes];
+  offsets.forEach((value, i) => {
     if (long(96 + 8 * i) !== value) throw corrupt(`segment.offset${96 + 8 * i}`, long(96 + 8 * i), value);
   });
   if (headBytes > bytes.length) throw corrupt("segment.headBytes", headBytes, `at most ${bytes.length}`);
-  // Codes and factors, which this version has not, and vectors that the flags deny.
-  for (let at = 144; at < (layout.vectors === undefined ? 192 : 176); at += 8) {
-    if (long(at) !== 0) throw corrupt(`segment.offset${at}`, long(at), 0);
-  }
+  if (view.getUint32(92, true) !== 0) throw corrupt("segment.offset92", view.getUint32(92, true), 0);
+  // What nothing stands in yet, and sections that the flags deny.
+  const empty = [
+    ...(layout.codes === undefined ? [144, 152] : []),
+    ...[160, 168],
+    ...(layout.vectors === undefined ? [176, 184] : []),
+    192,
+  ];
+  for (const at of empty) if (long(at) !== 0) throw corrupt(`segment.offset${at}`, long(at), 0);
   checkSections(layout, totalBytes);
   return {
     rows: layout.rows,
@@ -231,27 +268,56 @@ export function decodeSegmentHead(
   };
 }
 
+/** The multihash in a head is that of the Track's object, or zeros when it has none. */
+function checkLineage(
+  object: "spatialIndex" | "compressor",
+  multihash: Uint8Array,
+  expected: Address | undefined,
+): void {
+  const isNone = multihash.every((byte) => byte === 0);
+  const found = isNone ? undefined : addressFromMultihash(multihash, `segment.${object}`);
+  if (found === expected) return;
+  throw new DreamDBError("LineageMismatch", "a segment that belongs to another index or compressor", {
+    field: `segment.${object}`,
+    found: found ?? "none",
+    expected: expected ?? "none",
+  });
+}
+
 interface Layout {
   rows: number;
   dim: number;
   cells: number;
+  /** Cells of the index. */
+  cellLimit: number;
   blocks: number;
   anchors: { offset: number; bytes: number };
-  vectors: { offset: number; bytes: number } | undefined;
+  codes: Section | undefined;
+  vectors: Section | undefined;
 }
 
-function checkSections(layout: Layout, totalBytes: number): void {
-  const { anchors, vectors, rows, dim } = layout;
-  const anchorsEnd = anchors.offset + anchors.bytes;
-  if (vectors === undefined) {
-    if (anchorsEnd !== totalBytes) throw corrupt("segment.anchors", anchorsEnd, totalBytes);
-    return;
+/** A section with `rowBytes` for every row. */
+interface Section {
+  offset: number;
+  bytes: number;
+  rowBytes: number;
+}
+
+function blockRowBytesOf(layout: Layout): number {
+  return layout.codes === undefined ? SEGMENT_BLOCK_ROW_BYTES : SEGMENT_CODED_BLOCK_ROW_BYTES;
+}
+
+/** Sections follow each other without gaps, and the last ends with the segment. */
+function checkSections({ anchors, codes, vectors, rows }: Layout, totalBytes: number): void {
+  let end = anchors.offset + anchors.bytes;
+  for (const [name, section] of Object.entries({ codes, vectors })) {
+    if (section === undefined) continue;
+    if (section.offset !== align(end)) throw corrupt(`segment.${name}.offset`, section.offset, align(end));
+    const bytes = rows * section.rowBytes;
+    if (section.bytes !== bytes) throw corrupt(`segment.${name}.bytes`, section.bytes, bytes);
+    end = section.offset + section.bytes;
   }
-  if (vectors.offset !== align(anchorsEnd))
-    throw corrupt("segment.vectors.offset", vectors.offset, align(anchorsEnd));
-  if (vectors.bytes !== rows * dim * 4) throw corrupt("segment.vectors.bytes", vectors.bytes, rows * dim * 4);
-  if (vectors.offset + vectors.bytes !== totalBytes)
-    throw corrupt("segment.vectors", vectors.offset + vectors.bytes, totalBytes);
+  if (end !== totalBytes) throw corrupt("segment.totalBytes", totalBytes, end);
 }
 
 function readCells(view: DataView, layout: Layout): { cells: Uint32Array; firstRows: Uint32Array } {
@@ -265,45 +331,52 @@ function readCells(view: DataView, layout: Layout): { cells: Uint32Array; firstR
     if (i > 0 && (cells[i] as number) <= (cells[i - 1] as number))
       throw corrupt("segment.cells", cells[i], "ascending cells");
   }
+  const last = cells.at(-1);
+  if (last !== undefined && last >= layout.cellLimit)
+    throw corrupt("segment.cells", last, `a cell below ${layout.cellLimit}`);
   checkAscending(firstRows, "segment.cells");
   return { cells, firstRows };
 }
 
 function readBlocks(view: DataView, table: number, layout: Layout): SegmentBlock[] {
-  const { anchors, vectors, dim } = layout;
+  const { anchors, codes, vectors } = layout;
+  const tableRowBytes = blockRowBytesOf(layout);
   const firstRows = new Uint32Array(layout.blocks + 1);
   const starts = new Uint32Array(layout.blocks + 1);
   firstRows[layout.blocks] = layout.rows;
   starts[layout.blocks] = anchors.bytes;
   for (let i = 0; i < layout.blocks; i++) {
-    firstRows[i] = view.getUint32(table + i * SEGMENT_BLOCK_ROW_BYTES, true);
-    starts[i] = view.getUint32(table + i * SEGMENT_BLOCK_ROW_BYTES + 4, true);
+    firstRows[i] = view.getUint32(table + i * tableRowBytes, true);
+    starts[i] = view.getUint32(table + i * tableRowBytes + 4, true);
   }
   if (layout.blocks === 0) throw corrupt("segment.blocks", 0, "at least one");
   checkAscending(firstRows, "segment.blocks");
   checkAscending(starts, "segment.blocks.anchors");
   const hash = (at: number): Uint8Array => new Uint8Array(view.buffer, view.byteOffset + at, 32);
   return Array.from({ length: layout.blocks }, (_, i) => {
-    const at = table + i * SEGMENT_BLOCK_ROW_BYTES;
+    const at = table + i * tableRowBytes;
     const firstRow = firstRows[i] as number;
     const rows = (firstRows[i + 1] as number) - firstRow;
     const start = starts[i] as number;
-    const span = {
-      offset: anchors.offset + start,
-      bytes: (starts[i + 1] as number) - start,
-      hash: hash(at + 8),
-    };
+    const length = (starts[i + 1] as number) - start;
     // A row's anchor takes at least a byte; a reader makes room for `rows` of them.
-    if (rows > span.bytes)
-      throw corrupt("segment.blocks.firstRow", `${rows} rows in ${span.bytes} bytes`, "a byte each");
-    if (vectors === undefined) return { firstRow, rows, anchors: span };
-    const rowBytes = dim * 4;
-    return {
+    if (rows > length)
+      throw corrupt("segment.blocks.firstRow", `${rows} rows in ${length} bytes`, "a byte each");
+    const partOf = (section: Section, hashAt: number): Span => ({
+      offset: section.offset + firstRow * section.rowBytes,
+      bytes: rows * section.rowBytes,
+      hash: hash(hashAt),
+    });
+    const block: SegmentBlock = {
       firstRow,
       rows,
-      anchors: span,
-      vectors: { offset: vectors.offset + firstRow * rowBytes, bytes: rows * rowBytes, hash: hash(at + 40) },
+      anchors: { offset: anchors.offset + start, bytes: length, hash: hash(at + 8) },
     };
+    if (vectors !== undefined) block.vectors = partOf(vectors, at + 40);
+    else if (hash(at + 40).some((byte) => byte !== 0))
+      throw corrupt("segment.blocks.vectors", hash(at + 40), "zeros without a vectors section");
+    if (codes !== undefined) block.codes = partOf(codes, at + 72);
+    return block;
   });
 }
 

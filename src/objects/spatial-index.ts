@@ -1,39 +1,112 @@
 /** How a vector becomes a cell: a self-describing, content-addressed object (spec/0004-spatial-indexing.md). */
 import { type Address, addressFromCbor, addressToCbor } from "../core/address.ts";
 import { blake3 } from "../core/blake3.ts";
-import { encodeCbor } from "../core/cbor.ts";
+import { encodeCbor, isIntegral, MAX_OBJECT_BYTES } from "../core/cbor.ts";
 import { DreamDBError } from "../errors.ts";
-import { decodeObject, FORMAT_VERSION } from "./shape.ts";
+import { CENTROIDS_HEAD_BYTES } from "../layout/centroids.ts";
+import type { Metric } from "./metric.ts";
+import { corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
 
 const KIND = "dreamdb.spatial-index";
 export const MAX_DIM = 65_536;
 export const MAX_LSH_BITS = 24;
+export const MAX_LSH_TABLES = 16;
+/** 2^−exponent has to be an f32, and x · 2^−exponent one rounding. */
+export const MIN_EXPONENT = -126;
+export const MAX_EXPONENT = 149;
 
-export type SpatialIndex = LshIndex | ExactIndex;
+export type IvfAlgorithm = `dreamdb.ivf-${Metric}`;
+export type Algorithm = "dreamdb.lsh-cosine" | "dreamdb.imi-cosine" | IvfAlgorithm;
 
-/** Random hyperplanes: the cell is the pattern of sides the vector lies on. */
+export type SpatialIndex = LshIndex | ExactIndex | TrainedIndex | ImiIndex;
+
+/** Random hyperplanes: the cell is the pattern of sides the vector lies on, in each hash table anew. */
 export interface LshIndex {
   algorithm: "dreamdb.lsh-cosine";
   dim: number;
-  /** Hyperplanes, 1–24: there are 2^bits cells. */
+  /** Hyperplanes, 1–24: there are 2^bits cells a table. */
   bits: number;
+  /** Hash tables, 1–16, each with hyperplanes of its own. */
+  tables: number;
   /** 32 bytes, the ChaCha20 key the hyperplanes are drawn with. */
   seed: Uint8Array;
   parents: Address[];
 }
 
-/** One cell that holds everything, searched exactly: the state of `ivf-cosine` before it is built. */
+/** One cell that holds everything, searched exactly: the state of an `ivf-…` field before its index is built. */
 export interface ExactIndex {
-  algorithm: "dreamdb.ivf-cosine";
+  algorithm: IvfAlgorithm;
   dim: number;
   cells: 1;
   parents: Address[];
 }
 
+/** A Centroids object and its length in bytes, which its shape fixes. */
+export interface CentroidsRef {
+  address: Address;
+  bytes: number;
+}
+
+/** How centroids were found: whoever runs the reference build on the same vectors gets the same ones. */
+interface Training {
+  /** 32 bytes, by which the sample and the first centroids are chosen. */
+  seed: Uint8Array;
+  /** Rows that k-means ran on. */
+  sample: number;
+  /** Rounds of k-means. */
+  iterations: number;
+}
+
+/** A cell for each of `cells` centroids. */
+export interface TrainedIndex extends Training {
+  algorithm: IvfAlgorithm;
+  dim: number;
+  cells: number;
+  /** Vectors enter the index as x · 2^−exponent; 0 for cosine, which takes their direction. */
+  exponent: number;
+  centroids: CentroidsRef;
+  parents: Address[];
+}
+
+/** A cell for each pair of a centroid of the first half of the components and one of the second. */
+export interface ImiIndex extends Training {
+  algorithm: "dreamdb.imi-cosine";
+  dim: number;
+  /** The product of the two codebooks' sizes; cell = first · (size of the second) + second. */
+  cells: number;
+  centroids: [CentroidsRef, CentroidsRef];
+  parents: Address[];
+}
+
 /** Equal parameters give an equal index, so that independent datasets stay mergeable. */
 export function defaultLshIndex(dim: number, bits: number): LshIndex {
-  const seed = blake3(new TextEncoder().encode(`dreamdb.lsh-cosine/${dim}/${bits}`));
-  return { algorithm: "dreamdb.lsh-cosine", dim, bits, seed, parents: [] };
+  const seed = defaultSeed(`dreamdb.lsh-cosine/${dim}/${bits}`);
+  return { algorithm: "dreamdb.lsh-cosine", dim, bits, tables: 1, seed, parents: [] };
+}
+
+/** The seed of the reference build unless the caller has one. */
+export function defaultTrainingSeed(algorithm: Algorithm, dim: number, cells: number): Uint8Array {
+  return defaultSeed(`${algorithm}/${dim}/${cells}`);
+}
+
+/** BLAKE3 of a text that names an algorithm and its parameters. */
+export function defaultSeed(text: string): Uint8Array {
+  return blake3(new TextEncoder().encode(text));
+}
+
+/** Whether rows lie in cells of centroids: only then are there segments of them, and may there be codes. */
+export function isTrained(index: SpatialIndex): index is TrainedIndex | ImiIndex {
+  return "centroids" in index;
+}
+
+/** One more than the highest cell number that a segment may have. */
+export function cellCount(index: SpatialIndex): number {
+  return "tables" in index ? index.tables * 2 ** index.bits : index.cells;
+}
+
+/** Components of the vectors in each of an IMI's two codebooks: the first has the odd one. */
+export function halvesOf(dim: number): [number, number] {
+  return [Math.ceil(dim / 2), Math.floor(dim / 2)];
 }
 
 export function encodeSpatialIndex(index: SpatialIndex): Uint8Array {
@@ -44,10 +117,21 @@ export function encodeSpatialIndex(index: SpatialIndex): Uint8Array {
     dim: index.dim,
     parents: index.parents.map(addressToCbor),
   };
-  if (index.algorithm === "dreamdb.ivf-cosine") return encodeCbor({ ...shared, cells: index.cells });
-  return encodeCbor({ ...shared, bits: index.bits, tables: 1, seed: index.seed });
+  if (index.algorithm === "dreamdb.lsh-cosine")
+    return encodeCbor({ ...shared, bits: index.bits, tables: index.tables, seed: index.seed });
+  if (!isTrained(index)) return encodeCbor({ ...shared, cells: index.cells });
+  const { cells, seed, sample, iterations } = index;
+  const trained = { ...shared, cells, seed, sample, iterations };
+  if (index.algorithm === "dreamdb.imi-cosine")
+    return encodeCbor({ ...trained, centroids: index.centroids.map(centroidsRefToCbor) });
+  return encodeCbor({
+    ...trained,
+    exponent: index.exponent,
+    centroids: centroidsRefToCbor(index.centroids),
+  });
 }
 
+/** Errors: `Corrupt`, `UnsupportedVersion` for an algorithm that this version does not know. */
 export function decodeSpatialIndex(bytes: Uint8Array): SpatialIndex {
   const shape = decodeObject(bytes, KIND);
   const algorithm = shape.text("algorithm");
@@ -55,24 +139,94 @@ export function decodeSpatialIndex(bytes: Uint8Array): SpatialIndex {
   const parents = shape
     .array("parents")
     .map((parent, i) => addressFromCbor(parent, `spatial-index.parents[${i}]`));
-  if (algorithm === "dreamdb.ivf-cosine" && shape.uint("cells") === 1)
-    return { algorithm, dim, cells: 1, parents };
-  if (algorithm === "dreamdb.lsh-cosine" && shape.uint("tables") === 1) {
-    return {
-      algorithm,
-      dim,
-      bits: shape.uint("bits", MAX_LSH_BITS, 1),
-      seed: shape.bytes("seed", 32),
-      parents,
-    };
+  switch (algorithm) {
+    case "dreamdb.lsh-cosine": {
+      const bits = shape.uint("bits", MAX_LSH_BITS, 1);
+      const tables = shape.uint("tables", MAX_LSH_TABLES, 1);
+      return { algorithm, dim, bits, tables, seed: shape.bytes("seed", 32), parents };
+    }
+    case "dreamdb.ivf-cosine":
+    case "dreamdb.ivf-dot":
+    case "dreamdb.ivf-l2":
+      return ivfFromCbor(shape, algorithm, dim, parents);
+    case "dreamdb.imi-cosine":
+      return imiFromCbor(shape, dim, parents);
+    default:
+      throw new DreamDBError(
+        "UnsupportedVersion",
+        "a spatial index this version cannot search; upgrade the library",
+        {
+          field: "spatial-index.algorithm",
+          found: algorithm,
+          expected: "dreamdb.lsh-cosine, dreamdb.ivf-cosine, -dot or -l2, or dreamdb.imi-cosine",
+        },
+      );
   }
-  throw new DreamDBError(
-    "UnsupportedVersion",
-    "a spatial index this version cannot search; upgrade the library",
-    {
-      field: "algorithm",
-      found: algorithm,
-      expected: "dreamdb.lsh-cosine with one table, or dreamdb.ivf-cosine with one cell",
-    },
-  );
+}
+
+function ivfFromCbor(
+  shape: Shape,
+  algorithm: IvfAlgorithm,
+  dim: number,
+  parents: Address[],
+): ExactIndex | TrainedIndex {
+  if (!shape.has("centroids")) {
+    shape.uint("cells", 1, 1);
+    return { algorithm, dim, cells: 1, parents };
+  }
+  const cells = shape.uint("cells", MAX_OBJECT_BYTES, 1);
+  const centroids = centroidsRefFromCbor(shape.value("centroids"), "spatial-index.centroids");
+  const bytes = centroidsBytes(cells, dim);
+  if (centroids.bytes !== bytes) throw corrupt("spatial-index.centroids.bytes", centroids.bytes, bytes);
+  const exponent = exponentFromCbor(shape, algorithm);
+  return { algorithm, dim, cells, exponent, centroids, ...trainingFromCbor(shape), parents };
+}
+
+function exponentFromCbor(shape: Shape, algorithm: IvfAlgorithm): number {
+  const [least, most] = algorithm === "dreamdb.ivf-cosine" ? [0, 0] : [MIN_EXPONENT, MAX_EXPONENT];
+  const found = shape.value("exponent");
+  if (typeof found === "number" && isIntegral(found) && found >= least && found <= most) return found;
+  throw corrupt("spatial-index.exponent", found, `an integer from ${least} to ${most}`);
+}
+
+function imiFromCbor(shape: Shape, dim: number, parents: Address[]): ImiIndex {
+  if (dim < 2) throw corrupt("spatial-index.dim", dim, "at least 2, a component for each codebook");
+  const cells = shape.uint("cells", 2 ** 32 - 1, 1);
+  const items = new Shape(shape.array("centroids"), "spatial-index.centroids").exactly(2);
+  const centroids: [CentroidsRef, CentroidsRef] = [
+    centroidsRefFromCbor(items.value(0), "spatial-index.centroids[0]"),
+    centroidsRefFromCbor(items.value(1), "spatial-index.centroids[1]"),
+  ];
+  const halves = halvesOf(dim);
+  const sizes = centroids.map(({ bytes }, i) => (bytes - CENTROIDS_HEAD_BYTES) / (4 * (halves[i] as number)));
+  if (sizes.some((size) => !Number.isInteger(size) || size < 1))
+    throw corrupt("spatial-index.centroids", sizes, "whole numbers of centroids");
+  const product = (sizes[0] as number) * (sizes[1] as number);
+  if (product !== cells) throw corrupt("spatial-index.cells", cells, product);
+  return { algorithm: "dreamdb.imi-cosine", dim, cells, centroids, ...trainingFromCbor(shape), parents };
+}
+
+function trainingFromCbor(shape: Shape): Training {
+  return {
+    seed: shape.bytes("seed", 32),
+    sample: shape.uint("sample"),
+    iterations: shape.uint("iterations"),
+  };
+}
+
+/** Length of a Centroids object. */
+export function centroidsBytes(cells: number, dim: number): number {
+  return CENTROIDS_HEAD_BYTES + 4 * cells * dim;
+}
+
+export function centroidsRefToCbor({ address, bytes }: CentroidsRef): unknown[] {
+  return [addressToCbor(address), bytes];
+}
+
+export function centroidsRefFromCbor(value: unknown, field: string): CentroidsRef {
+  const shape = new Shape(value, field).exactly(2);
+  return {
+    address: addressFromCbor(shape.value(0), field),
+    bytes: shape.uint(1, MAX_OBJECT_BYTES, CENTROIDS_HEAD_BYTES),
+  };
 }

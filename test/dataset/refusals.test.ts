@@ -2,8 +2,9 @@
 import { beforeEach, describe, expect, test } from "@jest/globals";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
-import { Schema } from "../../src/dataset/schema.ts";
+import { type EmbeddingOptions, Schema } from "../../src/dataset/schema.ts";
 import type { ErrorCode } from "../../src/errors.ts";
+import { defaultLshIndex } from "../../src/objects/spatial-index.ts";
 import type { Store } from "../../src/store/store.ts";
 import { scratchDirectories } from "../store/scratch.ts";
 import { testClock } from "./records.ts";
@@ -417,6 +418,10 @@ describe.each(storeKinds(scratchDirectories()))("%s", (_name, makeStore) => {
 });
 
 test("schema fields that can't be", async () => {
+  const vectors = (options: Partial<EmbeddingOptions>) =>
+    new Schema().addEmbedding("a", { dim: 4, ...options });
+  const lshVectors = (options: Partial<EmbeddingOptions>) =>
+    vectors({ algorithm: "dreamdb.lsh-cosine", lshBits: 3, ...options });
   const cases: [work: () => unknown, field: string][] = [
     [() => new Schema().addScalarInt("__proto__"), "name"],
     [() => new Schema().addScalarInt("_anchor"), "name"],
@@ -438,7 +443,21 @@ test("schema fields that can't be", async () => {
     [() => new Schema().addEmbedding("a", { dim: 1, lshBits: 25 }), "a.lshBits"],
     [() => new Schema().addEmbedding("a", { dim: 1, algorithm: "hnsw" as never }), "a.algorithm"],
     [() => new Schema().addEmbedding("a", { dim: 1, compressor: "pq" as never }), "a.compressor"],
-    [() => new Schema().addEmbedding("a", { dim: 1, spatialIndex: {} as never }), "a.spatialIndex"],
+    [() => vectors({ compressor: { algorithm: "pq" } as never }), "a.compressor.subspaces"],
+    [() => vectors({ compressor: { algorithm: "pq", subspaces: 5 } }), "a.compressor.subspaces"],
+    [() => vectors({ compressor: { algorithm: "pq", subspaces: 2, bits: 5 as never } }), "a.compressor.bits"],
+    [() => vectors({ compressor: { algorithm: "rabitq", bits: 9 } }), "a.compressor.bits"],
+    [() => vectors({ compressor: { algorithm: "rabitq", bits: 0 } }), "a.compressor.bits"],
+    [() => vectors({ compressor: { algorithm: "dreamdb.rabitq-l2" } }), "a.compressor.algorithm"],
+    [() => vectors({ compressor: { algorithm: "zip" } as never }), "a.compressor.algorithm"],
+    [() => vectors({ algorithm: "dreamdb.imi-cosine" as never }), "a.algorithm"],
+    [() => lshVectors({ compressor: { algorithm: "rabitq" } }), "a.compressor"],
+    [() => vectors({ spatialIndex: {} as never }), "a.spatialIndex"],
+    [() => vectors({ spatialIndex: "dyq" }), "a.spatialIndex"],
+    [() => lshVectors({ spatialIndex: defaultLshIndex(5, 3) }), "a.spatialIndex.dim"],
+    [() => lshVectors({ spatialIndex: defaultLshIndex(4, 4) }), "a.spatialIndex.bits"],
+    [() => lshVectors({ spatialIndex: { ...defaultLshIndex(4, 3), bits: 25 } }), "a.spatialIndex"],
+    [() => vectors({ spatialIndex: defaultLshIndex(4, 3) }), "a.spatialIndex.algorithm"],
     [() => new Schema().addEmbedding("a", { dim: 1, rerank: "yes" as never }), "a.rerank"],
   ];
   for (const [work, field] of cases) {

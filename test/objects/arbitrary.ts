@@ -14,9 +14,23 @@ import {
   type SegmentEntry,
 } from "../../src/objects/index-tree.ts";
 import type { Manifest, Track } from "../../src/objects/manifest.ts";
+import { metricOf } from "../../src/objects/metric.ts";
 import type { RefBody } from "../../src/objects/ref.ts";
-import { encodeSpatialIndex, type SpatialIndex } from "../../src/objects/spatial-index.ts";
+import {
+  type Algorithm,
+  encodeSpatialIndex,
+  type ImiIndex,
+  type SpatialIndex,
+  type TrainedIndex,
+} from "../../src/objects/spatial-index.ts";
 import type { TombstoneList } from "../../src/objects/tombstones.ts";
+import {
+  defaultRabitq,
+  encodeVectorCompressor,
+  type PqCompressor,
+  type RabitqCompressor,
+  type VectorCompressor,
+} from "../../src/objects/vector-compressor.ts";
 
 export const bytes = (length: number): fc.Arbitrary<Uint8Array> =>
   fc.uint8Array({ minLength: length, maxLength: length });
@@ -30,21 +44,93 @@ const count = fc.oneof(fc.nat(100), fc.maxSafeNat());
 
 export const genesis: fc.Arbitrary<Genesis> = fc.record({ origin: tick, nonce: bytes(16), name: text });
 
+const dim = fc.integer({ min: 1, max: 65536 });
+const parents = fc.array(address, { maxLength: 2 });
+const metric = fc.constantFrom("cosine" as const, "dot" as const, "l2" as const);
+const training = { seed: bytes(32), sample: count, iterations: count, parents };
+
+const trainedIndex: fc.Arbitrary<TrainedIndex> = fc
+  .record({
+    metric,
+    dim,
+    address,
+    cells: fc.integer({ min: 1, max: 399 }),
+    exponent: fc.integer({ min: -126, max: 149 }),
+    ...training,
+  })
+  .map(({ metric, address, exponent, ...rest }) => ({
+    ...rest,
+    algorithm: `dreamdb.ivf-${metric}` as const,
+    exponent: metric === "cosine" ? 0 : exponent,
+    centroids: { address, bytes: 64 + 4 * rest.cells * rest.dim },
+  }));
+
+const imiIndex: fc.Arbitrary<ImiIndex> = fc
+  .record({
+    dim: fc.integer({ min: 2, max: 65536 }),
+    sizes: fc.tuple(fc.integer({ min: 1, max: 700 }), fc.integer({ min: 1, max: 700 })),
+    addresses: fc.tuple(address, address),
+    ...training,
+  })
+  .map(({ dim, sizes, addresses, ...rest }) => ({
+    ...rest,
+    algorithm: "dreamdb.imi-cosine" as const,
+    dim,
+    cells: sizes[0] * sizes[1],
+    centroids: [
+      { address: addresses[0], bytes: 64 + 4 * sizes[0] * Math.ceil(dim / 2) },
+      { address: addresses[1], bytes: 64 + 4 * sizes[1] * Math.floor(dim / 2) },
+    ],
+  }));
+
 export const spatialIndex: fc.Arbitrary<SpatialIndex> = fc.oneof(
   fc.record({
     algorithm: fc.constant("dreamdb.lsh-cosine" as const),
-    dim: fc.integer({ min: 1, max: 65536 }),
+    dim,
     bits: fc.integer({ min: 1, max: 24 }),
+    tables: fc.integer({ min: 1, max: 16 }),
     seed: bytes(32),
-    parents: fc.array(address, { maxLength: 2 }),
+    parents,
   }),
   fc.record({
-    algorithm: fc.constant("dreamdb.ivf-cosine" as const),
-    dim: fc.integer({ min: 1, max: 65536 }),
+    algorithm: metric.map((name) => `dreamdb.ivf-${name}` as const),
+    dim,
     cells: fc.constant(1 as const),
-    parents: fc.array(address, { maxLength: 2 }),
+    parents,
   }),
+  trainedIndex,
+  imiIndex,
 );
+
+const rabitq: fc.Arbitrary<RabitqCompressor> = fc
+  .record({ metric, dim, bits: fc.integer({ min: 1, max: 8 }), seed: bytes(32), parents })
+  .map(({ metric, ...rest }) => ({
+    ...rest,
+    algorithm: `dreamdb.rabitq-${metric}` as const,
+    rotation: rest.dim <= 128 ? ("dense" as const) : ("hadamard" as const),
+    padded: rest.dim <= 128 ? (rest.dim + 15) & ~15 : (rest.dim + 63) & ~63,
+  }));
+
+const pq: fc.Arbitrary<PqCompressor> = fc
+  .record({
+    metric,
+    dim: fc.integer({ min: 1, max: 20_000 }),
+    share: fc.nat(1 << 16),
+    bits: fc.constantFrom(4 as const, 8 as const),
+    address,
+    parents,
+  })
+  .map(({ metric, share, address, ...rest }) => {
+    const subspaces = 1 + (share % rest.dim);
+    return {
+      ...rest,
+      algorithm: `dreamdb.pq-${metric}` as const,
+      subspaces,
+      codebooks: { address, bytes: 64 + 4 * subspaces * 2 ** rest.bits * Math.ceil(rest.dim / subspaces) },
+    };
+  });
+
+export const vectorCompressor: fc.Arbitrary<VectorCompressor> = fc.oneof(rabitq, pq);
 
 export const ref: fc.Arbitrary<RefBody> = fc
   .record(
@@ -150,9 +236,15 @@ const fieldKind = fc.oneof(
   fc.record({
     kind: fc.constant("embedding" as const),
     dim: fc.integer({ min: 1, max: 65536 }),
-    algorithm: fc.constantFrom("dreamdb.lsh-cosine" as const, "dreamdb.ivf-cosine" as const),
+    algorithm: fc.constantFrom(
+      "dreamdb.lsh-cosine" as const,
+      "dreamdb.ivf-cosine" as const,
+      "dreamdb.ivf-dot" as const,
+      "dreamdb.ivf-l2" as const,
+    ),
     lshBits: fc.integer({ min: 1, max: 24 }),
     rerank: fc.boolean(),
+    codes: fc.constantFrom(undefined, "none" as const, "rabitq" as const, "pq" as const),
   }),
 );
 
@@ -167,19 +259,46 @@ const fields: fc.Arbitrary<FieldSpec[]> = fc
   )
   .map((specs) =>
     specs.map(({ kind, required, name }, id) => {
-      const bits = kind.kind === "embedding" && kind.algorithm === "dreamdb.ivf-cosine" ? { lshBits: 0 } : {};
-      return { id, name: `${name}${id}`, required, ...kind, ...bits } as FieldSpec;
+      const base = { id, name: `${name}${id}`, required };
+      if (kind.kind !== "embedding") return { ...base, ...kind } as FieldSpec;
+      const { codes, ...own } = kind;
+      if (own.algorithm === "dreamdb.lsh-cosine") return { ...base, ...own };
+      const field = { ...base, ...own, lshBits: 0 };
+      const metric = metricOf(own.algorithm);
+      if (codes === undefined || codes === "none")
+        return codes === undefined ? field : { ...field, compressor: codes };
+      if (codes === "rabitq")
+        return { ...field, compressor: { algorithm: `dreamdb.rabitq-${metric}`, bits: 1 + (id % 8) } };
+      return {
+        ...field,
+        compressor: { algorithm: `dreamdb.pq-${metric}`, subspaces: own.dim, bits: id % 2 ? 4 : 8 },
+      };
     }),
   );
 
 function trackOf(field: FieldSpec, segments: IndexRoot<SegmentEntry>, seed: Uint8Array): Track {
   if (field.kind !== "embedding") throw new Error("no vector field");
-  const { dim, lshBits: bits } = field;
-  const spatialIndex: SpatialIndex =
-    field.algorithm === "dreamdb.lsh-cosine"
-      ? { algorithm: field.algorithm, dim, bits, seed, parents: [] }
-      : { algorithm: field.algorithm, dim, cells: 1, parents: [] };
-  return { address: addressOf(encodeSpatialIndex(spatialIndex)), spatialIndex, segments };
+  const { algorithm, dim, lshBits: bits } = field;
+  const spatialIndex = indexOf(algorithm, dim, bits, seed);
+  const track = { address: addressOf(encodeSpatialIndex(spatialIndex)), spatialIndex };
+  if (algorithm === "dreamdb.lsh-cosine") return { ...track, segments };
+  if (!("centroids" in spatialIndex)) return { ...track, segments: { pages: [], entries: [], rows: 0 } };
+  if (((seed[0] as number) & 1) === 0) return { ...track, segments };
+  const object = defaultRabitq(`dreamdb.rabitq-${metricOf(algorithm)}`, dim, 1 + ((seed[1] as number) & 7));
+  return {
+    ...track,
+    compressor: { address: addressOf(encodeVectorCompressor(object)), object },
+    segments,
+  };
+}
+
+/** Built for three of four seeds. */
+function indexOf(algorithm: Algorithm, dim: number, bits: number, seed: Uint8Array): SpatialIndex {
+  if (algorithm === "dreamdb.lsh-cosine") return { algorithm, dim, bits, tables: 1, seed, parents: [] };
+  if (algorithm === "dreamdb.imi-cosine") throw new Error("no field of this kind is made here");
+  if (((seed[2] as number) & 3) === 0) return { algorithm, dim, cells: 1, parents: [] };
+  const centroids = { address: addressOf(seed), bytes: 64 + 4 * 2 * dim };
+  return { algorithm, dim, cells: 2, exponent: 0, centroids, seed, sample: 9, iterations: 3, parents: [] };
 }
 
 export const manifest: fc.Arbitrary<Manifest> = fc

@@ -1,13 +1,35 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
+import { addressOf, addressToCbor } from "../../src/core/address.ts";
 import { toHex } from "../../src/core/blake3.ts";
 import { decodeCbor, encodeCbor, Tagged } from "../../src/core/cbor.ts";
 import { decodeGenesis, encodeGenesis } from "../../src/objects/genesis.ts";
-import { decodeManifest, encodeManifest } from "../../src/objects/manifest.ts";
+import {
+  codingOf,
+  decodeManifest,
+  encodeManifest,
+  type Track,
+  type TrackCompressor,
+} from "../../src/objects/manifest.ts";
 import { decodeRef, encodeRef } from "../../src/objects/ref.ts";
-import { decodeSpatialIndex, defaultLshIndex, encodeSpatialIndex } from "../../src/objects/spatial-index.ts";
+import {
+  type CentroidsRef,
+  cellCount,
+  decodeSpatialIndex,
+  defaultLshIndex,
+  encodeSpatialIndex,
+  type SpatialIndex,
+  type TrainedIndex,
+} from "../../src/objects/spatial-index.ts";
 import { decodeTombstones, encodeTombstones } from "../../src/objects/tombstones.ts";
-import { genesis, manifest, ref, spatialIndex, tombstones } from "./arbitrary.ts";
+import {
+  codeRowBytes,
+  decodeVectorCompressor,
+  defaultRabitq,
+  encodeVectorCompressor,
+  type VectorCompressor,
+} from "../../src/objects/vector-compressor.ts";
+import { genesis, manifest, ref, spatialIndex, tombstones, vectorCompressor } from "./arbitrary.ts";
 import { everyDamage, outcome } from "./damage.ts";
 
 interface Kind {
@@ -29,6 +51,7 @@ const kinds: Record<string, Kind> = {
   "spatial-index": kind(spatialIndex, encodeSpatialIndex, decodeSpatialIndex),
   ref: kind(ref, encodeRef, decodeRef),
   tombstones: kind(tombstones, encodeTombstones, decodeTombstones),
+  "vector-compressor": kind(vectorCompressor, encodeVectorCompressor, decodeVectorCompressor),
   manifest: kind(manifest, encodeManifest, decodeManifest),
 };
 const coded = (code: string): object => expect.objectContaining({ name: "DreamDBError", code });
@@ -229,11 +252,162 @@ describe("constraints", () => {
       ["bits", 0, "Corrupt"],
       ["bits", 25, "Corrupt"],
       ["seed", new Uint8Array(31), "Corrupt"],
-      ["tables", 2, "UnsupportedVersion"],
+      ["tables", 0, "Corrupt"],
+      ["tables", 17, "Corrupt"],
       ["algorithm", "dreamdb.hnsw", "UnsupportedVersion"],
     ];
     for (const [key, value, code] of refused)
       expect(() => decodeSpatialIndex(withKey(lsh, key, value))).toThrow(coded(code));
+  });
+
+  test("of a trained spatial index", () => {
+    const address = addressOf(Uint8Array.of(1));
+    const training = { seed: new Uint8Array(32), sample: 10, iterations: 2, parents: [] };
+    const shape = { ...training, dim: 5, cells: 6 };
+    const centroids = { address, bytes: 64 + 4 * 6 * 5 };
+    const ivf: SpatialIndex = { ...shape, algorithm: "dreamdb.ivf-l2", exponent: -3, centroids };
+    const cosine: SpatialIndex = { ...ivf, algorithm: "dreamdb.ivf-cosine", exponent: 0 };
+    const halves: [CentroidsRef, CentroidsRef] = [
+      { address, bytes: 64 + 4 * 2 * 3 },
+      { address, bytes: 64 + 4 * 3 * 2 },
+    ];
+    const imi: SpatialIndex = { ...shape, algorithm: "dreamdb.imi-cosine", centroids: halves };
+    const stored = (bytes: number): unknown[] => [addressToCbor(address), bytes];
+    const refused: [SpatialIndex, string, unknown][] = [
+      [ivf, "cells", 5],
+      [ivf, "cells", 0],
+      [ivf, "dim", 6],
+      [ivf, "centroids", stored(63)],
+      [ivf, "centroids", stored(64 + 4 * 6 * 5 + 4)],
+      [ivf, "centroids", [stored(64 + 4 * 6 * 5), stored(64 + 4 * 6 * 5)]],
+      [ivf, "centroids", undefined],
+      [ivf, "exponent", 150],
+      [ivf, "exponent", -127],
+      [ivf, "exponent", 0.5],
+      [ivf, "exponent", undefined],
+      [ivf, "seed", new Uint8Array(31)],
+      [ivf, "sample", undefined],
+      [ivf, "iterations", -1],
+      [cosine, "exponent", 1],
+      [imi, "cells", 5],
+      [imi, "dim", 6],
+      [imi, "dim", 1],
+      [imi, "centroids", stored(64 + 4 * 6 * 5)],
+      [imi, "centroids", [stored(64 + 4 * 2 * 3), stored(64)]],
+      [imi, "centroids", [stored(64 + 4 * 2 * 3), stored(64 + 4 * 3 * 2), stored(64 + 4)]],
+    ];
+    for (const [index, key, value] of refused) {
+      const bytes = withKey(encodeSpatialIndex(index), key, value);
+      expect([key, value, outcome(() => decodeSpatialIndex(bytes), key)]).toEqual([
+        key,
+        value,
+        { code: "Corrupt" },
+      ]);
+    }
+    expect([ivf, imi, defaultLshIndex(4, 3)].map(cellCount)).toEqual([6, 6, 8]);
+    expect(cellCount({ ...defaultLshIndex(4, 3), tables: 3 })).toBe(24);
+  });
+
+  test("of a vector compressor", () => {
+    const rabitq = encodeVectorCompressor(defaultRabitq("dreamdb.rabitq-l2", 100, 4));
+    const long = encodeVectorCompressor(defaultRabitq("dreamdb.rabitq-dot", 129, 1));
+    const pq = encodeVectorCompressor({
+      algorithm: "dreamdb.pq-cosine",
+      dim: 10,
+      subspaces: 4,
+      bits: 4,
+      codebooks: { address: addressOf(Uint8Array.of(1)), bytes: 64 + 4 * 4 * 16 * 3 },
+      parents: [],
+    });
+    const refused: [Uint8Array, string, unknown, string][] = [
+      [rabitq, "bits", 0, "Corrupt"],
+      [rabitq, "bits", 9, "Corrupt"],
+      [rabitq, "padded", 100, "Corrupt"],
+      [rabitq, "padded", 128, "Corrupt"],
+      [rabitq, "dim", 128, "Corrupt"],
+      [rabitq, "dim", 0, "Corrupt"],
+      [rabitq, "rotation", "hadamard", "Corrupt"],
+      [rabitq, "rotation", "none", "UnsupportedVersion"],
+      [rabitq, "seed", new Uint8Array(33), "Corrupt"],
+      [rabitq, "algorithm", "dreamdb.qinco-cosine", "UnsupportedVersion"],
+      [rabitq, "algorithm", "dreamdb.pq-l2", "Corrupt"],
+      [long, "rotation", "dense", "Corrupt"],
+      [long, "padded", 129, "Corrupt"],
+      [pq, "bits", 5, "Corrupt"],
+      [pq, "bits", 8, "Corrupt"],
+      [pq, "subspaces", 0, "Corrupt"],
+      [pq, "subspaces", 11, "Corrupt"],
+      [pq, "subspaces", 5, "Corrupt"],
+    ];
+    for (const [bytes, key, value, code] of refused) {
+      const decode = (): unknown => decodeVectorCompressor(withKey(bytes, key, value));
+      expect([key, value, outcome(decode, key)]).toEqual([key, value, { code }]);
+    }
+    const rowBytes = [rabitq, long, pq].map((bytes) => codeRowBytes(decodeVectorCompressor(bytes)));
+    expect(rowBytes).toEqual([(4 * 112) / 8 + 16, 192 / 8 + 8, 2 + 4]);
+  });
+
+  test("of a Track's compressor", () => {
+    const withCodes = sample.find(({ tracks }) => [...tracks.values()].some(({ compressor }) => compressor));
+    const one = withCodes as (typeof sample)[number];
+    const id = [...one.tracks].find(([, { compressor }]) => compressor)?.[0] as number;
+    const track = one.tracks.get(id) as Track & { compressor: TrackCompressor };
+    const { object } = track.compressor;
+    const { algorithm, dim } = track.spatialIndex as TrainedIndex;
+    const given = (object: VectorCompressor): TrackCompressor => ({
+      address: addressOf(encodeVectorCompressor(object)),
+      object,
+    });
+    const other = algorithm === "dreamdb.ivf-dot" ? "dreamdb.rabitq-l2" : "dreamdb.rabitq-dot";
+    const exact: SpatialIndex = { algorithm, dim, cells: 1, parents: [] };
+    const exactTrack = { address: addressOf(encodeSpatialIndex(exact)), spatialIndex: exact };
+    const none = { pages: [], entries: [], rows: 0 };
+    const entry = { base: 0n, span: 0n, rows: 1, container: { address: track.address, bytes: 300 } };
+    const some = { pages: [], entries: [entry], rows: 1 };
+    const refused: [string, Track][] = [
+      ["another address", { ...track, compressor: { ...track.compressor, address: track.address } }],
+      ["another dim", { ...track, compressor: given(defaultRabitq(object.algorithm as never, dim + 1, 4)) }],
+      ["another metric", { ...track, compressor: given(defaultRabitq(other, dim, 4)) }],
+      ["codes without centroids", { ...track, ...exactTrack, segments: none }],
+      ["segments without centroids", { ...exactTrack, segments: some }],
+    ];
+    const encoded = (changed: Track): Uint8Array =>
+      encodeManifest({ ...one, tracks: new Map([...one.tracks, [id, changed]]) });
+    expect(decodeManifest(encoded({ ...exactTrack, segments: none })).tracks.size).toBe(one.tracks.size);
+    for (const [what, changed] of refused)
+      expect([what, outcome(() => decodeManifest(encoded(changed)), what)]).toEqual([
+        what,
+        { code: "Corrupt" },
+      ]);
+    for (const key of ["compressor", "compressorInline"]) {
+      const manifest = decodeCbor(encoded(track)) as Map<string, Map<number, Map<string, unknown>>>;
+      manifest.get("tracks")?.get(id)?.delete(key);
+      expect(() => decodeManifest(encodeCbor(manifest))).toThrow(coded("Corrupt"));
+    }
+    expect(codingOf(track)).toEqual({
+      spatialIndex: track.address,
+      dim,
+      cells: 2,
+      compressor: { address: track.compressor.address, rowBytes: codeRowBytes(object) },
+    });
+  });
+
+  test.each([
+    ["dreamdb.lsh-cosine", "none", "Corrupt"],
+    ["dreamdb.ivf-dot", "rabitq", "Corrupt"],
+    ["dreamdb.ivf-dot", { algorithm: "dreamdb.rabitq-l2", bits: 4 }, "Corrupt"],
+    ["dreamdb.ivf-dot", { algorithm: "dreamdb.rabitq-dot", bits: 9 }, "Corrupt"],
+    ["dreamdb.ivf-dot", { algorithm: "dreamdb.rabitq-dot" }, "Corrupt"],
+    ["dreamdb.ivf-dot", { algorithm: "dreamdb.pq-dot", bits: 4 }, "Corrupt"],
+    ["dreamdb.ivf-dot", { algorithm: "dreamdb.pq-dot", bits: 5, subspaces: 2 }, "Corrupt"],
+    ["dreamdb.ivf-dot", { algorithm: "dreamdb.pq-dot", bits: 8, subspaces: 5 }, "Corrupt"],
+    ["dreamdb.ivf-dot", { algorithm: "dreamdb.qinco-dot" }, "UnsupportedVersion"],
+    ["dreamdb.graph-cosine", undefined, "UnsupportedVersion"],
+  ])("a field of %s with compressor %j is %s", (algorithm, compressor, code) => {
+    const field = { id: 0, name: "a", modality: "vector.f32;dim=4", required: true, rerank: true, bits: 3 };
+    const stored = { ...field, algorithm, ...(compressor === undefined ? {} : { compressor }) };
+    const bytes = withKey(plain, "schema", { fields: [stored], nextId: 1 });
+    expect(() => decodeManifest(bytes)).toThrow(coded(code));
   });
 
   test("of a ref and of tombstones", () => {

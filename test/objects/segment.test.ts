@@ -9,6 +9,7 @@ import {
   decodeSegmentAnchors,
   decodeSegmentHead,
   encodeSegment,
+  type SegmentCoding,
   type SegmentHead,
   type SegmentSource,
 } from "../../src/objects/segment.ts";
@@ -41,6 +42,19 @@ function sourceOf(
   };
 }
 
+/** The same with codes of so many bytes a row. */
+function withCodes(source: SegmentSource, rowBytes: number): SegmentSource {
+  const bytes = Uint8Array.from({ length: source.rows * rowBytes }, (_, i) => (7 * i) % 251);
+  return { ...source, codes: { compressor: addressOf(Uint8Array.of(9)), rowBytes, bytes } };
+}
+
+/** What a head of this segment is checked against. */
+function codingOf({ spatialIndex, dim, cells, codes }: SegmentSource): SegmentCoding {
+  const coding = { spatialIndex, dim, cells: (cells.at(-1) ?? 0) + 1 };
+  if (codes === undefined) return coding;
+  return { ...coding, compressor: { address: codes.compressor, rowBytes: codes.rowBytes } };
+}
+
 const byStep =
   (step: bigint) =>
   (cell: number, rows: number): bigint[] =>
@@ -52,7 +66,7 @@ function expectRoundTrip(source: SegmentSource): { sealed: Sealed; head: Segment
   expect(addressOf(bytes)).toBe(ref.address);
   const part = ref.head === undefined ? bytes : bytes.slice(0, ref.head.bytes);
   if (ref.head !== undefined) expect(blake3(part)).toEqual(ref.head.hash);
-  const head = decodeSegmentHead(part, ref.bytes, index, source.dim);
+  const head = decodeSegmentHead(part, { totalBytes: ref.bytes, ...codingOf(source) });
   expect([head.rows, head.dim]).toEqual([source.rows, source.dim]);
   expect(head.cells).toEqual(source.cells);
   expect(head.firstRows).toEqual(Uint32Array.of(...source.firstRows, source.rows));
@@ -62,17 +76,18 @@ function expectRoundTrip(source: SegmentSource): { sealed: Sealed; head: Segment
     const anchors = bytes.slice(block.anchors.offset, block.anchors.offset + block.anchors.bytes);
     expect(toHex(blake3(anchors))).toBe(toHex(block.anchors.hash));
     expect(decodeSegmentAnchors(head, block, anchors)).toEqual(source.offsets.slice(row, row + block.rows));
-    if (source.vectors === undefined) expect(block.vectors).toBeUndefined();
-    else {
-      const { offset, bytes: length, hash } = block.vectors as NonNullable<typeof block.vectors>;
-      const vectors = bytes.slice(offset, offset + length);
-      expect(toHex(blake3(vectors))).toBe(toHex(hash));
-      expect(
-        Buffer.compare(
-          vectors,
-          source.vectors.slice(row * source.dim * 4, (row + block.rows) * source.dim * 4),
-        ),
-      ).toBe(0);
+    const { codes, vectors } = source;
+    for (const [span, all, width] of [
+      [block.vectors, vectors, source.dim * 4],
+      [block.codes, codes?.bytes, codes?.rowBytes ?? 0],
+    ] as const) {
+      if (all === undefined || span === undefined) {
+        expect([all, span]).toEqual([undefined, undefined]);
+        continue;
+      }
+      const part = bytes.slice(span.offset, span.offset + span.bytes);
+      expect(toHex(blake3(part))).toBe(toHex(span.hash));
+      expect(Buffer.compare(part, all.slice(row * width, (row + block.rows) * width))).toBe(0);
     }
     row += block.rows;
   }
@@ -81,18 +96,34 @@ function expectRoundTrip(source: SegmentSource): { sealed: Sealed; head: Segment
 }
 
 describe("round trips", () => {
-  test("of any cells, with and without vectors", () => {
+  test("of any cells, with and without vectors and codes", () => {
     const sizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 300 })), {
       minLength: 1,
       maxLength: 30,
     });
     fc.assert(
-      fc.property(sizes, fc.constantFrom(1, 4, 100, 5000, 20_000), fc.boolean(), (given, dim, hasVectors) => {
-        const cells = dim > 100 ? given.map((size) => Math.min(size, 4)).slice(0, 10) : given;
-        const source = sourceOf(cells, dim, hasVectors, byStep(4096n));
-        const { head } = expectRoundTrip(source);
-        expect(head.blocks.map((block) => block.firstRow)).toEqual(cuts(cells, hasVectors ? dim * 4 : 8));
-      }),
+      fc.property(
+        sizes,
+        fc.constantFrom(1, 4, 100, 5000, 20_000),
+        fc.boolean(),
+        fc.constantFrom(0, 5, 70, 3000),
+        (given, dim, hasVectors, codeBytes) => {
+          const cells =
+            dim > 100 || codeBytes > 100 ? given.map((size) => Math.min(size, 30)).slice(0, 10) : given;
+          const bare = sourceOf(
+            dim > 100 ? cells.map((size) => Math.min(size, 4)) : cells,
+            dim,
+            hasVectors,
+            byStep(4096n),
+          );
+          const { head } = expectRoundTrip(codeBytes === 0 ? bare : withCodes(bare, codeBytes));
+          const sizesOf = [...bare.firstRows.keys()].map(
+            (i) => (bare.firstRows[i + 1] ?? bare.rows) - (bare.firstRows[i] as number),
+          );
+          const rowBytes = hasVectors ? dim * 4 : Math.max(8, codeBytes);
+          expect(head.blocks.map((block) => block.firstRow)).toEqual(cuts(sizesOf, rowBytes));
+        },
+      ),
       { numRuns: 60 },
     );
   });
@@ -162,17 +193,20 @@ function cuts(cells: readonly number[], rowBytes: number): number[] {
   return starts;
 }
 
-const examples: Record<string, Sealed> = {
-  "with vectors": encodeSegment(sourceOf([1, 2, 1], 2, true, byStep(300n))),
-  "without vectors": encodeSegment(sourceOf([1, 2, 1], 2, false, byStep(300n))),
-  "of two blocks": encodeSegment(sourceOf([2, 3], 10_000, true, byStep(1n))),
-  "of two blocks without vectors": encodeSegment(sourceOf([8192, 3], 2, false, byStep(1n))),
+const examples: Record<string, SegmentSource> = {
+  "with vectors": sourceOf([1, 2, 1], 2, true, byStep(300n)),
+  "without vectors": sourceOf([1, 2, 1], 2, false, byStep(300n)),
+  "of two blocks": sourceOf([2, 3], 10_000, true, byStep(1n)),
+  "of two blocks without vectors": sourceOf([8192, 3], 2, false, byStep(1n)),
+  "with codes": withCodes(sourceOf([1, 2, 1], 2, false, byStep(300n)), 5),
+  "with codes and vectors": withCodes(sourceOf([1, 2, 1], 2, true, byStep(300n)), 5),
+  "with codes, of two blocks": withCodes(sourceOf([100, 41], 2, false, byStep(1n)), 500),
 };
-const dims: Record<string, number> = { "of two blocks": 10_000 };
 
 describe.each(Object.keys(examples))("a head %s", (name) => {
-  const { ref, bytes } = examples[name] as Sealed;
-  const dim = dims[name] ?? 2;
+  const source = examples[name] as SegmentSource;
+  const { ref, bytes } = encodeSegment(source);
+  const expected = { totalBytes: ref.bytes, ...codingOf(source) };
   const headBytes = Number(new DataView(bytes.buffer).getBigUint64(96, true));
   const head = bytes.slice(0, headBytes);
 
@@ -193,7 +227,7 @@ describe.each(Object.keys(examples))("a head %s", (name) => {
   test("damaged in any bit, or cut, is refused by code or still adds up", () => {
     const codes = new Set<string>();
     const visit = (damaged: Uint8Array, what: string): void => {
-      const found = outcome(() => decodeSegmentHead(damaged, ref.bytes, index, dim), what);
+      const found = outcome(() => decodeSegmentHead(damaged, expected), what);
       if ("value" in found) expectSound(found.value);
       else codes.add(found.code);
       if (damaged.length < headBytes) expect([what, found]).toEqual([what, { code: "Corrupt" }]);
@@ -203,27 +237,57 @@ describe.each(Object.keys(examples))("a head %s", (name) => {
     expect([...codes].sort()).toEqual(["Corrupt", "InvalidAddress", "LineageMismatch", "UnsupportedVersion"]);
   });
 
-  test("of another index, dimension, length, magic, version or flags is refused", () => {
-    expect(() => decodeSegmentHead(head, ref.bytes, addressOf(Uint8Array.of(2)), dim)).toThrow(
-      coded("LineageMismatch"),
-    );
-    expect(() => decodeSegmentHead(head, ref.bytes, index, dim + 1)).toThrow(coded("Corrupt"));
-    expect(() => decodeSegmentHead(head, ref.bytes + 1, index, dim)).toThrow(coded("Corrupt"));
+  test("of another index, compressor, dimension, length, magic, version or flags is refused", () => {
+    const other = addressOf(Uint8Array.of(2));
+    const [compressor, another] = [
+      { address: addressOf(Uint8Array.of(9)), rowBytes: 5 },
+      { address: other, rowBytes: 5 },
+    ];
+    const { compressor: own, ...bare } = expected;
+    const refusals: [Parameters<typeof decodeSegmentHead>[1], string][] = [
+      [{ ...expected, spatialIndex: other }, "LineageMismatch"],
+      [{ ...expected, compressor: another }, "LineageMismatch"],
+      [own === undefined ? { ...expected, compressor } : bare, "LineageMismatch"],
+      [{ ...expected, dim: expected.dim + 1 }, "Corrupt"],
+      [{ ...expected, totalBytes: expected.totalBytes + 1 }, "Corrupt"],
+      [{ ...expected, cells: (source.cells.at(-1) as number) - 1 }, "Corrupt"],
+    ];
+    if (own !== undefined) refusals.push([{ ...expected, compressor: { ...own, rowBytes: 6 } }, "Corrupt"]);
+    for (const [wrong, code] of refusals) expect(() => decodeSegmentHead(head, wrong)).toThrow(coded(code));
+    expect(
+      decodeSegmentHead(head, { ...expected, cells: (source.cells.at(-1) as number) + 1 }),
+    ).toBeDefined();
     const changes: [number, number, string][] = [
       [0, 0, "Corrupt"],
       [4, 0, "Corrupt"],
       [4, 2, "UnsupportedVersion"],
       [6, 4, "UnsupportedVersion"],
+      [6, (head[6] as number) ^ 1, "Corrupt"],
+      [6, (head[6] as number) ^ 2, "Corrupt"],
+      [92, 1, "Corrupt"],
       [144, 1, "Corrupt"],
+      [152, 1, "Corrupt"],
       [160, 1, "Corrupt"],
+      [175, 1, "Corrupt"],
+      [192, 1, "Corrupt"],
     ];
     for (const [at, value, code] of changes) {
-      expect(() => decodeSegmentHead(head.with(at, value), ref.bytes, index, dim)).toThrow(coded(code));
+      expect([at, outcome(() => decodeSegmentHead(head.with(at, value), expected), "")]).toEqual([
+        at,
+        { code },
+      ]);
     }
   });
 
+  test("whose block table has a hash of vectors that are not there is refused", () => {
+    const at = Number(new DataView(bytes.buffer).getBigUint64(120, true)) + 40;
+    const decode = (): unknown => decodeSegmentHead(head.with(at, (head[at] as number) ^ 1), expected);
+    if (source.vectors === undefined) expect(decode).toThrow(coded("Corrupt"));
+    else expect(decode).not.toThrow();
+  });
+
   test("anchors damaged in any bit, or cut, are refused or ascend", () => {
-    const found = decodeSegmentHead(bytes, ref.bytes, index, dim);
+    const found = decodeSegmentHead(bytes, expected);
     const block = found.blocks.at(-1) as SegmentHead["blocks"][number];
     const anchors = bytes.slice(block.anchors.offset, block.anchors.offset + block.anchors.bytes);
     everyDamage(anchors, (damaged, what) => {
@@ -239,12 +303,14 @@ describe.each(Object.keys(examples))("a head %s", (name) => {
 
 test("no rows are refused", () => {
   const { bytes } = encodeSegment(sourceOf([], 2, false, byStep(1n)));
-  expect(() => decodeSegmentHead(bytes, bytes.length, index, 2)).toThrow(coded("Corrupt"));
+  expect(() =>
+    decodeSegmentHead(bytes, { totalBytes: bytes.length, spatialIndex: index, dim: 2, cells: 99 }),
+  ).toThrow(coded("Corrupt"));
 });
 
 describe("anchors of one cell of two rows", () => {
   const { ref, bytes } = encodeSegment(sourceOf([2], 2, true, byStep(5n)));
-  const head = decodeSegmentHead(bytes, ref.bytes, index, 2);
+  const head = decodeSegmentHead(bytes, { totalBytes: ref.bytes, spatialIndex: index, dim: 2, cells: 99 });
   const decode = (...varints: number[]): BigUint64Array =>
     decodeSegmentAnchors(head, head.blocks[0] as SegmentHead["blocks"][number], Uint8Array.from(varints));
   const top = [...new Array<number>(9).fill(0xff), 0x01];

@@ -1,0 +1,19 @@
+/** What a vector field's algorithm says of distance (spec/0004-spatial-indexing.md §1). */
+
+/** Larger scores are nearer: the cosine, the dot product, minus half the squared distance. */
+export type Metric = "cosine" | "dot" | "l2";
+
+export const METRICS: readonly Metric[] = ["cosine", "dot", "l2"];
+
+/** The metric in the name of an index or compressor, such as `dreamdb.ivf-l2`. */
+export function metricOf(algorithm: `dreamdb.${string}-${Metric}`): Metric {
+  return algorithm.slice(algorithm.lastIndexOf("-") + 1) as Metric;
+}
+
+/**
+ * The distance that a kernel's score stands for, least for the nearest: 1 − cosine; the negated dot product; the
+ * squared Euclidean distance.
+ */
+export function distanceOf(metric: Metric, score: number): number {
+  return metric === "cosine" ? Math.fround(1 - score) : 0 - score;
+}
