@@ -95,6 +95,8 @@ export class IvfTrack {
   /** The query that last looked at each cell. */
   private readonly lastUse: Uint32Array;
   private queries = 0;
+  /** What the last search found; the next one uses it again. */
+  private found: IvfHits | undefined;
   /** The cells of the last query: a view that goes stale. */
   private selected: Uint32Array = new Uint32Array();
   private readonly turns = new Turns();
@@ -168,6 +170,7 @@ export class IvfTrack {
   searchNow(query: Float32Array, probing: Probing, stats?: ProbeStats): Nearest | undefined {
     if (this.select(query, probing.nprobe) !== undefined) return undefined;
     const found = this.index.search(probing);
+    this.found = found;
     if (!found.exact && probing.rerank > 0) return undefined;
     return this.nearest(found, stats);
   }
@@ -224,7 +227,7 @@ export class IvfTrack {
 
   /** What a search that was not exact has left, copied. */
   private candidates(): Candidates {
-    const { count, cells, rows, ticks } = this.index.hits;
+    const { count, cells, rows, ticks } = this.found as IvfHits;
     return {
       cells: Array.from(cells.subarray(0, count)),
       rows: Array.from(rows.subarray(0, count)),

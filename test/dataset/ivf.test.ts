@@ -7,8 +7,9 @@ import type { VectorQuery } from "../../src/dataset/query.ts";
 import { type EmbeddingOptions, Schema } from "../../src/dataset/schema.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
-import { coded } from "../objects/arbitrary.ts";
 import { randomVector, seeded, testClock } from "./records.ts";
+
+const coded = (code: string): object => expect.objectContaining({ name: "DreamDBError", code });
 
 /** Every row is looked at: what is left is whether anything was lost on the way into cells. */
 const ALL = { nprobe: 1 << 20, epsilon: 100 };
