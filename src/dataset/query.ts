@@ -16,14 +16,16 @@ import {
   type SegmentHead,
 } from "../objects/segment.ts";
 import type { Context } from "./context.ts";
-import { type Condition, conditionsOf, matchingRows } from "./filter.ts";
+import { matchingRows } from "./filter.ts";
 import { ColumnReader } from "./rows.ts";
+import type { AnyFields, FieldTypes } from "./schema.ts";
 import { inParallel, type OpenContainer } from "./session.ts";
 import { type Columns, emptyColumns } from "./stream.ts";
 import { anchorsOf, entriesIn, type Located, locate } from "./timeline.ts";
 import { copyVector } from "./values.ts";
+import { type Condition, filterOf, type Where } from "./where.ts";
 
-export interface VectorQuery {
+export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /** Name of the vector field. */
   field: string;
   /** As many components as the field has. */
@@ -32,8 +34,10 @@ export interface VectorQuery {
   topK?: number;
   /** Results a batch. Default 64. */
   batchSize?: number;
-  /** Only records whose scalars equal these values; such a search is exact. */
-  whereEq?: Record<string, string | number | bigint | boolean>;
+  /** Only records that meet this condition on their scalars; such a search is exact. */
+  where?: Where<F>;
+  /** Only records whose scalars equal these values: short for a `where` of values alone, and added to it. */
+  whereEq?: Record<string, string | number | bigint | boolean | Date>;
   /** Fields that hits carry: by default every scalar; vectors and media only when named. */
   fields?: string[];
   /**
@@ -83,7 +87,7 @@ interface Plan {
   vector: Float32Array;
   topK: number;
   batchSize: number;
-  conditions: Condition[];
+  condition: Condition | undefined;
   fields: FieldSpec[];
   nprobe: number | undefined;
 }
@@ -111,7 +115,7 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
       Math.max(1, manifest.timeline.rows),
     ),
     batchSize: positive("batchSize", query.batchSize ?? DEFAULT_BATCH_SIZE, MAX_TOP_K),
-    conditions: conditionsOf(query.whereEq, manifest.fields),
+    condition: filterOf(query, manifest.fields),
     fields: chosenFields(manifest.fields, query.fields),
     nprobe: query.nprobe === undefined ? undefined : positive("nprobe", query.nprobe, 2 ** 24),
   };
@@ -149,15 +153,14 @@ function invalid(field: string, found: unknown, expected: unknown): DreamDBError
 }
 
 async function findHits(target: SearchTarget, plan: Plan): Promise<Hit[]> {
-  const { kernels } = target.ctx;
+  const { kernels, session } = target.ctx;
+  const { condition } = plan;
   const scan = new Scan(kernels, plan.vector, plan.topK);
   try {
     const planes = target.planesOf(plan.track);
-    if (plan.conditions.length > 0 || planes === undefined || probesOf(plan, planes) >= 2 ** planes.bits) {
+    if (condition !== undefined || planes === undefined || probesOf(plan, planes) >= 2 ** planes.bits) {
       await scanColumns(target, plan, scan, (entry) =>
-        plan.conditions.length === 0
-          ? Promise.resolve("all")
-          : matchingRows(target.ctx.session, entry, plan.conditions),
+        condition === undefined ? Promise.resolve("all") : matchingRows(session, entry, condition),
       );
     } else {
       await scanCells(target, plan, scan, planes);
