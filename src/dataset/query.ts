@@ -9,19 +9,21 @@ import { type Metric, metricOf } from "../objects/metric.ts";
 import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
-import { type Condition, conditionsOf, matchingRows } from "./filter.ts";
+import { matchingRows } from "./filter.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
 import { probingOf, searchIvf } from "./ivf-search.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
 import { probesOf, scanCells } from "./lsh-search.ts";
 import { ColumnReader } from "./rows.ts";
+import type { AnyFields, FieldTypes } from "./schema.ts";
 import { inParallel } from "./session.ts";
 import { type Columns, emptyColumns } from "./stream.ts";
 import { type Located, locate } from "./timeline.ts";
 import { copyVector } from "./values.ts";
+import { type Condition, filterOf, type Where } from "./where.ts";
 
-export interface VectorQuery {
+export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /** Name of the vector field. */
   field: string;
   /** As many components as the field has. */
@@ -30,8 +32,10 @@ export interface VectorQuery {
   topK?: number;
   /** Results a batch. Default 64. */
   batchSize?: number;
-  /** Only records whose scalars equal these values; such a search is exact. */
-  whereEq?: Record<string, string | number | bigint | boolean>;
+  /** Only records that meet this condition on their scalars; such a search is exact. */
+  where?: Where<F>;
+  /** Only records whose scalars equal these values: short for a `where` of values alone, and added to it. */
+  whereEq?: Record<string, string | number | bigint | boolean | Date>;
   /** Fields that hits carry: by default every scalar; vectors and media only when named. */
   fields?: string[];
   /**
@@ -108,7 +112,7 @@ interface Plan {
   vector: Float32Array;
   topK: number;
   batchSize: number;
-  conditions: Condition[];
+  condition: Condition | undefined;
   fields: FieldSpec[];
   nprobe: number | undefined;
   rerankFactor: number | undefined;
@@ -139,7 +143,7 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
       Math.max(1, manifest.timeline.rows),
     ),
     batchSize: positive("batchSize", query.batchSize ?? DEFAULT_BATCH_SIZE, MAX_TOP_K),
-    conditions: conditionsOf(query.whereEq, manifest.fields),
+    condition: filterOf(query, manifest.fields),
     fields: chosenFields(manifest.fields, query.fields),
     nprobe: query.nprobe === undefined ? undefined : positive("nprobe", query.nprobe, 2 ** 32 - 1),
     ...tuningOf(query),
@@ -200,7 +204,7 @@ interface Found {
 }
 
 async function findHits(target: SearchTarget, plan: Plan, explaining?: Explaining): Promise<Found> {
-  const indexer = plan.conditions.length > 0 ? undefined : await target.indexers.of(plan.track);
+  const indexer = plan.condition !== undefined ? undefined : await target.indexers.of(plan.track);
   const planes = planesOf(indexer);
   if (indexer !== undefined && planes === undefined && plan.topK <= MAX_PROBED_TOP_K)
     return findByIvf(target, plan, explaining);
@@ -211,7 +215,7 @@ async function findHits(target: SearchTarget, plan: Plan, explaining?: Explainin
     const cellsProbed = isProbed ? await scanCells(target, plan, scan, planes) : 1;
     if (!isProbed) {
       await scanColumns(target, plan.field, scan, (entry) =>
-        plan.conditions.length === 0 ? Promise.resolve("all") : matchingRows(session, entry, plan.conditions),
+        plan.condition === undefined ? Promise.resolve("all") : matchingRows(session, entry, plan.condition),
       );
     }
     if (explaining !== undefined) {
