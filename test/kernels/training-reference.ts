@@ -90,7 +90,7 @@ export function fold(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 /** `count` of `total` rows by the seed, one from each of `count` equal parts. */
 export function drawnRows(seed: Uint8Array, total: number, count: number): number[] {
-  const draws = stream(seed, 0x4b4d4e53, count * 4);
+  const draws = stream(seed, 0x4b4d5341, count * 4);
   return Array.from({ length: count }, (_, i) => {
     const [first, past] = [Math.floor((i * total) / count), Math.floor(((i + 1) * total) / count)];
     return first + Math.floor(((past - first) * draws.getUint32(4 * i, true)) / 2 ** 32);
@@ -104,10 +104,27 @@ export function kmeans(
   iterations: number,
   seed: Uint8Array,
 ): Float32Array[] {
-  const centroids = drawnRows(seed, rows.length, k).map((row) => (rows[row] as Float32Array).slice());
+  const n = rows.length;
+  const shuffled = [...rows];
+  const draws = stream(seed, 0x4b4d5348, n * 4);
+  for (let i = n - 1; i > 0; i--) {
+    const j = Math.floor(((i + 1) * draws.getUint32(4 * i, true)) / 2 ** 32);
+    [shuffled[i], shuffled[j]] = [
+      shuffled[j] as Float32Array<ArrayBuffer>,
+      shuffled[i] as Float32Array<ArrayBuffer>,
+    ];
+  }
+  const centroids = shuffled.slice(0, k).map((row) => row.slice());
+  let next = k;
   for (let round = 0; round < iterations; round++) {
     const members: Float32Array<ArrayBufferLike>[][] = centroids.map(() => []);
-    for (const row of rows) members[cellOfVector(row, centroids)]?.push(row);
+    // The last round takes all rows, the two before it half of them, and so on down to four a centroid.
+    const half = 2 ** Math.ceil((iterations - 1 - round) / 2);
+    const used = Math.max(Math.min(n, 4 * k), Math.ceil(n / half));
+    for (const past = next + used; next < past; next++) {
+      const row = shuffled[next % n] as Float32Array;
+      members[cellOfVector(row, centroids)]?.push(row);
+    }
     members.forEach((own, c) => {
       if (own.length > 0) centroids[c] = mean(own);
     });
