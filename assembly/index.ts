@@ -5,10 +5,15 @@ export { blake3, blake3Finish, blake3Runs, blake3Start } from "./blake3";
 export { keystream } from "./chacha20";
 export { cellRuns, gatherRows, sortByCell } from "./gather";
 export { addToCells, assignCells, moveCentroids, packCells } from "./kmeans";
+export { ivfAddRows } from "./ivf-cells";
+export { ivfLoadCentroids } from "./ivf-centroids";
+export { ivfRank } from "./ivf-rank";
+export { ivfMissing, ivfSearch, ivfSelect } from "./ivf-search";
+export { bestBytes } from "./ivf-best";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
 export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";
 export {
-  checkFinite, foldDistances, foldDots, foldSquares, rowInvNorms, scanCosine, scanDistance, scanDot, scoresCosine, scoresDistance, scoresDot,
+  checkFinite, foldDistances, foldDots, foldSquares, rowInvNorms, scanCosine, scanDistance, scanDot, scoresAt, scoresCosine, scoresDistance, scoresDot,
 } from "./scan";
 export { topkBytes, topkDrain, topkPush, topkPushIds, topkReset } from "./topk";

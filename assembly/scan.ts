@@ -83,6 +83,28 @@ export function scoresDistance(rows: usize, n: u32, dim: u32, q: usize, out: usi
   scan(Metric.Distance, rows, 0, n, dim, q, 0, 0, 0, 0, out);
 }
 
+/**
+ * The scores of rows that stand anywhere, f32 × n to `out`. rows: u32 × n addresses. invNorms: f32 × n, read by
+ * cosine only. metric: 0 cosine, 1 dot, 2 squared distance, negated.
+ */
+export function scoresAt(metric: u32, rows: usize, invNorms: usize, n: u32, dim: u32, q: usize, qInv: f32, out: usize): void {
+  const step = tileRows(dim);
+  const rowBytes = dim << 2;
+  for (let first: u32 = 0; first < n; first += step) {
+    const count = min(step, n - first);
+    memory.copy(addresses, rows + (<usize>first << 2), <usize>count << 2);
+    padList(count);
+    // Where reading ahead may idle: twelve rows' bytes that surely exist, as they end where a row does.
+    const past = row(addresses, 0) + rowBytes;
+    const idle = past > 12 * <usize>rowBytes ? past - 12 * <usize>rowBytes : 0;
+    if (metric == Metric.Distance) foldDistances(count, q, dim, sums, idle, 0);
+    else foldDots(count, q, dim, sums, idle, 0);
+    if (metric == Metric.Cosine) finishCosine(count, invNorms + (<usize>first << 2), qInv);
+    else finish(count, metric == Metric.Distance);
+    memory.copy(out + (<usize>first << 2), sums, <usize>count << 2);
+  }
+}
+
 function scan(
   metric: Metric, rows: usize, invNorms: usize, n: u32, dim: u32, q: usize, qInv: f32,
   firstId: u32, state: usize, mask: usize, out: usize,

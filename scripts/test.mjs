@@ -1,5 +1,6 @@
 // The whole check, as `npm test` and CI run it: build, lint and types, tests, conformance vectors on both builds of
-// the compute core. Ends with one line, "N passed, N failed[, N skipped]", and exits non-zero on any failure.
+// the compute core, the determinism matrix (on all engines in CI, elsewhere on this Node alone: `npm run engines` does
+// the rest). Ends with one line, "N passed, N failed[, N skipped]", and exits non-zero on any failure.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +14,11 @@ step("build", "npm", ["run", "-s", "build"]);
 step("lint", "npx", ["biome", "check", "--error-on-warnings", "."]);
 step("types", "npx", ["tsc", "-p", "tsconfig.test.json"]);
 runJest();
-runConformance();
+runCounted("conformance vectors", ["conformance/run.mjs"]);
+runCounted("engines", [
+  "conformance/engines/run.mjs",
+  ...(process.env.CI === "true" ? ["--required"] : ["--only", "node"]),
+]);
 rmSync(scratch, { recursive: true, force: true });
 
 const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : "";
@@ -66,15 +71,18 @@ function readResults() {
   }
 }
 
-function runConformance() {
-  console.log("\n── conformance vectors");
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["conformance/run.mjs"], {
+/** A program that counts its own checks and says so in its last line. */
+function runCounted(name, args) {
+  console.log(`\n── ${name}`);
+  const { status, stdout } = spawnSync(process.execPath, args, {
     encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    maxBuffer: 2 ** 26,
   });
+  const counts = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/m.exec(stdout);
   process.stdout.write(stdout);
-  process.stderr.write(stderr);
-  const counts = /^(\d+) passed, (\d+) failed/m.exec(stdout);
   totals.passed += Number(counts?.[1] ?? 0);
   totals.failed += Number(counts?.[2] ?? 0);
+  totals.skipped += Number(counts?.[3] ?? 0);
   if (counts === null || (status !== 0 && Number(counts[2]) === 0)) totals.failed++;
 }

@@ -15,8 +15,16 @@ export {
   type VectorBatch,
   type VectorResults,
 } from "./dataset/dataset.ts";
+export type { Explanation } from "./dataset/explain.ts";
 export { type FsckOptions, type FsckProblem, type FsckReport, fsck } from "./dataset/fsck.ts";
+export type { Health, TrackHealth } from "./dataset/health.ts";
 export type { VectorQuery } from "./dataset/query.ts";
+export type {
+  PublishCompressorOptions,
+  RebuildIvfOptions,
+  RebuildProgress,
+  RebuildResult,
+} from "./dataset/rebuild.ts";
 export {
   type Batch,
   type EmbeddingOptions,

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { FieldSpec, HistoryEntry } from "../index.node.ts";
+import type { HistoryEntry, TrackHealth } from "../index.node.ts";
 import { openDataset } from "./backend.ts";
 import { type CommonOptions, command, countFrom, Output } from "./command.ts";
 import { declarationsOf, schemaTable } from "./declaration.ts";
@@ -35,7 +35,7 @@ async function inspect(name: string | undefined, options: InspectOptions): Promi
     writable: dataset.isWritable,
     records: await dataset.count(),
   };
-  const tracks = tracksOf(fields);
+  const { tracks } = await dataset.health();
   await dataset.close();
   output.result({ ...facts, schema: declarationsOf(fields), tracks, history: history.map(withTime) }, () =>
     [
@@ -47,34 +47,29 @@ async function inspect(name: string | undefined, options: InspectOptions): Promi
   );
 }
 
-interface TrackFacts {
-  field: string;
-  algorithm: string;
-  dim: number;
-  /** Cells that vectors are sorted into; 1 = every search is exact. */
-  cells: number;
-}
-
-function tracksOf(fields: readonly FieldSpec[]): TrackFacts[] {
-  return fields.flatMap((field) => {
-    if (field.kind !== "embedding") return [];
-    const { name, algorithm, dim, lshBits } = field;
-    return [{ field: name, algorithm, dim, cells: algorithm === "dreamdb.lsh-cosine" ? 2 ** lshBits : 1 }];
-  });
-}
-
-function trackTable(tracks: readonly TrackFacts[], output: Output): string {
+function trackTable(tracks: readonly TrackHealth[], output: Output): string {
+  const right = "right" as const;
   const columns = [
     { title: "track" },
     { title: "algorithm" },
-    { title: "dim", align: "right" as const },
-    { title: "cells", align: "right" as const },
+    { title: "cells", align: right },
+    { title: "rows in cells", align: right },
+    { title: "not in cells", align: right },
+    { title: "segments", align: right },
+    { title: "imbalance", align: right },
+    { title: "fragmentation", align: right },
   ];
-  return table(
-    columns,
-    tracks.map(({ field, algorithm, dim, cells }) => [field, algorithm, dim, cells]),
-    output.style,
-  );
+  const rows = tracks.map((track) => [
+    track.field,
+    track.algorithm,
+    track.cells,
+    track.indexedRows,
+    track.unindexedRows,
+    track.segments,
+    track.imbalance.toFixed(2),
+    track.fragmentation.toFixed(2),
+  ]);
+  return table(columns, rows, output.style);
 }
 
 function historyTable(history: readonly HistoryEntry[], output: Output): string {

@@ -8,11 +8,21 @@ import { fsckCommand } from "./fsck.ts";
 import { ingestCommand } from "./ingest.ts";
 import { inspectCommand } from "./inspect.ts";
 import { queryCommand } from "./query.ts";
+import { publishRabitqCommand, rebuildIvfCommand } from "./rebuild-ivf.ts";
 import { refsCommand } from "./refs.ts";
 import { snapshotCommand } from "./snapshot.ts";
 import { surviveClosedPipes } from "./terminal.ts";
 
-const commands = [ingestCommand, queryCommand, inspectCommand, snapshotCommand, refsCommand, fsckCommand];
+const commands = [
+  ingestCommand,
+  queryCommand,
+  inspectCommand,
+  rebuildIvfCommand,
+  publishRabitqCommand,
+  snapshotCommand,
+  refsCommand,
+  fsckCommand,
+];
 
 function program(): Command {
   const root = new Command("dreamdb")

@@ -1,12 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { text as readText } from "node:stream/consumers";
 import type { Command } from "commander";
-import { type Dataset, DreamDBError } from "../index.node.ts";
+import { type Dataset, DreamDBError, type Explanation, type VectorQuery } from "../index.node.ts";
 import { openDataset } from "./backend.ts";
 import { type CommonOptions, command, countFrom, Output } from "./command.ts";
 import { fileError } from "./failure.ts";
-import { table } from "./table.ts";
-import { plural } from "./text.ts";
+import { pairs, table } from "./table.ts";
+import { bytesText, plural } from "./text.ts";
 import { parseText } from "./value.ts";
 
 const EXAMPLES = `
@@ -23,6 +23,8 @@ interface QueryOptions extends CommonOptions {
   where: string[];
   fields?: string;
   nprobe?: number;
+  recall?: number;
+  explain?: boolean;
   manifest?: string;
 }
 
@@ -51,7 +53,13 @@ export function queryCommand(): Command {
       [],
     )
     .option("--fields <a,b>", "fields to show (default: all scalars)")
-    .option("--nprobe <n>", "cells of lsh-cosine to look at", countFrom(1))
+    .option("--nprobe <n>", "cells to look at", countFrom(1))
+    .option(
+      "--recall <share>",
+      "share of the true nearest to find with a built ivf index, such as 0.95",
+      Number,
+    )
+    .option("--explain", "tell what the query did and cost instead of what it found")
     .option("--manifest <address>", "search a past state instead of a name")
     .action(query);
 }
@@ -61,6 +69,12 @@ async function query(name: string | undefined, options: QueryOptions): Promise<v
   const like = options.like === undefined ? undefined : parseAnchor(options.like);
   checkOneVector(options);
   const dataset = await openDataset(name, options.manifest, options.backend);
+  if (options.explain === true) {
+    const found = await dataset.explain(await queryOf(dataset, options, like));
+    await dataset.close();
+    output.result(found, () => pairs(Object.entries(explanation(found)), output.style));
+    return;
+  }
   const hits = await search(dataset, options, like);
   const document = { name: dataset.name, manifest: dataset.currentManifest(), field: options.field, hits };
   await dataset.close();
@@ -74,20 +88,41 @@ function checkOneVector(options: QueryOptions): void {
 }
 
 async function search(dataset: Dataset, options: QueryOptions, like: bigint | undefined): Promise<Hit[]> {
-  const { field, topK, nprobe } = options;
+  const batches = await dataset.iterVector(await queryOf(dataset, options, like));
+  const hits = (batches as unknown as HitColumns[]).flatMap(hitsOf).filter((hit) => hit.anchor !== like);
+  return hits.slice(0, options.topK).map((hit, i) => ({ rank: i + 1, ...hit }));
+}
+
+async function queryOf(
+  dataset: Dataset,
+  options: QueryOptions,
+  like: bigint | undefined,
+): Promise<VectorQuery> {
+  const { field, topK, nprobe, recall } = options;
   const whereEq = conditionsOf(dataset, options.where);
-  const vector = like === undefined ? await givenVector(options) : await vectorOf(dataset, field, like);
-  const batches = await dataset.iterVector({
+  return {
     field,
-    query: vector,
+    query: like === undefined ? await givenVector(options) : await vectorOf(dataset, field, like),
     // One more, since the record that was asked about is its own nearest.
     topK: like === undefined ? topK : topK + 1,
     whereEq,
     ...(options.fields === undefined ? {} : { fields: options.fields.split(",").map((part) => part.trim()) }),
     ...(nprobe === undefined ? {} : { nprobe }),
-  });
-  const hits = (batches as unknown as HitColumns[]).flatMap(hitsOf).filter((hit) => hit.anchor !== like);
-  return hits.slice(0, topK).map((hit, i) => ({ rank: i + 1, ...hit }));
+    ...(recall === undefined ? {} : { recallTarget: recall }),
+  };
+}
+
+/** The figures, each with its unit, in the order a reader asks for them. */
+function explanation({ ms, measured, bytes, ...figures }: Explanation): Record<string, unknown> {
+  return {
+    ...figures,
+    ...(measured === undefined
+      ? {}
+      : { measured: `recall ${measured.recall.toFixed(3)} on ${measured.sample} records` }),
+    read: bytesText(bytes),
+    "ms in all": ms.total.toFixed(1),
+    "ms of the search": ms.search.toFixed(1),
+  };
 }
 
 function hitsOf(batch: HitColumns): Omit<Hit, "rank">[] {

@@ -2,7 +2,6 @@
 import { type Address, addressOf } from "../core/address.ts";
 import { equalBytes } from "../core/blake3.ts";
 import { clampTick } from "../core/time.ts";
-import type { LshPlanes } from "../kernels/kernels.ts";
 import type { Sealed } from "../objects/column.ts";
 import {
   appendToIndex,
@@ -19,6 +18,7 @@ import { LANES, nextFree } from "./anchors.ts";
 import { evenStep, type Prepared, type PreparedBatch, prepareBatches } from "./batch.ts";
 import { type Draft, findOperation, publish, putObjects, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
+import { type Indexers, keyOf } from "./indexer.ts";
 import { refuseTaken } from "./timeline.ts";
 
 /** What an operator may want to know of a vector field after an append. Figures only: nothing acts on them. */
@@ -53,7 +53,7 @@ export interface AppendTarget {
   ctx: Context;
   name: string;
   origin: bigint;
-  planesOf: (track: Track) => LshPlanes | undefined;
+  indexers: Indexers;
 }
 
 /** Appends to the tip, or to whatever the tip has become, and returns it. Data objects are written once. */
@@ -65,7 +65,7 @@ export async function append(
   isResumed: boolean,
 ): Promise<{ tip: Tip; result: AppendResult }> {
   const { ctx, name, origin } = target;
-  const prepared = prepareBatches(records, tip.manifest, origin, ctx.kernels, target.planesOf);
+  let prepared = await prepare(target, tip.manifest, records);
   const done = isResumed ? await findOperation(ctx.session, tip, opId, -1) : undefined;
   if (done !== undefined)
     return {
@@ -79,7 +79,13 @@ export async function append(
   const published = await publish(ctx, name, tip, {
     opId,
     async draft(current) {
-      if (current !== tip) bases = await chooseBases(target, current, prepared);
+      if (current !== tip) {
+        if (!hasSameIndexes(tip.manifest, current.manifest)) {
+          prepared = await prepare(target, current.manifest, records);
+          await putObjects(ctx, dataObjects(prepared));
+        }
+        bases = await chooseBases(target, current, prepared);
+      }
       return draftOf(target, current, prepared, bases, opId);
     },
   });
@@ -87,6 +93,22 @@ export async function append(
     ? published
     : ((await findOperation(ctx.session, published, opId, -1)) ?? published);
   return { tip: published, result: resultOf(own.address, own.manifest, prepared, bases, origin) };
+}
+
+async function prepare(
+  { ctx, origin, indexers }: AppendTarget,
+  manifest: Manifest,
+  records: readonly Record<string, unknown>[],
+): Promise<Prepared> {
+  return prepareBatches(records, manifest, origin, ctx.kernels, await indexers.ofAll(manifest.tracks));
+}
+
+/** Whether cells and codes made for one Manifest are right for the other: a rebuild may have come between. */
+function hasSameIndexes(a: Manifest, b: Manifest): boolean {
+  return [...a.tracks].every(([id, track]) => {
+    const other = b.tracks.get(id);
+    return other !== undefined && keyOf(track) === keyOf(other);
+  });
 }
 
 function dataObjects(prepared: Prepared): NewPage[] {

@@ -1,13 +1,14 @@
 /** Turning records into stored objects: checked, laid into columns, hashed to cells. No backend is touched here. */
 import { toTick } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
-import type { Kernels, LshPlanes } from "../kernels/kernels.ts";
+import type { Kernels } from "../kernels/kernels.ts";
 import { ColumnKind, type ColumnSource, encodeColumn, type Sealed, ValueType } from "../objects/column.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { metricOf } from "../objects/metric.ts";
-import { encodeSegment } from "../objects/segment.ts";
 import { LANES } from "./anchors.ts";
+import type { Indexer } from "./indexer.ts";
+import { orderByCell, type PreparedSegment, sealSegment } from "./seal-segment.ts";
 import { type ColumnBuilder, columnBuilder, valueTypeOf } from "./values.ts";
 
 /** A column of a batch closes before it would pass this. */
@@ -16,14 +17,6 @@ const TARGET_BYTES = 64 << 20;
 const MAX_BATCH_ROWS = 1 << 20;
 /** Fields whose values differ in length. */
 const GROWING = new Set<string>(["image", "video", "audio", "string", "categorical"]);
-
-/** A segment of one vector field, and what an operator may want to know of it. */
-export interface PreparedSegment {
-  sealed: Sealed;
-  rows: number;
-  cells: number;
-  largestCell: number;
-}
 
 /** A batch ready to be stored. */
 export interface PreparedBatch {
@@ -41,8 +34,8 @@ export interface Prepared {
   places: Uint32Array | undefined;
 }
 
-/** Hyperplanes by track, kept by the dataset between appends. */
-export type PlanesOf = (track: Track) => LshPlanes | undefined;
+/** What derives cells and codes, by field id; fields whose index is one exact cell have none. */
+export type IndexersOf = ReadonlyMap<number, Indexer>;
 
 /**
  * Checks and encodes `records`. Errors: `SchemaViolation`, `InvalidAnchor`, `DuplicateAnchor`, `LimitExceeded`;
@@ -53,7 +46,7 @@ export function prepareBatches(
   manifest: Manifest,
   origin: bigint,
   kernels: Kernels,
-  planesOf: PlanesOf,
+  indexers: IndexersOf,
 ): Prepared {
   const ticks = explicitTicks(records, origin);
   const order = ticks === undefined ? undefined : orderOf(ticks);
@@ -67,7 +60,7 @@ export function prepareBatches(
     const batchTicks = ticks === undefined ? undefined : sliceTicks(ticks, order as Uint32Array, from, to);
     const start = from;
     const recordOf = (row: number): number => order?.[start + row] ?? start + row;
-    batches.push(sealBatch(manifest, builders, to - from, batchTicks, kernels, planesOf, recordOf));
+    batches.push(sealBatch(manifest, builders, to - from, batchTicks, kernels, indexers, recordOf));
     from = to;
   }
   return { batches, places: order === undefined ? undefined : inverse(order) };
@@ -209,7 +202,7 @@ function sealBatch(
   rows: number,
   ticks: bigint[] | undefined,
   kernels: Kernels,
-  planesOf: PlanesOf,
+  indexers: IndexersOf,
   recordOf: (row: number) => number,
 ): PreparedBatch {
   const columns = new Map<number, Sealed>();
@@ -222,8 +215,11 @@ function sealBatch(
       const track = manifest.tracks.get(field.id) as Track;
       const segment = withVectors(kernels, source, field, (vectors) => {
         checkVectors(kernels, vectors, source, field, recordOf);
-        const planes = planesOf(track);
-        return planes === undefined ? undefined : sealSegment(vectors, source, field, track, planes, offsets);
+        const indexer = indexers.get(field.id);
+        if (indexer === undefined) return undefined;
+        const cells = indexer.cellsOf(vectors, source.rows);
+        const order = orderByCell(kernels, cells, indexer.cellBits, source.presence);
+        return sealSegment(kernels, track, indexer, vectors, order, offsets, 0n, field.rerank);
       });
       if (segment !== undefined) segments.set(field.id, segment);
     }
@@ -323,66 +319,4 @@ function badVector(field: EmbeddingField, record: number, found: unknown, expect
       committed: "no",
     },
   );
-}
-
-function sealSegment(
-  vectors: number,
-  source: ColumnSource,
-  field: EmbeddingField,
-  track: Track,
-  planes: LshPlanes,
-  offsets: BigUint64Array,
-): PreparedSegment {
-  const order = sortByCell(planes.cells(vectors, source.rows), source.presence);
-  const rows = order.rows.length;
-  const rowBytes = field.dim * 4;
-  const segment = encodeSegment({
-    spatialIndex: track.address,
-    dim: field.dim,
-    rows,
-    cells: order.cells,
-    firstRows: order.firstRows,
-    offsets: BigUint64Array.from(order.rows, (row) => offsets[row] as bigint),
-    ...(field.rerank ? { vectors: gather(source.values, order.rows, rowBytes) } : {}),
-  });
-  let largestCell = 0;
-  order.firstRows.forEach((first, i) => {
-    largestCell = Math.max(largestCell, (order.firstRows[i + 1] ?? rows) - first);
-  });
-  return { sealed: segment, rows, cells: order.cells.length, largestCell };
-}
-
-/** Rows by ascending cell, then row; and where each non-empty cell begins. */
-function sortByCell(
-  cellOfRow: Uint32Array,
-  presence: Uint8Array | undefined,
-): { rows: Uint32Array; cells: Uint32Array; firstRows: Uint32Array } {
-  const keys = new Float64Array(cellOfRow.length);
-  let count = 0;
-  for (let row = 0; row < cellOfRow.length; row++) {
-    if (presence === undefined || presence[row] === 1)
-      keys[count++] = (cellOfRow[row] as number) * 2 ** 24 + row;
-  }
-  const sorted = keys.subarray(0, count).sort();
-  const rows = new Uint32Array(count);
-  const cells: number[] = [];
-  const firstRows: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const cell = Math.floor((sorted[i] as number) / 2 ** 24);
-    rows[i] = (sorted[i] as number) % 2 ** 24;
-    if (cell !== cells.at(-1)) {
-      cells.push(cell);
-      firstRows.push(i);
-    }
-  }
-  return { rows, cells: Uint32Array.from(cells), firstRows: Uint32Array.from(firstRows) };
-}
-
-function gather(values: Uint8Array, rows: Uint32Array, rowBytes: number): Uint8Array {
-  const out = new Uint8Array(rows.length * rowBytes);
-  for (let i = 0; i < rows.length; i++) {
-    const from = (rows[i] as number) * rowBytes;
-    out.set(values.subarray(from, from + rowBytes), i * rowBytes);
-  }
-  return out;
 }

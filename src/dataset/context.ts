@@ -16,7 +16,7 @@ export type Backend = string | Store;
 export interface DatasetOptions {
   /** Budget in bytes of verified objects kept in memory. Default 64 MiB. */
   cacheBytes?: number;
-  /** Budget in bytes of vectors kept in the compute core's memory. Default 256 MiB. */
+  /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB. */
   residentBytes?: number;
   /** Named in every Manifest this dataset object publishes. Default "dreamdb-ts". */
   writer?: string;
@@ -35,6 +35,7 @@ export interface Context {
   session: Session;
   kernels: Kernels;
   vectors: ResidentVectors;
+  residentBytes: number;
   writer: string;
   clock: () => bigint;
   random: (count: number) => Uint8Array;
@@ -54,16 +55,14 @@ export async function createContext(
   useBulkHasher((bytes) => kernels.hashBytes(bytes));
   const store = openStore(checkBackend(backend));
   const session = new Session(store, budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES));
-  const vectors = new ResidentVectors(
-    session,
-    kernels,
-    budget("residentBytes", options.residentBytes ?? DEFAULT_RESIDENT_BYTES),
-  );
+  const residentBytes = budget("residentBytes", options.residentBytes ?? DEFAULT_RESIDENT_BYTES);
+  const vectors = new ResidentVectors(session, kernels, residentBytes);
   return {
     store,
     session,
     kernels,
     vectors,
+    residentBytes,
     writer: checkWriter(options.writer ?? "dreamdb-ts"),
     clock: checkedClock(options.clock ?? (() => BigInt(Date.now()) * 1_000_000n)),
     random: checkedRandom(options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count)))),

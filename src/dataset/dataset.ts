@@ -4,12 +4,11 @@ import { equalBytes, fromHex } from "../core/blake3.ts";
 import { checkRefName, refKey } from "../core/ref-name.ts";
 import { clampTick, MAX_TICK, toTick } from "../core/time.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
-import type { LshPlanes } from "../kernels/kernels.ts";
 import { decodeGenesis, encodeGenesis, type Genesis } from "../objects/genesis.ts";
 import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef, encodeRef, type RefType } from "../objects/ref.ts";
-import { encodeSpatialIndex } from "../objects/spatial-index.ts";
+import { encodeSpatialIndex, isTrained } from "../objects/spatial-index.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import { type AppendResult, append } from "./append.ts";
@@ -24,8 +23,29 @@ import {
   type Tip,
 } from "./commit.ts";
 import { type Backend, type Context, createContext, type DatasetOptions } from "./context.ts";
-import { chosenFields, positive, readRow, search, type VectorQuery } from "./query.ts";
+import type { Explanation } from "./explain.ts";
+import { type Health, healthOf } from "./health.ts";
+import { Indexers } from "./indexer.ts";
+import { IvfTracks } from "./ivf-tracks.ts";
+import {
+  chosenFields,
+  explain,
+  positive,
+  readRow,
+  type SearchTarget,
+  search,
+  type VectorQuery,
+} from "./query.ts";
+import {
+  type PublishCompressorOptions,
+  publishCompressor,
+  type RebuildIvfOptions,
+  type RebuildResult,
+  type RebuildTarget,
+  rebuildIvf,
+} from "./rebuild.ts";
 import { type Batch, type FieldTypes, type RecordIn, type RecordOut, Schema } from "./schema.ts";
+import type { Traffic } from "./session.ts";
 import { startingIndex } from "./starting-index.ts";
 import { streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
@@ -82,7 +102,10 @@ export interface VectorResults<B> extends AsyncIterable<B>, PromiseLike<B[]> {}
 /** A batch of hits: columns, with each hit's distance (1 − cosine; 0 = same direction). */
 export type VectorBatch<F extends FieldTypes> = Partial<Omit<Batch<F>, "_time_anchors">> & {
   _time_anchors: bigint[];
+  /** 1 − cosine; the negated dot product; the squared Euclidean distance. The nearest has the least. */
   _distances: number[];
+  /** Present when distances are estimates: `rerankFactor` was 0. */
+  _estimated?: true;
 };
 
 interface State {
@@ -97,12 +120,15 @@ interface State {
 
 export class Dataset<F extends FieldTypes = AnyFields> {
   private readonly state: State;
-  private readonly planes = new Map<Address, LshPlanes>();
+  private readonly indexers: Indexers;
+  private readonly ivf: IvfTracks;
   /** Appends of one Dataset object run one after the other; more would only race each other. */
   private queue: Promise<unknown> = Promise.resolve();
 
   private constructor(state: State) {
     this.state = state;
+    this.indexers = new Indexers(state.ctx.kernels, state.ctx.session);
+    this.ivf = new IvfTracks(state.ctx);
   }
 
   /**
@@ -236,8 +262,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return this.state.address;
   }
 
-  /** Bytes and requests read from the backend so far. */
-  get traffic(): { requests: number; bytes: number } {
+  /** What was read from the backend so far. */
+  get traffic(): Traffic {
     return { ...this.state.ctx.session.traffic };
   }
 
@@ -262,7 +288,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const opId = options.opId === undefined ? this.state.ctx.random(16) : parseOpId(options.opId);
     const turn = this.queue.then(async () => {
       const { ctx, name, genesis } = this.state;
-      const target = { ctx, name, origin: genesis.origin, planesOf: (track: Track) => this.planesOf(track) };
+      const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
       const from = this.state.tip ?? tip;
       const done = await append(
         target,
@@ -335,13 +361,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * Errors: `InvalidArgument` naming the argument, what was found and what was expected.
    */
   iterVector(query: VectorQuery): VectorResults<VectorBatch<F>> {
-    const { ctx, manifest, genesis } = this.state;
-    const target = {
-      ctx,
-      manifest,
-      origin: genesis.origin,
-      planesOf: (track: Track) => this.planesOf(track),
-    };
+    const target = this.searchTarget();
     let all: Promise<VectorBatch<F>[]> | undefined;
     const run = (): AsyncGenerator<VectorBatch<F>> =>
       search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>;
@@ -358,6 +378,59 @@ export class Dataset<F extends FieldTypes = AnyFields> {
         return all.then(onFulfilled, onRejected);
       },
     };
+  }
+
+  /**
+   * Runs a query and tells what it did: how it was carried out, rows looked at, requests, bytes, times.
+   * Errors: as `iterVector`.
+   */
+  explain(query: VectorQuery): Promise<Explanation> {
+    return explain(this.searchTarget(), query);
+  }
+
+  /**
+   * Brings the built indexes of the named vector fields (default all) into memory, as far as `residentBytes` goes, so
+   * that queries wait for nothing. `vectors: false` leaves the vectors themselves on the backend.
+   */
+  async prewarm(
+    options: {
+      fields?: string[];
+      vectors?: boolean;
+      onProgress?: (progress: { field: string; done: number; total: number }) => void;
+    } = {},
+  ): Promise<void> {
+    const { manifest } = this.state;
+    for (const field of chosenFields(manifest.fields, options.fields, (each) => each.kind === "embedding")) {
+      const track = manifest.tracks.get(field.id);
+      if (track === undefined || !isTrained(track.spatialIndex)) continue;
+      const ivf = await this.ivf.of(track);
+      await ivf.prewarm(options.vectors ?? true, (done) =>
+        options.onProgress?.({ field: field.name, ...done }),
+      );
+    }
+  }
+
+  /**
+   * Trains the cells of an `ivf-…` field anew and sorts every row into them, with codes. Equal rows, options and seed
+   * give equal bytes on any machine.
+   * Errors: `InvalidArgument` (field, k, sample…), `ReadOnly`, `Conflict` when another rebuild came first, `OutOfMemory`,
+   * `StoreUnavailable`, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
+   */
+  rebuildIvf(options: RebuildIvfOptions): Promise<RebuildResult> {
+    return this.rebuild((target, tip) => rebuildIvf(target, tip, options));
+  }
+
+  /**
+   * Gives the cells of an `ivf-…` field codes of another kind, here and after later rebuilds; a field without built cells
+   * gets one cell. Errors: as `rebuildIvf`.
+   */
+  publishCompressor(options: PublishCompressorOptions): Promise<RebuildResult> {
+    return this.rebuild((target, tip) => publishCompressor(target, tip, options));
+  }
+
+  /** How well the indexes fit their data, as figures. Reads the heads of all segments. */
+  health(): Promise<Health> {
+    return healthOf(this.state.ctx, this.state.manifest);
   }
 
   /**
@@ -413,9 +486,30 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /** Frees what it holds in memory. The object can't be used afterwards. */
   async close(): Promise<void> {
-    for (const planes of this.planes.values()) planes.free();
-    this.planes.clear();
+    await this.ivf.free();
+    await this.indexers.free();
     this.state.ctx.vectors.clear();
+  }
+
+  private searchTarget(): SearchTarget {
+    const { ctx, manifest, genesis } = this.state;
+    return { ctx, manifest, origin: genesis.origin, indexers: this.indexers, ivf: this.ivf };
+  }
+
+  /** Takes its turn among this object's appends. */
+  private rebuild(
+    work: (target: RebuildTarget, tip: Tip) => Promise<{ tip: Tip; result: RebuildResult }>,
+  ): Promise<RebuildResult> {
+    const tip = this.writable();
+    const turn = this.queue.then(async () => {
+      const { ctx, name, genesis } = this.state;
+      const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
+      const done = await work(target, this.state.tip ?? tip);
+      this.moveTo(done.tip);
+      return done.result;
+    });
+    this.queue = turn.catch(() => undefined);
+    return turn;
   }
 
   private writable(): Tip {
@@ -435,18 +529,6 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     this.state.tip = tip;
     this.state.manifest = tip.manifest;
     this.state.address = tip.address;
-  }
-
-  /** Hyperplanes of a track, made once; undefined when its index has a single cell. */
-  private planesOf(track: Track): LshPlanes | undefined {
-    const { spatialIndex, address } = track;
-    if (spatialIndex.algorithm !== "dreamdb.lsh-cosine") return undefined;
-    let planes = this.planes.get(address);
-    if (planes === undefined) {
-      planes = this.state.ctx.kernels.lshPlanes(spatialIndex.seed, spatialIndex.dim, spatialIndex.bits);
-      this.planes.set(address, planes);
-    }
-    return planes;
   }
 }
 

@@ -12,6 +12,8 @@ import { entriesIn } from "./timeline.ts";
 /** A query's vector and running best, in the compute core's memory. `S` says where a run of rows comes from. */
 export class Scan<S> {
   readonly metric: Metric;
+  /** Rows of the blocks that were scored, or passed by a mask. */
+  scored = 0;
   private readonly sources: { source: S; firstId: number }[] = [];
   private readonly kernels: Kernels;
   private readonly query: number;
@@ -53,6 +55,7 @@ export class Scan<S> {
   /** Scores `rows` vectors and keeps the best; `mask` has a bit a row, lowest first, 0 = skip. */
   block(pointer: number, invNorms: number, rows: number, firstId: number, mask?: Uint8Array): void {
     const { kernels, dim, query, inverse, best } = this;
+    this.scored += rows;
     const bits = mask === undefined ? 0 : kernels.copyIn(mask);
     try {
       if (this.metric === "cosine")

@@ -14,7 +14,16 @@ import {
 import type { Context } from "./context.ts";
 import { type Scan, scanColumns } from "./exact-search.ts";
 import type { Source } from "./hits.ts";
-import { inParallel, type OpenContainer } from "./session.ts";
+import {
+  blocksOf,
+  entriesOf,
+  mergeRanges,
+  type OpenSegment,
+  openSegments,
+  type RowRange,
+  rowsOfCell,
+} from "./segments.ts";
+import { inParallel } from "./session.ts";
 import { anchorsOf, entriesIn, firstAtLeast } from "./timeline.ts";
 
 /** One cell in so many is probed when the caller does not say: recall@10 of .94 on 340k word vectors. */
@@ -33,15 +42,16 @@ export interface LshPlan {
   nprobe: number | undefined;
 }
 
-/** Search of the nearest cells of every segment. */
+/** Search of the nearest cells of every segment; returns how many were probed. */
 export async function scanCells(
   target: LshTarget,
   plan: LshPlan,
   scan: Scan<Source>,
   planes: LshPlanes,
-): Promise<void> {
-  const segments = await openSegments(target, plan.track);
-  const ranges = probe(planes, plan, segments);
+): Promise<number> {
+  const { session } = target.ctx;
+  const segments = await openSegments(session, plan.track, await entriesOf(session, plan.track));
+  const { ranges, probed } = probe(planes, plan, segments);
   const bare: CellRows[] = [];
   const full: (CellRows & { firstId: number })[] = [];
   // Ids are given in the order of the segments, whatever order their bytes arrive in, so that ties fall alike.
@@ -54,6 +64,7 @@ export async function scanCells(
   });
   await inParallel(full, (rows) => scanBlocks(target, plan, scan, rows));
   if (bare.length > 0) await scanBare(target, plan, scan, bare);
+  return probed;
 }
 
 /** The rows of one segment that lie in probed cells; ascending, apart. */
@@ -62,37 +73,16 @@ interface CellRows {
   ranges: RowRange[];
 }
 
-interface OpenSegment {
-  entry: SegmentEntry;
-  container: OpenContainer<SegmentHead>;
-}
-
-interface RowRange {
-  from: number;
-  to: number;
-}
-
-async function openSegments(target: LshTarget, track: Track): Promise<OpenSegment[]> {
-  const { session } = target.ctx;
-  const entries: SegmentEntry[] = [];
-  for await (const entry of entriesIn(session, track.segments, segmentCodec)) entries.push(entry);
-  const opened: OpenSegment[] = new Array(entries.length);
-  await inParallel([...entries.keys()], async (i) => {
-    const entry = entries[i] as SegmentEntry;
-    const container = await session.open(entry.container, (bytes, totalBytes) =>
-      decodeSegmentHead(bytes, { totalBytes, ...codingOf(track) }),
-    );
-    opened[i] = { entry, container };
-  });
-  return opened;
-}
-
 export function probesOf(plan: { nprobe: number | undefined }, planes: LshPlanes): number {
   return plan.nprobe ?? Math.ceil(2 ** planes.bits / DEFAULT_PROBED_SHARE);
 }
 
 /** Rows of each segment that lie in the nearest cells: `nprobe` of them, and more until topK rows are covered. */
-function probe(planes: LshPlanes, plan: LshPlan, segments: readonly OpenSegment[]): RowRange[][] {
+function probe(
+  planes: LshPlanes,
+  plan: LshPlan,
+  segments: readonly OpenSegment[],
+): { ranges: RowRange[][]; probed: number } {
   const ranges: RowRange[][] = segments.map(() => []);
   const total = segments.reduce((sum, segment) => sum + segment.container.head.rows, 0);
   const nprobe = probesOf(plan, planes);
@@ -102,38 +92,13 @@ function probe(planes: LshPlanes, plan: LshPlan, segments: readonly OpenSegment[
     if (probed >= nprobe && (rows >= plan.topK || rows >= total)) break;
     probed++;
     segments.forEach((segment, i) => {
-      const { head } = segment.container;
-      const at = indexOf(head.cells, cell);
-      if (at < 0) return;
-      const range = { from: head.firstRows[at] as number, to: head.firstRows[at + 1] as number };
+      const range = rowsOfCell(segment.container.head, cell);
+      if (range === undefined) return;
       rows += range.to - range.from;
       (ranges[i] as RowRange[]).push(range);
     });
   }
-  return ranges;
-}
-
-function indexOf(ascending: Uint32Array, value: number): number {
-  let low = 0;
-  let high = ascending.length - 1;
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    const found = ascending[middle] as number;
-    if (found === value) return middle;
-    if (found < value) low = middle + 1;
-    else high = middle - 1;
-  }
-  return -1;
-}
-
-function mergeRanges(ranges: readonly RowRange[]): RowRange[] {
-  const merged: RowRange[] = [];
-  for (const range of [...ranges].sort((a, b) => a.from - b.from)) {
-    const last = merged.at(-1);
-    if (last !== undefined && range.from <= last.to) last.to = Math.max(last.to, range.to);
-    else merged.push({ ...range });
-  }
-  return merged;
+  return { ranges, probed };
 }
 
 /**
@@ -152,29 +117,6 @@ async function scanBlocks(
     const { firstRow, rows } = blocks[i] as SegmentBlock;
     scan.block(resident.pointer, resident.invNorms, rows, firstId + firstRow);
   });
-}
-
-interface BlockRanges {
-  block: SegmentBlock;
-  parts: RowRange[];
-}
-
-/** The blocks that `ranges` touch, each with its own part of them. */
-function blocksOf(head: SegmentHead, ranges: readonly RowRange[]): BlockRanges[] {
-  const out: BlockRanges[] = [];
-  let next = 0;
-  for (const block of head.blocks) {
-    const end = block.firstRow + block.rows;
-    const parts: RowRange[] = [];
-    while (next < ranges.length && (ranges[next] as RowRange).from < end) {
-      const range = ranges[next] as RowRange;
-      parts.push({ from: Math.max(range.from, block.firstRow), to: Math.min(range.to, end) });
-      if (range.to > end) break;
-      next++;
-    }
-    if (parts.length > 0) out.push({ block, parts });
-  }
-  return out;
 }
 
 /** Segments without vectors say which rows of which batches to score; the columns have the vectors. */

@@ -3,14 +3,17 @@
  * cells only decide which vectors are looked at.
  */
 import { DreamDBError } from "../errors.ts";
-import type { LshPlanes } from "../kernels/kernels.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
-import { metricOf } from "../objects/metric.ts";
+import { type Metric, metricOf } from "../objects/metric.ts";
 import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
+import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { type Condition, conditionsOf, matchingRows } from "./filter.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
+import { type Indexers, planesOf } from "./indexer.ts";
+import { probingOf, searchIvf } from "./ivf-search.ts";
+import type { IvfTracks } from "./ivf-tracks.ts";
 import { probesOf, scanCells } from "./lsh-search.ts";
 import { ColumnReader } from "./rows.ts";
 import { inParallel } from "./session.ts";
@@ -32,13 +35,30 @@ export interface VectorQuery {
   /** Fields that hits carry: by default every scalar; vectors and media only when named. */
   fields?: string[];
   /**
-   * Cells of `lsh-cosine` that are looked at, nearest first, and with them what lies in the same blocks; widened
-   * until topK records are found. Default an eighth of them. All of them make the search exact.
+   * Cells that are looked at, nearest first; widened until topK records are found. All of them make the search of
+   * `lsh-cosine` exact. Default: an eighth of the cells of `lsh-cosine`, and 1.5 · √cells of a built `ivf-…`.
    */
   nprobe?: number;
+  /**
+   * For a built `ivf-…`: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
+   * candidates at least. 0 reads no vectors at all: distances are then estimates, and batches say so.
+   */
+  rerankFactor?: number;
+  /**
+   * For a built `ivf-…`: standard errors that an estimate may lie below the topK-th best and still be looked at.
+   * More finds more and takes longer. Default 1.35.
+   */
+  epsilon?: number;
+  /**
+   * For a built `ivf-…`: the share of the true topK that is wanted, above 0 and below 1. The first query that names
+   * one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or `epsilon`.
+   */
+  recallTarget?: number;
 }
 
 const MAX_TOP_K = 1 << 20;
+/** Beyond this many results an index saves little: the search is exact. */
+const MAX_PROBED_TOP_K = 4096;
 const DEFAULT_TOP_K = 10;
 const DEFAULT_BATCH_SIZE = 64;
 
@@ -46,16 +66,40 @@ export interface SearchTarget {
   ctx: Context;
   manifest: Manifest;
   origin: bigint;
-  planesOf: (track: Track) => LshPlanes | undefined;
+  indexers: Indexers;
+  ivf: IvfTracks;
 }
 
 /** Runs a query and gives its hits, nearest first, in batches of columns. */
 export async function* search(target: SearchTarget, query: VectorQuery): AsyncGenerator<Columns> {
   const plan = planOf(target.manifest, query);
-  const hits = await findHits(target, plan);
+  const { hits, isExact } = await findHits(target, plan);
   for (let from = 0; from < hits.length; from += plan.batchSize) {
-    yield await materialise(target, plan.fields, hits.slice(from, from + plan.batchSize));
+    yield await materialise(target, plan.fields, hits.slice(from, from + plan.batchSize), isExact);
   }
+}
+
+/** Runs a query and tells what it did. */
+export async function explain(target: SearchTarget, query: VectorQuery): Promise<Explanation> {
+  const { traffic } = target.ctx.session;
+  const before = { ...traffic };
+  const started = performance.now();
+  const plan = planOf(target.manifest, query);
+  const explaining = newExplaining();
+  const { hits, isExact } = await findHits(target, plan, explaining);
+  const searched = performance.now();
+  await materialise(target, plan.fields, hits, isExact);
+  const { stats, ...figures } = explaining;
+  return {
+    ...figures,
+    ...(figures.strategy === "ivf" ? { ...stats, cells: figures.cells, cellsProbed: stats.cells } : {}),
+    hits: hits.length,
+    isExact,
+    requests: traffic.requests - before.requests,
+    bytes: traffic.bytes - before.bytes,
+    roundTrips: traffic.roundTrips - before.roundTrips,
+    ms: { total: performance.now() - started, search: searched - started },
+  };
 }
 
 interface Plan {
@@ -67,6 +111,9 @@ interface Plan {
   conditions: Condition[];
   fields: FieldSpec[];
   nprobe: number | undefined;
+  rerankFactor: number | undefined;
+  epsilon: number | undefined;
+  recallTarget: number | undefined;
 }
 
 function planOf(manifest: Manifest, query: VectorQuery): Plan {
@@ -94,8 +141,25 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
     batchSize: positive("batchSize", query.batchSize ?? DEFAULT_BATCH_SIZE, MAX_TOP_K),
     conditions: conditionsOf(query.whereEq, manifest.fields),
     fields: chosenFields(manifest.fields, query.fields),
-    nprobe: query.nprobe === undefined ? undefined : positive("nprobe", query.nprobe, 2 ** 24),
+    nprobe: query.nprobe === undefined ? undefined : positive("nprobe", query.nprobe, 2 ** 32 - 1),
+    ...tuningOf(query),
   };
+}
+
+function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: VectorQuery): {
+  rerankFactor: number | undefined;
+  epsilon: number | undefined;
+  recallTarget: number | undefined;
+} {
+  if (rerankFactor !== undefined && !(rerankFactor === 0 || (rerankFactor >= 1 && rerankFactor <= 1024)))
+    throw invalid("rerankFactor", rerankFactor, "0, or a number from 1 to 1024");
+  if (epsilon !== undefined && !(epsilon >= 0 && epsilon <= 100))
+    throw invalid("epsilon", epsilon, "a number from 0 to 100");
+  if (recallTarget !== undefined && !(recallTarget > 0 && recallTarget < 1))
+    throw invalid("recallTarget", recallTarget, "a number above 0 and below 1");
+  if (recallTarget !== undefined && (nprobe !== undefined || epsilon !== undefined))
+    throw invalid("recallTarget", `${recallTarget} beside nprobe or epsilon`, "one or the other");
+  return { rerankFactor, epsilon, recallTarget };
 }
 
 /** The named fields, or by default all scalars. Errors: `InvalidArgument` for an unknown name. */
@@ -129,22 +193,72 @@ function invalid(field: string, found: unknown, expected: unknown): DreamDBError
   return new DreamDBError("InvalidArgument", "this argument can't be", { field, found, expected });
 }
 
-async function findHits(target: SearchTarget, plan: Plan): Promise<Hit[]> {
+interface Found {
+  hits: Hit[];
+  /** False when distances are estimates. */
+  isExact: boolean;
+}
+
+async function findHits(target: SearchTarget, plan: Plan, explaining?: Explaining): Promise<Found> {
+  const indexer = plan.conditions.length > 0 ? undefined : await target.indexers.of(plan.track);
+  const planes = planesOf(indexer);
+  if (indexer !== undefined && planes === undefined && plan.topK <= MAX_PROBED_TOP_K)
+    return findByIvf(target, plan, explaining);
+  const isProbed = planes !== undefined && probesOf(plan, planes) < 2 ** planes.bits;
   const { kernels, session } = target.ctx;
   const scan = new Scan<Source>(kernels, metricOf(plan.field.algorithm), plan.vector, plan.topK);
   try {
-    const planes = target.planesOf(plan.track);
-    if (plan.conditions.length > 0 || planes === undefined || probesOf(plan, planes) >= 2 ** planes.bits) {
+    const cellsProbed = isProbed ? await scanCells(target, plan, scan, planes) : 1;
+    if (!isProbed) {
       await scanColumns(target, plan.field, scan, (entry) =>
         plan.conditions.length === 0 ? Promise.resolve("all") : matchingRows(session, entry, plan.conditions),
       );
-    } else {
-      await scanCells(target, plan, scan, planes);
     }
-    return await hitsOf(session, scan);
+    if (explaining !== undefined) {
+      explaining.strategy = isProbed ? "lsh" : "exact";
+      if (isProbed) Object.assign(explaining, { cells: 2 ** planes.bits, cellsProbed });
+      explaining.reranked = scan.scored;
+    }
+    return { hits: await hitsOf(session, scan), isExact: true };
   } finally {
     scan.free();
   }
+}
+
+async function findByIvf(
+  target: SearchTarget,
+  plan: Plan,
+  explaining: Explaining | undefined,
+): Promise<Found> {
+  const { field, track, vector, topK, recallTarget } = plan;
+  checkDirection(metricOf(field.algorithm), vector);
+  const ivf = await target.ivf.of(track);
+  const { cells } = ivf;
+  const measured =
+    recallTarget === undefined
+      ? undefined
+      : await target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+  const probing = probingOf(
+    cells,
+    topK,
+    measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
+  );
+  if (explaining !== undefined) {
+    const { nprobe, epsilon, rerank } = probing;
+    Object.assign(explaining, { strategy: "ivf", cells, nprobe, epsilon, rerank });
+    if (measured !== undefined) explaining.measured = { recall: measured.recall, sample: measured.sample };
+  }
+  return searchIvf(target, ivf, field, vector, probing, ivf.rows, explaining?.stats);
+}
+
+/** A cosine needs a direction: a length above 0 that f32 can hold. */
+function checkDirection(metric: Metric, vector: Float32Array): void {
+  if (metric !== "cosine") return;
+  let squares = 0;
+  for (let i = 0; i < vector.length; i++)
+    squares = Math.fround(squares + Math.fround((vector[i] as number) * (vector[i] as number)));
+  if (squares > 0 && squares < Number.POSITIVE_INFINITY) return;
+  throw invalid("query", "a length of zero, or beyond f32", "a vector with a direction, for cosine");
 }
 
 /** Reads the chosen fields of `hits`. */
@@ -152,13 +266,13 @@ async function materialise(
   target: SearchTarget,
   fields: readonly FieldSpec[],
   hits: readonly Hit[],
+  isExact: boolean,
 ): Promise<Columns> {
   const { session } = target.ctx;
   const out = emptyColumns(fields);
   const rows: unknown[][] = hits.map(() => []);
-  await inParallel([...hits.keys()], async (i) => {
+  await inParallel(fields.length === 0 ? [] : [...hits.keys()], async (i) => {
     const hit = hits[i] as Hit;
-    if (fields.length === 0) return;
     const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
     if (at === undefined) {
       throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
@@ -170,6 +284,7 @@ async function materialise(
   });
   out._time_anchors = hits.map((hit) => hit.tick + target.origin);
   out._distances = hits.map((hit) => hit.distance);
+  if (!isExact) (out as { _estimated?: true })._estimated = true;
   fields.forEach((field, f) => {
     out[field.name] = rows.map((row) => row[f]);
   });

@@ -20,6 +20,8 @@ const CONCURRENCY = 8;
 export interface Traffic {
   requests: number;
   bytes: number;
+  /** Times that a request was sent while none was under way: each waited for the answers before it. */
+  roundTrips: number;
 }
 
 /** A container's decoded head, and its bytes when it was small enough to be read whole. */
@@ -32,7 +34,8 @@ export interface OpenContainer<H> {
 export class Session {
   readonly store: Store;
   /** What was read from the backend so far. */
-  readonly traffic: Traffic = { requests: 0, bytes: 0 };
+  readonly traffic: Traffic = { requests: 0, bytes: 0, roundTrips: 0 };
+  private underWay = 0;
   private readonly cache: Lru<unknown>;
 
   /** @param cacheBytes budget of the cache of verified bytes */
@@ -168,7 +171,8 @@ export class Session {
     address: Address,
     range: { offset: number; length: number } | undefined,
   ): Promise<Uint8Array> {
-    const found = await this.store.get(objectKey(address), range);
+    if (this.underWay++ === 0) this.traffic.roundTrips++;
+    const found = await this.store.get(objectKey(address), range).finally(() => this.underWay--);
     if (found === undefined) {
       throw new DreamDBError("NotFound", "an object that the dataset refers to is missing", {
         field: objectKey(address),

@@ -79,6 +79,16 @@ export interface KernelExports {
     out: number,
   ): void;
   scoresDot(rows: number, n: number, dim: number, query: number, out: number): void;
+  scoresAt(
+    metric: number,
+    rows: number,
+    invNorms: number,
+    n: number,
+    dim: number,
+    query: number,
+    queryInvNorm: number,
+    out: number,
+  ): void;
   scoresDistance(rows: number, n: number, dim: number, query: number, out: number): void;
 
   topkBytes(k: number): number;
@@ -90,6 +100,24 @@ export interface KernelExports {
   gatherRows(source: number, rowBytes: number, index: number, n: number, target: number): void;
   sortByCell(cells: number, n: number, bits: number, order: number, scratch: number): void;
   cellRuns(cells: number, order: number, n: number, out: number): number;
+
+  bestBytes(k: number): number;
+  ivfAddRows(index: number, cell: number, codes: number, n: number): void;
+  ivfLoadCentroids(index: number, centroids: number, scratch: number): void;
+  ivfMissing(index: number, query: number, needVectors: number, out: number): number;
+  ivfRank(index: number, query: number, count: number, vectors: number, out: number, room: number): number;
+  ivfSearch(
+    index: number,
+    query: number,
+    topK: number,
+    keep: number,
+    epsilon: number,
+    filter: number,
+    exact: number,
+    out: number,
+    room: number,
+  ): number;
+  ivfSelect(index: number, query: number, nprobe: number): number;
 
   isSimd(): number;
 }

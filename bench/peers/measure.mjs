@@ -1,0 +1,149 @@
+// Recall of every setting, then queries per second of CPU time in rounds, all contenders in turn within each round so
+// that a busy machine hits them alike.
+import { median } from "../statistics.mjs";
+import { loadTruth } from "./data.mjs";
+import { remember } from "./indexes.mjs";
+import { Contestant, firstResult } from "./process.mjs";
+import { recallAt10 } from "./truth.mjs";
+
+const QUERIES = 1000;
+const SAMPLE_CPU_SECONDS = 0.3;
+/** A setting is not timed when another of the same index finds as much and was this much faster when tried. */
+const CLEARLY_FASTER = 1.25;
+
+/**
+ * Opens every entry (of indexes.mjs) and gives it `points` ({ label, recall, qps, low, high }), `megabytes` and,
+ * with `firsts` > 0, `firstMs`.
+ */
+export async function race(entries, { rounds, firsts = 0 }) {
+  const runners = [];
+  try {
+    for (const entry of entries) {
+      if (entry.failed !== undefined) continue;
+      const runner = { entry, contestant: contestantOf(entry) };
+      try {
+        await runner.contestant.ask("open");
+        runner.tried = await tryAll(runner);
+        entry.megabytes = (await runner.contestant.ask("memory")).bytes / 1e6;
+        runners.push(runner);
+      } catch (error) {
+        entry.failed = error.message;
+        console.error(`${entry.contender} ${entry.variant}: ${error.message}`);
+        await runner.contestant.stop();
+      }
+    }
+    await timeInRounds(runners, rounds);
+  } finally {
+    for (const { contestant } of runners) await contestant.stop();
+  }
+  await firstResults(runners, firsts);
+}
+
+function contestantOf({ contender, variant, parameters, dataSet, directory }) {
+  return new Contestant({ contender, variant, parameters, dataSet, directory });
+}
+
+const truths = new Map();
+
+async function truthOf(dataSet, filter) {
+  const key = `${dataSet} ${filter}`;
+  if (!truths.has(key)) truths.set(key, await loadTruth(dataSet, filter));
+  return truths.get(key);
+}
+
+/** Every setting with its recall and a first idea of its speed; those that lose on both are dropped. */
+async function tryAll({ entry, contestant }) {
+  const known = {};
+  const tried = [];
+  for (const setting of entry.settings) {
+    const figures = entry.known?.[setting.label] ?? (await tryOne(entry, contestant, setting));
+    known[setting.label] = figures;
+    tried.push({ setting, ...figures, samples: [] });
+    console.error(
+      `  ${entry.contender} ${entry.variant} ${setting.label}: recall ${figures.recall.toFixed(4)}, about ${figures.qps.toFixed(0)} QPS`,
+    );
+  }
+  await remember(entry, known);
+  // A process whose settings were all known has not answered anything yet; its memory would look small.
+  await contestant.ask("answer", { setting: tried.at(-1).setting, from: 0, count: 20 });
+  return tried.filter(
+    (one) =>
+      one.setting.isTarget || !tried.some((other) => sameTask(one, other) && isClearlyBetter(other, one)),
+  );
+}
+
+/** Settings are compared only where they answer the same queries in the same way. */
+function sameTask({ setting: a }, { setting: b }) {
+  return a.filter === b.filter && a.batch === b.batch;
+}
+
+function isClearlyBetter(a, b) {
+  return a.recall >= b.recall && a.qps > b.qps * CLEARLY_FASTER;
+}
+
+/** Recall over all queries where they take a moment, over the first 200 for slow exact ones. */
+async function tryOne({ dataSet }, contestant, setting) {
+  const truth = await truthOf(dataSet, setting.filter);
+  const probe = await contestant.ask("answer", { setting, from: 0, count: 50 });
+  const count = probe.cpuSeconds > 1 ? 200 : QUERIES;
+  const { ids, cpuSeconds } = await contestant.ask("answer", { setting, from: 0, count });
+  return { recall: recallAt10(truth, ids), qps: count / cpuSeconds };
+}
+
+async function timeInRounds(runners, rounds) {
+  for (let round = 0; round < rounds; round++) {
+    console.error(`round ${round + 1} of ${rounds}`);
+    for (const { contestant, tried } of runners)
+      for (const one of tried) one.samples.push(await sample(contestant, one.setting, one.qps, round));
+  }
+  for (const { entry, tried } of runners)
+    entry.points = tried.map(({ setting, recall, samples }) => pointOf(setting, recall, samples));
+}
+
+/** Queries per CPU second of one sample. */
+async function sample(contestant, setting, expectedQps, round) {
+  const least = setting.batch === undefined ? 8 : 2 * setting.batch;
+  const count = Math.max(least, Math.min(2 * QUERIES, Math.round(expectedQps * SAMPLE_CPU_SECONDS)));
+  const { cpuSeconds } = await contestant.ask("time", { setting, from: (round * 197) % QUERIES, count });
+  return count / cpuSeconds;
+}
+
+function pointOf(setting, recall, samples) {
+  return {
+    label: setting.label,
+    recall,
+    qps: median(samples),
+    low: Math.min(...samples),
+    high: Math.max(...samples),
+    ...(setting.isTarget ? { isTarget: true } : {}),
+    ...(setting.filter === undefined ? {} : { filter: setting.filter }),
+    ...(setting.batch === undefined ? {} : { batch: setting.batch }),
+  };
+}
+
+/** The fastest point that finds at least this share, or undefined. */
+export function bestAt(points, recall) {
+  return points
+    .filter((point) => point.recall >= recall)
+    .reduce((best, point) => (best === undefined || point.qps > best.qps ? point : best), undefined);
+}
+
+/** Fresh processes, in turn, each at its fastest setting for a recall of .95 (or its most accurate). */
+async function firstResults(runners, count) {
+  if (count === 0) return;
+  const times = new Map(runners.map(({ entry }) => [entry, []]));
+  for (let run = -1; run < count; run++) {
+    for (const { entry } of runners) {
+      const point =
+        bestAt(entry.points, 0.95) ?? entry.points.reduce((a, b) => (a.recall > b.recall ? a : b));
+      const setting = entry.settings.find(({ label }) => label === point.label);
+      const { ms, ids } = await firstResult(entry, setting);
+      if (recallAt10(await truthOf(entry.dataSet), [ids]) === 0)
+        throw new Error(`${entry.contender}: a first result that is wrong`);
+      // The first run only fills the page cache.
+      if (run >= 0) times.get(entry).push(ms);
+    }
+  }
+  for (const [entry, ms] of times)
+    entry.firstMs = { median: median(ms), low: Math.min(...ms), high: Math.max(...ms) };
+}

@@ -1,0 +1,139 @@
+import type { Command } from "commander";
+import { Dataset, type RebuildProgress, type RebuildResult } from "../index.node.ts";
+import { existingBackend } from "./backend.ts";
+import { type CommonOptions, command, countFrom, Output } from "./command.ts";
+import { Progress } from "./progress.ts";
+import { pairs } from "./table.ts";
+import { plural } from "./text.ts";
+
+const REBUILD_EXAMPLES = `
+dreamdb rebuild-ivf photos --field embedding
+dreamdb rebuild-ivf photos --field embedding --k 2048 --iterations 12 --json`;
+
+const PUBLISH_EXAMPLES = `
+dreamdb publish-rabitq photos --field embedding --bits 6
+dreamdb publish-rabitq photos --field embedding --bits 1 --json`;
+
+interface RebuildOptions extends CommonOptions {
+  field: string;
+  k?: number;
+  sample?: number;
+  iterations?: number;
+  seed?: number;
+  memoryMib?: number;
+}
+
+interface PublishOptions extends CommonOptions {
+  field: string;
+  bits: number;
+  memoryMib?: number;
+}
+
+export function rebuildIvfCommand(): Command {
+  return command(
+    "rebuild-ivf",
+    "train the cells of a vector field and sort every record into them",
+    REBUILD_EXAMPLES,
+  )
+    .argument("<name>", "dataset or branch")
+    .requiredOption("--field <name>", "vector field with an ivf index")
+    .option("--k <n>", "cells (default: 2 · √records)", countFrom(1))
+    .option("--sample <n>", "records to train on (default: 32 a cell)", countFrom(1))
+    .option("--iterations <n>", "rounds of k-means (default: 10)", countFrom(0))
+    .option("--seed <n>", "chooses the sample; equal seeds give equal bytes (default: 0)", countFrom(0))
+    .option("--memory-mib <n>", "vectors held in memory at a time (default: 1024)", countFrom(1))
+    .action((name: string, options: RebuildOptions) => {
+      const { field, k, sample, iterations, seed } = options;
+      const given = Object.entries({ k, sample, iterations, seed }).filter(
+        ([, value]) => value !== undefined,
+      );
+      return run(name, options, (dataset, shared) =>
+        dataset.rebuildIvf({ field, ...Object.fromEntries(given), ...shared }),
+      );
+    });
+}
+
+export function publishRabitqCommand(): Command {
+  return command(
+    "publish-rabitq",
+    "give the cells of a vector field RaBitQ codes of so many bits",
+    PUBLISH_EXAMPLES,
+  )
+    .argument("<name>", "dataset or branch")
+    .requiredOption("--field <name>", "vector field with an ivf index")
+    .option("--bits <n>", "bits a component, 1 to 8", countFrom(1), 4)
+    .option("--memory-mib <n>", "vectors held in memory at a time (default: 1024)", countFrom(1))
+    .action((name: string, options: PublishOptions) =>
+      run(name, options, (dataset, shared) =>
+        dataset.publishCompressor({ field: options.field, bits: options.bits, ...shared }),
+      ),
+    );
+}
+
+interface Shared {
+  memoryBytes?: number;
+  onProgress: (progress: RebuildProgress) => void;
+}
+
+async function run(
+  name: string,
+  options: CommonOptions & { memoryMib?: number },
+  verb: (dataset: Dataset, shared: Shared) => Promise<RebuildResult>,
+): Promise<void> {
+  const output = new Output(options);
+  const dataset = await Dataset.open(name, await existingBackend(options.backend));
+  const stages = new Stages(output.isQuiet);
+  try {
+    const result = await verb(dataset, {
+      ...(options.memoryMib === undefined ? {} : { memoryBytes: options.memoryMib * 2 ** 20 }),
+      onProgress: (progress) => stages.update(progress),
+    });
+    stages.stop();
+    output.result({ name, ...result }, () => describe(result, output));
+  } finally {
+    stages.stop();
+    await dataset.close();
+  }
+}
+
+const LABELS: Record<RebuildProgress["stage"], { label: string; unit: string }> = {
+  sample: { label: "sampling", unit: "records" },
+  train: { label: "training", unit: "assignments" },
+  encode: { label: "sorting into cells", unit: "records" },
+};
+
+/** One bar after the other. */
+class Stages {
+  private readonly isQuiet: boolean;
+  private stage: RebuildProgress["stage"] | undefined;
+  private bar: Progress | undefined;
+
+  constructor(isQuiet: boolean) {
+    this.isQuiet = isQuiet;
+  }
+
+  update({ stage, done, total }: RebuildProgress): void {
+    if (stage !== this.stage) {
+      this.stop();
+      this.stage = stage;
+      this.bar = new Progress({ ...LABELS[stage], total, isQuiet: this.isQuiet });
+    }
+    this.bar?.update(done);
+  }
+
+  stop(): void {
+    this.bar?.stop();
+    this.bar = undefined;
+  }
+}
+
+function describe({ manifest, cells, rows, segments, imbalance }: RebuildResult, output: Output): string {
+  const facts: [string, unknown][] = [
+    ["manifest", manifest],
+    ["records in cells", rows],
+    ["cells", cells],
+    ["segments", plural(segments, "object")],
+    ["imbalance", `${imbalance.toFixed(2)} (rows of the largest cell / mean)`],
+  ];
+  return pairs(facts, output.style);
+}

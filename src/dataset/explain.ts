@@ -1,0 +1,47 @@
+/** What a query did, for those who tune it. */
+import type { ProbeStats } from "./ivf-track.ts";
+
+/** How a query is carried out: over all rows, by hyperplanes, or by the cells of a built index. */
+export type Strategy = "exact" | "lsh" | "ivf";
+
+export interface Explanation {
+  strategy: Strategy;
+  /** Records found. */
+  hits: number;
+  /** False when distances are estimates, since `rerankFactor` was 0. */
+  isExact: boolean;
+  /** Cells of the index, 1 without one. */
+  cells: number;
+  /** Cells that were probed; more than `nprobe` when too little was found in those. */
+  cellsProbed: number;
+  /** Rows whose codes were scanned, then looked at more closely, and rows whose vectors were scored. */
+  scanned: number;
+  refined: number;
+  reranked: number;
+  /** The figures an `ivf` search ran with, given, by default, or measured for `recallTarget`. */
+  nprobe?: number;
+  epsilon?: number;
+  rerank?: number;
+  /** With `recallTarget`: the recall that these reached on records of the dataset, and on how many it was measured. */
+  measured?: { recall: number; sample: number };
+  /** Read from the backend. */
+  requests: number;
+  bytes: number;
+  /** Times that the query had to wait for the backend before it could ask for more. */
+  roundTrips: number;
+  /** Milliseconds: in all, and for the search without the reading of fields. */
+  ms: { total: number; search: number };
+}
+
+/** Filled in by a search. */
+export type Explaining = Omit<
+  Explanation,
+  "hits" | "isExact" | "requests" | "bytes" | "roundTrips" | "ms"
+> & {
+  stats: ProbeStats;
+};
+
+export function newExplaining(): Explaining {
+  const stats = { cells: 0, scanned: 0, refined: 0, reranked: 0 };
+  return { strategy: "exact", cells: 1, cellsProbed: 0, scanned: 0, refined: 0, reranked: 0, stats };
+}

@@ -1,0 +1,87 @@
+/** `health`: how well an index fits its data, as figures. Nothing acts on them; thresholds are the operator's. */
+import { compressorOf, type EmbeddingField } from "../objects/field.ts";
+import type { Manifest, Track } from "../objects/manifest.ts";
+import { cellCount } from "../objects/spatial-index.ts";
+import type { Context } from "./context.ts";
+import { entriesOf, openSegments } from "./segments.ts";
+
+/** The state of one vector field's index. */
+export interface TrackHealth {
+  field: string;
+  algorithm: string;
+  /** What codes are made with, such as `dreamdb.rabitq-cosine`; undefined for none. */
+  compressor?: string;
+  /** Cells of the index, and those that hold rows. */
+  cells: number;
+  usedCells: number;
+  /** Rows in cells. */
+  indexedRows: number;
+  /** Rows of the dataset that are in no cell: every search scans them. Rows without a value count as well. */
+  unindexedRows: number;
+  segments: number;
+  /** Runs of rows of one cell in one segment: what a cold query may have to read, over all cells. */
+  fragments: number;
+  /** Fragments divided by used cells: 1 right after a rebuild of a field that fits in memory. */
+  fragmentation: number;
+  /** Rows of the largest cell divided by the mean of the used ones; 0 without rows in cells. */
+  imbalance: number;
+  /** Rows of a used cell: the least, the 10th, 50th and 90th percentile, and the most. */
+  density: { least: number; p10: number; median: number; p90: number; most: number };
+  /** Whether codes are made with another compressor than the schema asks for: a rebuild would change them. */
+  staleCodes: boolean;
+}
+
+export interface Health {
+  /** Records, and the batches that their columns lie in. */
+  rows: number;
+  tracks: TrackHealth[];
+}
+
+/** Reads the heads of all segments; their contents are not needed. */
+export async function healthOf(ctx: Context, manifest: Manifest): Promise<Health> {
+  const tracks: TrackHealth[] = [];
+  for (const field of manifest.fields) {
+    if (field.kind !== "embedding") continue;
+    tracks.push(await trackHealth(ctx, manifest, field, manifest.tracks.get(field.id) as Track));
+  }
+  return { rows: manifest.timeline.rows, tracks };
+}
+
+async function trackHealth(
+  { session }: Context,
+  manifest: Manifest,
+  field: EmbeddingField,
+  track: Track,
+): Promise<TrackHealth> {
+  const entries = await entriesOf(session, track);
+  const rowsOfCell = new Map<number, number>();
+  let fragments = 0;
+  for (const { container } of await openSegments(session, track, entries)) {
+    const { cells, firstRows } = container.head;
+    fragments += cells.length;
+    cells.forEach((cell, i) => {
+      const rows = (firstRows[i + 1] as number) - (firstRows[i] as number);
+      rowsOfCell.set(cell, (rowsOfCell.get(cell) ?? 0) + rows);
+    });
+  }
+  const densities = Float64Array.from(rowsOfCell.values()).sort();
+  const indexedRows = entries.reduce((sum, entry) => sum + entry.rows, 0);
+  const at = (share: number): number => densities[Math.round(share * (densities.length - 1))] ?? 0;
+  const usedCells = densities.length;
+  const compressor = track.compressor?.object;
+  return {
+    field: field.name,
+    algorithm: track.spatialIndex.algorithm,
+    ...(compressor === undefined ? {} : { compressor: compressor.algorithm }),
+    cells: cellCount(track.spatialIndex),
+    usedCells,
+    indexedRows,
+    unindexedRows: manifest.timeline.rows - indexedRows,
+    segments: entries.length,
+    fragments,
+    fragmentation: usedCells === 0 ? 0 : fragments / usedCells,
+    imbalance: usedCells === 0 ? 0 : at(1) / (indexedRows / usedCells),
+    density: { least: at(0), p10: at(0.1), median: at(0.5), p90: at(0.9), most: at(1) },
+    staleCodes: indexedRows > 0 && compressor?.bits !== compressorOf(field)?.bits,
+  };
+}

@@ -1,0 +1,216 @@
+/**
+ * What turns the vectors of one Track into cells, and into codes where it has a compressor. One is made for each pair
+ * of SpatialIndex and VectorCompressor that a dataset meets, and kept.
+ */
+import type { Address } from "../core/address.ts";
+import { DreamDBError } from "../errors.ts";
+import type { Kernels, LshPlanes } from "../kernels/kernels.ts";
+import { CellAssigner } from "../kernels/kmeans.ts";
+import { RabitqEncoder, toIndexSpace } from "../kernels/rabitq.ts";
+import { Rotation } from "../kernels/rotation.ts";
+import { decodeCentroids } from "../objects/centroids.ts";
+import type { Track } from "../objects/manifest.ts";
+import { metricOf } from "../objects/metric.ts";
+import { isTrained, type TrainedIndex } from "../objects/spatial-index.ts";
+import { codeRowBytes, type RabitqCompressor } from "../objects/vector-compressor.ts";
+import type { Session } from "./session.ts";
+
+/** Makes the derived data of a Track's rows. Addresses are of the compute core's memory. */
+export interface Indexer {
+  /** Bits that hold every cell's number. */
+  readonly cellBits: number;
+  /** Bytes of each row's code; 0 when segments carry none. */
+  readonly codeBytes: number;
+  /** The cell of each of n × dim f32 at `vectors`. */
+  cellsOf(vectors: number, n: number): Uint32Array;
+  /** The codes of n × dim f32 at `vectors`, which lie in `cells` (u32 × n), to `out` (n × codeBytes). */
+  encode(vectors: number, n: number, cells: number, out: number): void;
+  free(): void;
+}
+
+/** The indexers of a dataset, by Track. */
+export class Indexers {
+  private readonly kernels: Kernels;
+  private readonly session: Session;
+  private readonly held = new Map<string, Promise<Indexer>>();
+
+  constructor(kernels: Kernels, session: Session) {
+    this.kernels = kernels;
+    this.session = session;
+  }
+
+  /** The indexer of `track`; undefined while its index is one exact cell, for which nothing is derived. */
+  async of(track: Track): Promise<Indexer | undefined> {
+    const { spatialIndex } = track;
+    if (spatialIndex.algorithm !== "dreamdb.lsh-cosine" && !isTrained(spatialIndex)) return undefined;
+    const key = keyOf(track);
+    let indexer = this.held.get(key);
+    if (indexer === undefined) {
+      indexer = this.make(track);
+      this.held.set(key, indexer);
+      indexer.catch(() => this.held.delete(key));
+    }
+    return indexer;
+  }
+
+  /** Those of all Tracks that have one, by field id. */
+  async ofAll(tracks: ReadonlyMap<number, Track>): Promise<ReadonlyMap<number, Indexer>> {
+    const made = new Map<number, Indexer>();
+    for (const [id, track] of tracks) {
+      const indexer = await this.of(track);
+      if (indexer !== undefined) made.set(id, indexer);
+    }
+    return made;
+  }
+
+  private async make(track: Track): Promise<Indexer> {
+    const { spatialIndex } = track;
+    if (spatialIndex.algorithm === "dreamdb.lsh-cosine") {
+      return new LshIndexer(this.kernels.lshPlanes(spatialIndex.seed, spatialIndex.dim, spatialIndex.bits));
+    }
+    const index = trainedIndexOf(track);
+    const centroids = await readCentroids(this.session, index);
+    return new IvfIndexer(this.kernels, index, centroids, rabitqOf(track));
+  }
+
+  async free(): Promise<void> {
+    const all = [...this.held.values()];
+    this.held.clear();
+    for (const made of await Promise.allSettled(all)) if (made.status === "fulfilled") made.value.free();
+  }
+}
+
+/** What a Track's derived data depends on. */
+export function keyOf(track: Track): Address {
+  return `${track.address}/${track.compressor?.address ?? ""}`;
+}
+
+/** Centroids, cells × dim f32, verified. */
+export async function readCentroids(session: Session, index: TrainedIndex): Promise<Float32Array> {
+  return decodeCentroids(await session.object(index.centroids.address), index.cells, index.dim);
+}
+
+/** Errors: `UnsupportedVersion` for an index that can be read but not yet used. */
+export function trainedIndexOf({ spatialIndex }: Track): TrainedIndex {
+  if (isTrained(spatialIndex) && spatialIndex.algorithm !== "dreamdb.imi-cosine") return spatialIndex;
+  throw new DreamDBError("UnsupportedVersion", "this version can't search or extend such an index", {
+    field: "algorithm",
+    found: spatialIndex.algorithm,
+    expected: "dreamdb.lsh-cosine, or dreamdb.ivf-cosine, -dot or -l2",
+  });
+}
+
+/** The Track's RaBitQ compressor, if it has one. Errors: `UnsupportedVersion` for another kind. */
+export function rabitqOf(track: Track): RabitqCompressor | undefined {
+  const compressor = track.compressor?.object;
+  if (compressor === undefined || !("subspaces" in compressor)) return compressor;
+  throw new DreamDBError("UnsupportedVersion", "this version can't use such codes", {
+    field: "compressor.algorithm",
+    found: compressor.algorithm,
+    expected: "dreamdb.rabitq-cosine, -dot or -l2",
+  });
+}
+
+class LshIndexer implements Indexer {
+  readonly cellBits: number;
+  readonly codeBytes = 0;
+  readonly planes: LshPlanes;
+
+  constructor(planes: LshPlanes) {
+    this.planes = planes;
+    this.cellBits = planes.bits;
+  }
+
+  cellsOf(vectors: number, n: number): Uint32Array {
+    return this.planes.cells(vectors, n);
+  }
+
+  encode(): void {}
+
+  free(): void {
+    this.planes.free();
+  }
+}
+
+/** The hyperplanes of an lsh-cosine Track's indexer. */
+export function planesOf(indexer: Indexer | undefined): LshPlanes | undefined {
+  return indexer instanceof LshIndexer ? indexer.planes : undefined;
+}
+
+/** Rows that are brought into index space at a time: they stay in the second-level cache. */
+const TILE_BYTES = 128 << 10;
+
+class IvfIndexer implements Indexer {
+  readonly cellBits: number;
+  readonly codeBytes: number;
+  private readonly kernels: Kernels;
+  private readonly index: TrainedIndex;
+  private readonly assigner: CellAssigner;
+  private readonly rotation: Rotation | undefined;
+  private readonly encoder: RabitqEncoder | undefined;
+  private readonly tileRows: number;
+
+  constructor(
+    kernels: Kernels,
+    index: TrainedIndex,
+    centroids: Float32Array,
+    compressor: RabitqCompressor | undefined,
+  ) {
+    const { dim, cells, algorithm } = index;
+    this.kernels = kernels;
+    this.index = index;
+    this.cellBits = Math.max(1, Math.ceil(Math.log2(cells)));
+    this.tileRows = Math.max(1, Math.floor(TILE_BYTES / (4 * dim)));
+    this.codeBytes = compressor === undefined ? 0 : codeRowBytes(compressor);
+    this.assigner = new CellAssigner(kernels, centroids, dim);
+    if (compressor === undefined) return;
+    const { padded, rotation, seed, bits } = compressor;
+    this.rotation = new Rotation(kernels, { kind: rotation, dim, padded, seed });
+    this.encoder = new RabitqEncoder(kernels, {
+      rotation: this.rotation,
+      centroids,
+      bits,
+      metric: metricOf(algorithm),
+    });
+  }
+
+  cellsOf(vectors: number, n: number): Uint32Array {
+    const cells = this.kernels.alloc(4 * n);
+    try {
+      this.tiles(vectors, n, (y, first, rows) => this.assigner.assign(y, rows, cells + 4 * first));
+      return this.kernels.u32(cells, n).slice();
+    } finally {
+      this.kernels.free(cells);
+    }
+  }
+
+  encode(vectors: number, n: number, cells: number, out: number): void {
+    const { encoder, codeBytes } = this;
+    if (encoder === undefined) return;
+    this.tiles(vectors, n, (y, first, rows) =>
+      encoder.encode(y, rows, cells + 4 * first, out + first * codeBytes),
+    );
+  }
+
+  /** Runs `work` on tiles of rows in index space. */
+  private tiles(vectors: number, n: number, work: (y: number, first: number, rows: number) => void): void {
+    const { kernels, tileRows } = this;
+    const { dim, algorithm, exponent } = this.index;
+    const y = kernels.alloc(Math.min(n, tileRows) * dim * 4);
+    try {
+      for (let first = 0; first < n; first += tileRows) {
+        const rows = Math.min(tileRows, n - first);
+        toIndexSpace(kernels, metricOf(algorithm), exponent, vectors + first * dim * 4, rows, dim, y);
+        work(y, first, rows);
+      }
+    } finally {
+      kernels.free(y);
+    }
+  }
+
+  free(): void {
+    this.assigner.free();
+    this.encoder?.free();
+    this.rotation?.free();
+  }
+}

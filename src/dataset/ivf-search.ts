@@ -1,0 +1,86 @@
+/** Search of a built IVF Track (spec/0004-spatial-indexing.md §6): probes, and widens them until enough is found. */
+import { DreamDBError } from "../errors.ts";
+import type { EmbeddingField } from "../objects/field.ts";
+import type { Manifest } from "../objects/manifest.ts";
+import type { Context } from "./context.ts";
+import type { Hit } from "./hits.ts";
+import type { IvfTrack, Nearest, ProbeStats, Probing, VectorsOf } from "./ivf-track.ts";
+import { readRow } from "./query.ts";
+import { locate } from "./timeline.ts";
+
+/** What the caller may say of how the cells are searched. */
+export interface ProbingOptions {
+  nprobe?: number | undefined;
+  rerankFactor?: number | undefined;
+  epsilon?: number | undefined;
+}
+
+/** Probes √k times this when the caller says nothing: recall@10 of about .95 on 340k word vectors. */
+const DEFAULT_PROBES = 1.5;
+const DEFAULT_RERANK_FACTOR = 3;
+/** Candidates that are scored exactly at least, unless the caller asks for none. */
+const LEAST_RERANK = 24;
+const DEFAULT_EPSILON = 1.35;
+
+/** The figures a query runs with. */
+export function probingOf(cells: number, topK: number, options: ProbingOptions): Probing {
+  const factor = options.rerankFactor ?? DEFAULT_RERANK_FACTOR;
+  return {
+    topK,
+    nprobe: Math.min(cells, options.nprobe ?? Math.max(8, Math.ceil(DEFAULT_PROBES * Math.sqrt(cells)))),
+    rerank: factor === 0 ? 0 : Math.max(topK, LEAST_RERANK, Math.ceil(factor * topK)),
+    epsilon: options.epsilon ?? DEFAULT_EPSILON,
+    filter: 0,
+  };
+}
+
+/**
+ * The nearest rows of a Track.
+ * @param matching rows that a filter leaves, or all: when fewer than that many are found, more cells are probed
+ */
+export async function searchIvf(
+  target: { ctx: Context; manifest: Manifest },
+  ivf: IvfTrack,
+  field: EmbeddingField,
+  query: Float32Array,
+  probing: Probing,
+  matching: number,
+  stats?: ProbeStats,
+): Promise<{ hits: Hit[]; isExact: boolean }> {
+  const vectorsOf: VectorsOf = (ticks) => readVectors(target, field, ticks);
+  const wanted = Math.min(probing.topK, matching);
+  let { nprobe } = probing;
+  for (;;) {
+    const found = await ivf.search(query, { ...probing, nprobe }, vectorsOf, stats);
+    if (found.ticks.length >= wanted || nprobe >= ivf.cells)
+      return { hits: hitsOf(found), isExact: found.isExact };
+    nprobe = Math.min(ivf.cells, 2 * nprobe);
+  }
+}
+
+function hitsOf({ ticks, distances }: Nearest): Hit[] {
+  return ticks.map((tick, i) => ({ tick, distance: distances[i] as number }));
+}
+
+/** Vectors by anchor, out of the columns. */
+async function readVectors(
+  target: { ctx: Context; manifest: Manifest },
+  field: EmbeddingField,
+  ticks: readonly bigint[],
+): Promise<Float32Array> {
+  const out = new Float32Array(ticks.length * field.dim);
+  await Promise.all(
+    ticks.map(async (tick, i) => {
+      const at = await locate(target.ctx.session, target.manifest.timeline, tick);
+      const [vector] = at === undefined ? [] : await readRow(target, [field], at);
+      if (vector === undefined) {
+        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
+          field: "segment.anchors",
+          found: tick,
+        });
+      }
+      out.set(vector as Float32Array, i * field.dim);
+    }),
+  );
+  return out;
+}

@@ -1,0 +1,497 @@
+/**
+ * One built index in the compute core's memory (spec/0004-spatial-indexing.md §6). Cells come in when a query first
+ * asks for them, gathered from every segment of the Track, and stay within a budget. Whatever is resident, the answers
+ * are the same.
+ */
+import { type IvfHits, IvfIndex } from "../kernels/ivf.ts";
+import type { Kernels } from "../kernels/kernels.ts";
+import type { Span } from "../objects/column.ts";
+import type { IndexRoot, SegmentEntry } from "../objects/index-tree.ts";
+import type { Track } from "../objects/manifest.ts";
+import { distanceOf, type Metric, metricOf } from "../objects/metric.ts";
+import { decodeSegmentAnchors, type SegmentBlock } from "../objects/segment.ts";
+import { rotationOf } from "../objects/vector-compressor.ts";
+import { Turns } from "../store/turns.ts";
+import { rabitqOf, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { blocksOf, entriesOf, mergeRanges, type OpenSegment, openSegments, rowsOfCell } from "./segments.ts";
+import { inParallel, type Session } from "./session.ts";
+
+/** How a query searches the cells. */
+export interface Probing {
+  topK: number;
+  /** Cells that are looked at, nearest first. */
+  nprobe: number;
+  /** Candidates whose vectors are scored exactly; 0 leaves their estimates. */
+  rerank: number;
+  /** How many standard errors below the k-th best an estimate may lie and still be looked at. */
+  epsilon: number;
+  /** Address of a bit for each row of the timeline, 1 = may be found; 0 for no filter. */
+  filter: number;
+}
+
+/** What a search did. */
+export interface ProbeStats {
+  cells: number;
+  scanned: number;
+  refined: number;
+  reranked: number;
+}
+
+/** Parallel arrays, nearest first. */
+export interface Nearest {
+  ticks: bigint[];
+  distances: number[];
+  /** False when distances are estimates. */
+  isExact: boolean;
+}
+
+/** Rows of a cell as `IvfIndex` takes them. */
+interface CellRows {
+  rows: number;
+  ticks: BigUint64Array;
+  ordinals: Uint32Array;
+  codes?: Uint8Array;
+}
+
+/** Rows that may be among the nearest; parallel arrays. */
+interface Candidates {
+  cells: number[];
+  rows: number[];
+  ticks: bigint[];
+}
+
+/** A run of a cell's rows in one block of one segment. */
+interface Part {
+  segment: number;
+  block: SegmentBlock;
+  /** Rows of the segment. */
+  from: number;
+  to: number;
+}
+
+/** Reads vectors by anchor, for Tracks whose segments carry none: ticks.length × dim f32. */
+export type VectorsOf = (ticks: readonly bigint[]) => Promise<Float32Array>;
+
+/** Cells that are read at a time when all are wanted. */
+const PREWARM_CELLS = 64;
+
+export class IvfTrack {
+  private readonly index: IvfIndex;
+  /** Rows of all segments. */
+  rows = 0;
+  /** Counts the states of the Track that were seen. */
+  state = 0;
+  private readonly session: Session;
+  private readonly kernels: Kernels;
+  private readonly budgetBytes: number;
+  private root: IndexRoot<SegmentEntry> | undefined;
+  private segments: OpenSegment[] = [];
+  /** By cell, while it is loaded. */
+  private readonly parts: (Part[] | undefined)[];
+  /** By cell, 1 while its vectors are in memory. */
+  private readonly hasVectors: Uint8Array;
+  /** Cells whose vectors were asked for once: from the second time on they stay. */
+  private readonly seen: Uint8Array;
+  /** The query that last looked at each cell. */
+  private readonly lastUse: Uint32Array;
+  private queries = 0;
+  /** What the last search found; the next one uses it again. */
+  private found: IvfHits | undefined;
+  /** The cells of the last query: a view that goes stale. */
+  private selected: Uint32Array = new Uint32Array();
+  private readonly turns = new Turns();
+
+  private constructor(session: Session, kernels: Kernels, index: IvfIndex, budgetBytes: number) {
+    this.session = session;
+    this.kernels = kernels;
+    this.index = index;
+    this.budgetBytes = budgetBytes;
+    this.parts = new Array(index.cells);
+    this.hasVectors = new Uint8Array(index.cells);
+    this.seen = new Uint8Array(index.cells);
+    this.lastUse = new Uint32Array(index.cells);
+  }
+
+  /** Errors: `NotFound`, `HashMismatch`, `Corrupt`, `OutOfMemory`. */
+  static async open(
+    session: Session,
+    kernels: Kernels,
+    track: Track,
+    budgetBytes: number,
+  ): Promise<IvfTrack> {
+    const { algorithm, dim, exponent, seed, ...spec } = trainedIndexOf(track);
+    const centroids = await readCentroids(session, { algorithm, dim, exponent, seed, ...spec });
+    const compressor = rabitqOf(track) ?? { ...rotationOf(dim), seed, bits: 0 };
+    const { rotation: kind, padded, bits } = compressor;
+    const index = new IvfIndex(kernels, {
+      metric: metricOf(algorithm),
+      dim,
+      exponent,
+      centroids,
+      bits,
+      rotation: { kind, padded, seed: compressor.seed },
+    });
+    return new IvfTrack(session, kernels, index, budgetBytes);
+  }
+
+  get metric(): Metric {
+    return this.index.metric;
+  }
+
+  get cells(): number {
+    return this.index.cells;
+  }
+
+  /** Whether it shows the state that `track` is in. */
+  isAt(track: Track): boolean {
+    return this.root === track.segments;
+  }
+
+  /** Moves to another state of the Track: segments that were appended join the cells that are loaded. */
+  sync(track: Track): Promise<void> {
+    return this.turns.run("", async () => {
+      if (this.isAt(track)) return;
+      const entries = await entriesOf(this.session, track);
+      const held = this.segments.length;
+      const isExtended =
+        entries.length >= held &&
+        this.segments.every(({ entry }, i) => entry.container.address === entries[i]?.container.address);
+      if (!isExtended) this.dropAll();
+      const from = this.segments.length;
+      this.segments.push(...(await openSegments(this.session, track, entries.slice(from))));
+      await this.extend(from);
+      this.rows = this.segments.reduce((sum, { entry }) => sum + entry.rows, 0);
+      this.root = track.segments;
+      this.state++;
+    });
+  }
+
+  /** The nearest rows, without waiting for anything; undefined when some of what it takes is not in memory. */
+  searchNow(query: Float32Array, probing: Probing, stats?: ProbeStats): Nearest | undefined {
+    if (this.select(query, probing.nprobe) !== undefined) return undefined;
+    const found = this.index.search(probing);
+    this.found = found;
+    if (!found.exact && probing.rerank > 0) return undefined;
+    return this.nearest(found, stats);
+  }
+
+  /** As `searchNow`, reading what is missing. */
+  async search(
+    query: Float32Array,
+    probing: Probing,
+    vectorsOf: VectorsOf,
+    stats?: ProbeStats,
+  ): Promise<Nearest> {
+    return (
+      this.searchNow(query, probing, stats) ??
+      this.turns.run("", () => this.searchCold(query, probing, vectorsOf, stats))
+    );
+  }
+
+  private async searchCold(
+    query: Float32Array,
+    probing: Probing,
+    vectorsOf: VectorsOf,
+    stats: ProbeStats | undefined,
+  ): Promise<Nearest> {
+    const missing = this.select(query, probing.nprobe);
+    if (missing !== undefined) await this.loadCells(missing, vectorsOf);
+    const first = this.searchNow(query, probing, stats);
+    if (first !== undefined) return first;
+    const candidates = this.candidates();
+    const again = candidates.cells.filter((cell) => this.seen[cell] === 1 && this.hasVectors[cell] === 0);
+    for (const cell of candidates.cells) this.seen[cell] = 1;
+    await this.loadVectors([...new Set(again)]);
+    const second = this.searchNow(query, probing, stats);
+    if (second !== undefined) return second;
+    const vectors = await this.vectorsOfCandidates(candidates, vectorsOf);
+    // Other queries ran meanwhile: this one is run anew, to the same candidates, whatever is in memory by now.
+    const third = this.searchNow(query, probing, stats);
+    if (third !== undefined) return third;
+    const pointer = this.kernels.copyIn(vectors);
+    try {
+      return this.nearest(this.index.rerank(pointer), stats);
+    } finally {
+      this.kernels.free(pointer);
+    }
+  }
+
+  /** Chooses the cells of a query; returns those that are not in memory. */
+  private select(query: Float32Array, nprobe: number): number[] | undefined {
+    const { index, lastUse } = this;
+    this.selected = index.select(query, nprobe);
+    this.queries = (this.queries + 1) >>> 0;
+    for (const cell of this.selected) lastUse[cell] = this.queries;
+    return index.missing(index.bits === 0);
+  }
+
+  /** What a search that was not exact has left, copied. */
+  private candidates(): Candidates {
+    const { count, cells, rows, ticks } = this.found as IvfHits;
+    return {
+      cells: Array.from(cells.subarray(0, count)),
+      rows: Array.from(rows.subarray(0, count)),
+      ticks: Array.from(ticks.subarray(0, count)),
+    };
+  }
+
+  private nearest(found: IvfHits, stats: ProbeStats | undefined): Nearest {
+    const { metric } = this;
+    const { count, exact, scores, ticks: from } = found;
+    const ticks: bigint[] = new Array(count);
+    const distances: number[] = new Array(count);
+    for (let i = 0; i < count; i++) {
+      ticks[i] = from[i] as bigint;
+      distances[i] = distanceOf(metric, scores[i] as number);
+    }
+    if (stats !== undefined) {
+      const { scanned, refined, reranked } = found;
+      Object.assign(stats, { cells: this.selected.length, scanned, refined, reranked });
+    }
+    return { ticks, distances, isExact: exact };
+  }
+
+  /** Loads every cell, and their vectors as far as the budget goes. Calls `onProgress` with cells done. */
+  prewarm(withVectors: boolean, onProgress?: (done: { done: number; total: number }) => void): Promise<void> {
+    return this.turns.run("", async () => {
+      const { index } = this;
+      const total = index.cells;
+      for (let from = 0; from < total; from += PREWARM_CELLS) {
+        const cells = range(from, Math.min(total, from + PREWARM_CELLS));
+        await this.loadCells(cells.filter((cell) => this.parts[cell] === undefined));
+        if (withVectors) await this.loadVectors(cells.filter((cell) => this.hasVectors[cell] === 0));
+        onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
+      }
+    });
+  }
+
+  /** Bytes held in the compute core's memory. */
+  get bytes(): number {
+    return this.index.bytes;
+  }
+
+  free(): void {
+    this.index.free();
+  }
+
+  /** Reads `cells` out of all segments; those without rows become empty cells. */
+  private async loadCells(cells: readonly number[], vectorsOf?: VectorsOf): Promise<void> {
+    if (cells.length === 0) return;
+    const wanted = cells.filter((cell) => this.parts[cell] === undefined);
+    const read = await this.read(wanted, 0);
+    for (const cell of wanted) {
+      const list = read.get(cell) ?? [];
+      this.index.setCell(
+        cell,
+        list.map(({ rows }) => rows),
+      );
+      this.parts[cell] = list.map(({ part }) => part);
+      this.hasVectors[cell] = 0;
+    }
+    // Without codes a cell is its vectors.
+    if (this.index.bits === 0) for (const cell of cells) await this.loadWhole(cell, vectorsOf);
+    this.makeRoom(cells, 0);
+  }
+
+  /** Adds the rows of the segments from number `from` on to the cells that are loaded. */
+  private async extend(from: number): Promise<void> {
+    const loaded = range(0, this.index.cells).filter((cell) => this.parts[cell] !== undefined);
+    if (loaded.length === 0) return;
+    for (const [cell, read] of await this.read(loaded, from)) {
+      for (const { rows, part } of read) {
+        this.index.appendCell(cell, rows);
+        this.hasVectors[cell] = 0;
+        (this.parts[cell] as Part[]).push(part);
+      }
+    }
+  }
+
+  /** The rows of `cells` in the segments from number `from` on, in the order of segments and rows. */
+  private async read(
+    cells: readonly number[],
+    from: number,
+  ): Promise<Map<number, { rows: CellRows; part: Part }[]>> {
+    const bySegment: { cell: number; rows: CellRows; part: Part }[][] = [];
+    await inParallel(range(from, this.segments.length), async (number) => {
+      bySegment[number - from] = await this.readSegment(number, cells);
+    });
+    const byCell = new Map<number, { rows: CellRows; part: Part }[]>();
+    for (const { cell, rows, part } of bySegment.flat()) {
+      const list = byCell.get(cell);
+      if (list === undefined) byCell.set(cell, [{ rows, part }]);
+      else list.push({ rows, part });
+    }
+    return byCell;
+  }
+
+  private async readSegment(
+    number: number,
+    cells: readonly number[],
+  ): Promise<{ cell: number; rows: CellRows; part: Part }[]> {
+    const { entry, container } = this.segments[number] as OpenSegment;
+    const { head } = container;
+    const wanted = cells.flatMap((cell) => {
+      const rows = rowsOfCell(head, cell);
+      return rows === undefined ? [] : [{ cell, ...rows }];
+    });
+    const blocks = blocksOf(head, mergeRanges(wanted)).map(({ block }) => block);
+    const spans = blocks.flatMap(({ anchors, codes }) =>
+      codes === undefined ? [anchors] : [anchors, codes],
+    );
+    const bytes = await this.session.spans(container, spans, false);
+    const step = blocks[0]?.codes === undefined ? 1 : 2;
+    const opened = blocks.map((block, i) => ({
+      block,
+      ticks: ticksOf(decodeSegmentAnchors(head, block, bytes[step * i] as Uint8Array), entry.base),
+      codes: step === 2 ? (bytes[2 * i + 1] as Uint8Array) : undefined,
+    }));
+    return wanted.flatMap(({ cell, from, to }) =>
+      slices(opened, from, to).map(({ opened: { block, ticks, codes }, from: first, to: past }) => {
+        const [a, b] = [first - block.firstRow, past - block.firstRow];
+        const rowBytes = codes === undefined ? 0 : codes.length / block.rows;
+        const rows = {
+          rows: past - first,
+          ticks: ticks.subarray(a, b),
+          ordinals: new Uint32Array(past - first),
+          ...(codes === undefined ? {} : { codes: codes.subarray(a * rowBytes, b * rowBytes) }),
+        };
+        return { cell, rows, part: { segment: number, block, from: first, to: past } };
+      }),
+    );
+  }
+
+  /** Reads the vectors of whole cells, as far as the budget goes. */
+  private async loadVectors(cells: readonly number[]): Promise<void> {
+    for (const cell of cells) {
+      const parts = this.parts[cell];
+      if (parts === undefined || parts.some(({ block }) => block.vectors === undefined)) continue;
+      if (!this.makeRoom([cell], rowsOf(parts) * (4 * this.index.dim + 4))) return;
+      await this.loadWhole(cell, undefined);
+    }
+  }
+
+  /** Reads all vectors of a loaded cell, out of its segments or else the columns. */
+  private async loadWhole(cell: number, vectorsOf: VectorsOf | undefined): Promise<void> {
+    const parts = this.parts[cell] as Part[];
+    if (parts.length === 0) return;
+    const rowBytes = 4 * this.index.dim;
+    const out = new Uint8Array(rowsOf(parts) * rowBytes);
+    const isBare = parts.some(({ block }) => block.vectors === undefined);
+    if (isBare && vectorsOf !== undefined) {
+      const ticks = (await this.read([cell], 0)).get(cell)?.flatMap(({ rows }) => [...rows.ticks]) ?? [];
+      out.set(new Uint8Array((await vectorsOf(ticks)).buffer));
+    }
+    let at = 0;
+    for (const part of isBare ? [] : parts) {
+      const bytes = await this.vectorsOfBlock(part);
+      const first = (part.from - part.block.firstRow) * rowBytes;
+      const length = (part.to - part.from) * rowBytes;
+      out.set(bytes.subarray(first, first + length), at);
+      at += length;
+    }
+    this.index.setVectors(cell, out);
+    this.hasVectors[cell] = 1;
+  }
+
+  private async vectorsOfBlock({ segment, block }: Part): Promise<Uint8Array> {
+    const { container } = this.segments[segment] as OpenSegment;
+    const [bytes] = await this.session.spans(container, [block.vectors as Span]);
+    return bytes as Uint8Array;
+  }
+
+  /** The vectors of the candidates, in their order. */
+  private async vectorsOfCandidates(
+    { cells, rows, ticks }: Candidates,
+    vectorsOf: VectorsOf,
+  ): Promise<Float32Array> {
+    const { dim } = this.index;
+    const places = cells.map((cell, i) => this.partOf(cell, rows[i] as number));
+    if (places.some(({ part }) => part.block.vectors === undefined)) return vectorsOf(ticks);
+    const out = new Uint8Array(cells.length * 4 * dim);
+    await inParallel([...places.keys()], async (i) => {
+      const { part, row } = places[i] as { part: Part; row: number };
+      const bytes = await this.vectorsOfBlock(part);
+      const at = (row - part.block.firstRow) * 4 * dim;
+      out.set(bytes.subarray(at, at + 4 * dim), i * 4 * dim);
+    });
+    return new Float32Array(out.buffer);
+  }
+
+  /** Where row `row` of a loaded cell lies. */
+  private partOf(cell: number, row: number): { part: Part; row: number } {
+    let before = 0;
+    for (const part of this.parts[cell] as Part[]) {
+      const rows = part.to - part.from;
+      if (row < before + rows) return { part, row: part.from + row - before };
+      before += rows;
+    }
+    throw new RangeError(`cell ${cell} has no row ${row}`);
+  }
+
+  /**
+   * Drops what was longest unused, vectors before codes, until `bytes` more fit. What `keep` names stays, even over
+   * the budget. False when they do not fit.
+   */
+  private makeRoom(keep: readonly number[], bytes: number): boolean {
+    const { index, budgetBytes, lastUse } = this;
+    if (index.bytes + bytes <= budgetBytes) return true;
+    const kept = new Set(keep);
+    const byAge = range(0, index.cells)
+      .filter((cell) => this.parts[cell] !== undefined && !kept.has(cell))
+      .sort((a, b) => (lastUse[a] as number) - (lastUse[b] as number));
+    const isUsedNow = (cell: number): boolean => lastUse[cell] === this.queries;
+    for (const cell of byAge) {
+      if (index.bytes + bytes <= budgetBytes) return true;
+      if (isUsedNow(cell) || this.hasVectors[cell] === 0) continue;
+      index.dropVectors(cell);
+      this.hasVectors[cell] = 0;
+    }
+    for (const cell of byAge) {
+      if (index.bytes + bytes <= budgetBytes) return true;
+      if (isUsedNow(cell)) continue;
+      index.dropCell(cell);
+      this.parts[cell] = undefined;
+      this.hasVectors[cell] = 0;
+    }
+    return index.bytes + bytes <= budgetBytes;
+  }
+
+  private dropAll(): void {
+    for (let cell = 0; cell < this.parts.length; cell++) {
+      if (this.parts[cell] === undefined) continue;
+      this.index.dropCell(cell);
+      this.parts[cell] = undefined;
+      this.hasVectors[cell] = 0;
+    }
+    this.segments = [];
+  }
+}
+
+function rowsOf(parts: readonly Part[]): number {
+  return parts.reduce((sum, { from, to }) => sum + to - from, 0);
+}
+
+/** Anchors of rows as ticks. */
+function ticksOf(offsets: BigUint64Array, base: bigint): BigUint64Array {
+  if (base !== 0n) for (let i = 0; i < offsets.length; i++) (offsets[i] as bigint) += base;
+  return offsets;
+}
+
+/** The parts of rows from … to in each of `opened`, whose blocks ascend. */
+function slices<T extends { block: SegmentBlock }>(
+  opened: readonly T[],
+  from: number,
+  to: number,
+): { opened: T; from: number; to: number }[] {
+  const out: { opened: T; from: number; to: number }[] = [];
+  for (const each of opened) {
+    const first = Math.max(from, each.block.firstRow);
+    const past = Math.min(to, each.block.firstRow + each.block.rows);
+    if (first < past) out.push({ opened: each, from: first, to: past });
+  }
+  return out;
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, i) => from + i);
+}

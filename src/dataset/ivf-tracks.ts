@@ -1,0 +1,59 @@
+/** The built indexes that a dataset has in memory, by Track, and what was measured of them. */
+import type { EmbeddingField } from "../objects/field.ts";
+import type { Manifest, Track } from "../objects/manifest.ts";
+import { type Calibration, calibrate } from "./calibrate.ts";
+import type { Context } from "./context.ts";
+import { keyOf } from "./indexer.ts";
+import { IvfTrack } from "./ivf-track.ts";
+
+export class IvfTracks {
+  private readonly ctx: Context;
+  private readonly held = new Map<string, Promise<IvfTrack>>();
+  private readonly calibrations = new Map<string, Promise<Calibration>>();
+
+  constructor(ctx: Context) {
+    this.ctx = ctx;
+  }
+
+  /** The index of `track`, in the state that the Track is in. */
+  async of(track: Track): Promise<IvfTrack> {
+    const key = keyOf(track);
+    let opened = this.held.get(key);
+    if (opened === undefined) {
+      const { session, kernels, residentBytes } = this.ctx;
+      opened = IvfTrack.open(session, kernels, track, residentBytes);
+      this.held.set(key, opened);
+      opened.catch(() => this.held.delete(key));
+    }
+    const ivf = await opened;
+    if (!ivf.isAt(track)) await ivf.sync(track);
+    return ivf;
+  }
+
+  /** What reaches `recallTarget`, measured when it is first asked for and anew when the Track has changed. */
+  calibrated(
+    target: { ctx: Context; manifest: Manifest },
+    track: Track,
+    ivf: IvfTrack,
+    field: EmbeddingField,
+    topK: number,
+    recallTarget: number,
+  ): Promise<Calibration> {
+    const key = `${keyOf(track)}/${ivf.state}/${topK}/${recallTarget}`;
+    let measured = this.calibrations.get(key);
+    if (measured === undefined) {
+      measured = calibrate(target, ivf, field, topK, recallTarget);
+      this.calibrations.set(key, measured);
+      measured.catch(() => this.calibrations.delete(key));
+    }
+    return measured;
+  }
+
+  async free(): Promise<void> {
+    const all = [...this.held.values()];
+    this.held.clear();
+    this.calibrations.clear();
+    for (const opened of await Promise.allSettled(all))
+      if (opened.status === "fulfilled") opened.value.free();
+  }
+}

@@ -1,0 +1,498 @@
+/**
+ * `rebuildIvf` and `publishCompressor`: new cells and codes for every row of a field (spec/0004-spatial-indexing.md §7).
+ * Columns are the truth: both read only them, and replace what was derived before.
+ */
+import { type Address, addressOf } from "../core/address.ts";
+import { blake3 } from "../core/blake3.ts";
+import { clampTick } from "../core/time.ts";
+import { DreamDBError } from "../errors.ts";
+import type { Kernels } from "../kernels/kernels.ts";
+import { trainKmeans } from "../kernels/kmeans.ts";
+import { toIndexSpace } from "../kernels/rabitq.ts";
+import { encodeCentroids } from "../objects/centroids.ts";
+import { type CompressorSpec, compressorOf, type EmbeddingField } from "../objects/field.ts";
+import {
+  appendToIndex,
+  emptyIndex,
+  type NewPage,
+  type SegmentEntry,
+  segmentCodec,
+} from "../objects/index-tree.ts";
+import type { Manifest, Track, TrackCompressor } from "../objects/manifest.ts";
+import { metricOf } from "../objects/metric.ts";
+import {
+  defaultTrainingSeed,
+  encodeSpatialIndex,
+  type IvfAlgorithm,
+  isTrained,
+  MAX_EXPONENT,
+  MIN_EXPONENT,
+  type TrainedIndex,
+} from "../objects/spatial-index.ts";
+import { defaultRabitq, encodeVectorCompressor } from "../objects/vector-compressor.ts";
+import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
+import type { Context } from "./context.ts";
+import { type Indexer, type Indexers, trainedIndexOf } from "./indexer.ts";
+import { type CellOrder, orderByCell, type PreparedSegment, sealSegment } from "./seal-segment.ts";
+import { type VectorRun, VectorSource } from "./vector-source.ts";
+
+export interface RebuildProgress {
+  stage: "sample" | "train" | "encode";
+  done: number;
+  total: number;
+}
+
+export interface RebuildIvfOptions {
+  /** Name of the vector field. */
+  field: string;
+  /** Cells, from 1 to the size of the sample. Default 2 · √rows. */
+  k?: number;
+  /** Rows that k-means runs on. Default 32 a cell, or all there are. */
+  sample?: number;
+  /** Rounds of k-means. Default 10. */
+  iterations?: number;
+  /** Chooses the sample and the first centroids: equal inputs and seed give equal bytes. Default 0. */
+  seed?: number;
+  /** Vectors held in memory at a time, in bytes; a larger field is sorted into cells in several runs. Default 1 GiB. */
+  memoryBytes?: number;
+  onProgress?: (progress: RebuildProgress) => void;
+}
+
+export interface PublishCompressorOptions {
+  field: string;
+  /** `dreamdb.rabitq-…` of the field's metric. */
+  algorithm?: string;
+  /** Bits a component, 1–8. Default 4. */
+  bits?: number;
+  memoryBytes?: number;
+  onProgress?: (progress: RebuildProgress) => void;
+}
+
+export interface RebuildResult {
+  manifest: Address;
+  seq: number;
+  cells: number;
+  rows: number;
+  segments: number;
+  /** Rows of the largest cell divided by the mean of all. */
+  imbalance: number;
+}
+
+export interface RebuildTarget {
+  ctx: Context;
+  name: string;
+  origin: bigint;
+  indexers: Indexers;
+}
+
+/** Segments are cut before they would pass this. */
+const SEGMENT_TARGET_BYTES = 64 << 20;
+const DEFAULT_MEMORY_BYTES = 1 << 30;
+const DEFAULT_ITERATIONS = 10;
+const DEFAULT_SAMPLE_PER_CELL = 32;
+const DEFAULT_CELLS_PER_ROOT = 2;
+const MAX_ITERATIONS = 1000;
+const MAX_CELLS = 1 << 20;
+/** Bytes that a row's anchor takes at most in all but odd cases. */
+const ANCHOR_BYTES = 8;
+
+/** Trains centroids on a sample of the field and publishes an index by them. */
+export async function rebuildIvf(
+  target: RebuildTarget,
+  tip: Tip,
+  options: RebuildIvfOptions,
+): Promise<{ tip: Tip; result: RebuildResult }> {
+  const { field, track } = trackOf(tip.manifest, options.field);
+  const algorithm = ivfAlgorithm(field);
+  const source = await VectorSource.open(target.ctx, tip.manifest, field, memory(options.memoryBytes));
+  const { rows } = source;
+  const k = count(
+    "k",
+    options.k ?? Math.max(1, Math.round(DEFAULT_CELLS_PER_ROOT * Math.sqrt(rows))),
+    MAX_CELLS,
+  );
+  const sample = Math.min(
+    rows,
+    count("sample", options.sample ?? Math.max(k, DEFAULT_SAMPLE_PER_CELL * k), 2 ** 32 - 1),
+  );
+  const iterations = count("iterations", options.iterations ?? DEFAULT_ITERATIONS, MAX_ITERATIONS, 0);
+  const chosen = count("seed", options.seed ?? 0, Number.MAX_SAFE_INTEGER, 0);
+  if (rows === 0)
+    throw invalid("field", `no vectors in "${field.name}"`, "at least one vector to build from");
+  if (k > sample) throw invalid("k", k, `at most the ${sample} vectors of the sample`);
+  const seed = seedOf(algorithm, field.dim, k, chosen);
+
+  try {
+    const trained = await train(
+      target.ctx.kernels,
+      source,
+      { k, sample, iterations, seed },
+      options.onProgress,
+    );
+    const centroids = encodeCentroids(trained.centroids, k, field.dim);
+    const index: TrainedIndex = {
+      algorithm,
+      dim: field.dim,
+      cells: k,
+      exponent: trained.exponent,
+      centroids: { address: addressOf(centroids), bytes: centroids.length },
+      seed,
+      sample,
+      iterations,
+      parents: [track.address],
+    };
+    const spec = compressorOf(field);
+    const compressor = spec === undefined ? undefined : compressorFor(spec, field);
+    const objects = [{ address: index.centroids.address, bytes: centroids }];
+    return await replaceTrack(
+      target,
+      tip,
+      { field, index, compressor, objects, op: "rebuild-ivf" },
+      source,
+      options.onProgress,
+    );
+  } finally {
+    source.free();
+  }
+}
+
+/** Publishes a compressor for a built index, and codes of every row by it; builds a one-cell index where there is none. */
+export async function publishCompressor(
+  target: RebuildTarget,
+  tip: Tip,
+  options: PublishCompressorOptions,
+): Promise<{ tip: Tip; result: RebuildResult }> {
+  const { field, track } = trackOf(tip.manifest, options.field);
+  const metric = metricOf(ivfAlgorithm(field));
+  const algorithm = `dreamdb.rabitq-${metric}` as const;
+  if (options.algorithm !== undefined && options.algorithm !== algorithm)
+    throw invalid("algorithm", options.algorithm, algorithm);
+  const spec: CompressorSpec = { algorithm, bits: count("bits", options.bits ?? 4, 8) };
+  const compressor = compressorFor(spec, field);
+  const { spatialIndex } = track;
+  if (!isTrained(spatialIndex)) {
+    const coded = { ...field, compressor: spec };
+    const fields = tip.manifest.fields.map((each) => (each.id === field.id ? coded : each));
+    const from = { ...tip, manifest: { ...tip.manifest, fields } };
+    return rebuildIvf(target, from, { ...options, k: 1, iterations: 1 });
+  }
+  const source = await VectorSource.open(target.ctx, tip.manifest, field, memory(options.memoryBytes));
+  try {
+    const change = {
+      field: { ...field, compressor: spec },
+      index: trainedIndexOf(track),
+      compressor,
+      objects: [],
+      op: "publish-rabitq",
+    };
+    return await replaceTrack(target, tip, change, source, options.onProgress);
+  } finally {
+    source.free();
+  }
+}
+
+function trackOf(manifest: Manifest, name: string): { field: EmbeddingField; track: Track } {
+  const field = manifest.fields.find((candidate) => candidate.name === name);
+  if (field?.kind === "embedding") return { field, track: manifest.tracks.get(field.id) as Track };
+  const vectors = manifest.fields.filter((candidate) => candidate.kind === "embedding");
+  throw invalid("field", name, `a vector field: ${vectors.map((candidate) => candidate.name).join(", ")}`);
+}
+
+function ivfAlgorithm({ name, algorithm }: EmbeddingField): IvfAlgorithm {
+  switch (algorithm) {
+    case "dreamdb.ivf-cosine":
+    case "dreamdb.ivf-dot":
+    case "dreamdb.ivf-l2":
+      return algorithm;
+    default:
+      throw invalid("field", `"${name}" with ${algorithm}`, "a field with dreamdb.ivf-cosine, -dot or -l2");
+  }
+}
+
+function compressorFor(spec: CompressorSpec, { dim }: EmbeddingField): TrackCompressor {
+  if ("subspaces" in spec) {
+    throw new DreamDBError("UnsupportedVersion", "this version writes no such codes", {
+      field: "compressor.algorithm",
+      found: spec.algorithm,
+      expected: "dreamdb.rabitq-cosine, -dot or -l2",
+    });
+  }
+  const object = defaultRabitq(spec.algorithm, dim, spec.bits);
+  return { address: addressOf(encodeVectorCompressor(object)), object };
+}
+
+function seedOf(algorithm: IvfAlgorithm, dim: number, k: number, seed: number): Uint8Array {
+  if (seed === 0) return defaultTrainingSeed(algorithm, dim, k);
+  return blake3(new TextEncoder().encode(`${algorithm}/${dim}/${k}/${seed}`));
+}
+
+/** Centroids of a sample of the field's vectors, and the power of two that scales them. */
+async function train(
+  kernels: Kernels,
+  source: VectorSource,
+  how: { k: number; sample: number; iterations: number; seed: Uint8Array },
+  onProgress: ((progress: RebuildProgress) => void) | undefined,
+): Promise<{ centroids: Float32Array; exponent: number; sampled: number }> {
+  const { dim, algorithm } = source.field;
+  const metric = metricOf(algorithm);
+  const x = kernels.alloc(how.sample * dim * 4);
+  try {
+    const n = await source.sample(how.sample, how.seed, x, (done) =>
+      onProgress?.({ stage: "sample", done, total: source.rows }),
+    );
+    if (how.k > n) throw invalid("k", how.k, `at most the ${n} vectors of the sample`);
+    const exponent = metric === "cosine" ? 0 : exponentOf(kernels, x, n, dim);
+    toIndexSpace(kernels, metric, exponent, x, n, dim, x);
+    const centroids = await trainKmeans(kernels, {
+      vectors: x,
+      n,
+      dim,
+      k: how.k,
+      iterations: how.iterations,
+      seed: how.seed,
+      onProgress: ({ done, total }) => onProgress?.({ stage: "train", done, total }),
+    });
+    return { centroids, exponent, sampled: n };
+  } finally {
+    kernels.free(x);
+  }
+}
+
+/** The least e for which every vector's length times 2^−e is at most 1. */
+function exponentOf(kernels: Kernels, vectors: number, n: number, dim: number): number {
+  const values = kernels.f32(vectors, n * dim);
+  let most = 0;
+  for (let row = 0; row < n; row++) {
+    let squares = 0;
+    for (let i = row * dim; i < (row + 1) * dim; i++)
+      squares += (values[i] as number) * (values[i] as number);
+    most = Math.max(most, squares);
+  }
+  if (most === 0) return 0;
+  let exponent = MIN_EXPONENT;
+  while (exponent < MAX_EXPONENT && Math.sqrt(most) * 2 ** -exponent > 1) exponent++;
+  return exponent;
+}
+
+interface Change {
+  field: EmbeddingField;
+  index: TrainedIndex;
+  compressor: TrackCompressor | undefined;
+  objects: NewPage[];
+  op: string;
+}
+
+/** Writes segments of all rows for the new index and publishes it; rows appended meanwhile are taken along. */
+async function replaceTrack(
+  target: RebuildTarget,
+  tip: Tip,
+  change: Change,
+  source: VectorSource,
+  onProgress: ((progress: RebuildProgress) => void) | undefined,
+): Promise<{ tip: Tip; result: RebuildResult }> {
+  const { ctx, name, origin, indexers } = target;
+  const { field, index, compressor } = change;
+  const old = tip.manifest.tracks.get(field.id) as Track;
+  const bytes = encodeSpatialIndex(index);
+  const objects = [...change.objects, { address: addressOf(bytes), bytes }];
+  if (compressor !== undefined)
+    objects.push({ address: compressor.address, bytes: encodeVectorCompressor(compressor.object) });
+  // The indexer reads the centroids as any reader does, so they are stored first.
+  await putObjects(ctx, objects);
+  const track: Track = {
+    address: addressOf(bytes),
+    spatialIndex: index,
+    ...(compressor === undefined ? {} : { compressor }),
+    segments: emptyIndex(),
+  };
+  const indexer = (await indexers.of(track)) as Indexer;
+  const rowsOfCell = new Uint32Array(index.cells);
+  const write = async (from: VectorSource, report?: (done: number) => void): Promise<SegmentEntry[]> => {
+    const entries: SegmentEntry[] = [];
+    let done = 0;
+    for await (const run of from.runs()) {
+      for (const { entry, sealed, order } of segmentsOf(ctx.kernels, track, indexer, run, field.rerank)) {
+        await putObjects(ctx, [{ address: sealed.ref.address, bytes: sealed.bytes }]);
+        entries.push(entry);
+        order.cells.forEach((cell, i) => {
+          (rowsOfCell[cell] as number) +=
+            (order.firstRows[i + 1] ?? order.rows.length) - (order.firstRows[i] as number);
+        });
+        done += entry.rows;
+        report?.(done);
+      }
+    }
+    return entries;
+  };
+  const entries = await write(source, (done) => onProgress?.({ stage: "encode", done, total: source.rows }));
+  const opId = ctx.random(16);
+  let covered = tip.manifest.timeline.rows;
+  const published = await publish(ctx, name, tip, {
+    opId,
+    async draft(current) {
+      const now = current.manifest.tracks.get(field.id);
+      if (now?.address !== old.address || now.compressor?.address !== old.compressor?.address) {
+        throw new DreamDBError(
+          "Conflict",
+          "another writer replaced the index meanwhile; nothing was published",
+          {
+            field: field.name,
+            found: now?.address,
+            expected: old.address,
+            retryable: true,
+            committed: "no",
+          },
+        );
+      }
+      if (current.manifest.timeline.rows > covered) {
+        const late = await VectorSource.open(ctx, current.manifest, field, source.memoryBytes, covered);
+        try {
+          entries.push(...(await write(late)));
+        } finally {
+          late.free();
+        }
+        covered = current.manifest.timeline.rows;
+      }
+      return draftOf(ctx, origin, current, { ...change, track, entries, opId });
+    },
+  });
+  const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
+  const largest = rowsOfCell.reduce((most, each) => Math.max(most, each), 0);
+  return {
+    tip: published,
+    result: {
+      manifest: published.address,
+      seq: published.manifest.seq,
+      cells: index.cells,
+      rows,
+      segments: entries.length,
+      imbalance: rows === 0 ? 0 : largest / (rows / index.cells),
+    },
+  };
+}
+
+function draftOf(
+  ctx: Context,
+  origin: bigint,
+  current: Tip,
+  { field, track, entries, opId, op }: Change & { track: Track; entries: SegmentEntry[]; opId: Uint8Array },
+): Draft {
+  const objects: NewPage[] = [];
+  const segments = appendToIndex(emptyIndex<SegmentEntry>(), entries, segmentCodec, (bytes) => {
+    const address = addressOf(bytes);
+    objects.push({ address, bytes });
+    return address;
+  });
+  const old = current.manifest;
+  const manifest: Manifest = {
+    ...old,
+    parents: [current.address],
+    seq: old.seq + 1,
+    ts: clampTick(ctx.clock() - origin),
+    writer: ctx.writer,
+    opId,
+    op,
+    fields: old.fields.map((each) => (each.id === field.id ? field : each)),
+    tracks: new Map([...old.tracks, [field.id, { ...track, segments }]]),
+  };
+  return { manifest, objects };
+}
+
+/** Sorts a run into cells and cuts it into segments of about 64 MiB, a cell after the other. */
+function* segmentsOf(
+  kernels: Kernels,
+  track: Track,
+  indexer: Indexer,
+  { vectors, rows, ticks }: VectorRun,
+  withVectors: boolean,
+): Generator<{ entry: SegmentEntry; sealed: PreparedSegment["sealed"]; order: CellOrder }> {
+  const cellOf = indexer.cellsOf(vectors, rows);
+  const byTime = timeOrder(ticks);
+  const order = orderByCell(
+    kernels,
+    byTime === undefined ? cellOf : byTime.map((row) => cellOf[row] as number),
+    indexer.cellBits,
+  );
+  const inTime =
+    byTime === undefined ? order : { ...order, rows: order.rows.map((i) => byTime[i] as number) };
+  const rowBytes = (withVectors ? 4 * track.spatialIndex.dim : 0) + indexer.codeBytes + ANCHOR_BYTES;
+  for (const part of cutByCells(inTime, Math.max(1, Math.floor(SEGMENT_TARGET_BYTES / rowBytes)))) {
+    const [base, last] = extremes(ticks, part.rows);
+    const { sealed } = sealSegment(kernels, track, indexer, vectors, part, ticks, base, withVectors);
+    yield {
+      entry: { base, span: last - base, rows: part.rows.length, container: sealed.ref },
+      sealed,
+      order: part,
+    };
+  }
+}
+
+/** Whole cells as long as they fit in `maxRows`; a larger cell is cut. */
+function* cutByCells({ rows, cells, firstRows }: CellOrder, maxRows: number): Generator<CellOrder> {
+  let parts: { cell: number; from: number; to: number }[] = [];
+  let held = 0;
+  const close = (): CellOrder => {
+    const from = parts[0]?.from as number;
+    const order = {
+      rows: rows.subarray(from, from + held),
+      cells: Uint32Array.from(parts, (part) => part.cell),
+      firstRows: Uint32Array.from(parts, (part) => part.from - from),
+    };
+    parts = [];
+    held = 0;
+    return order;
+  };
+  for (let i = 0; i < cells.length; i++) {
+    const past = firstRows[i + 1] ?? rows.length;
+    for (let from = firstRows[i] as number; from < past; ) {
+      const room = maxRows - held;
+      if (held > 0 && past - from > room) {
+        yield close();
+        continue;
+      }
+      const to = Math.min(past, from + room);
+      parts.push({ cell: cells[i] as number, from, to });
+      held += to - from;
+      from = to;
+    }
+  }
+  if (held > 0) yield close();
+}
+
+function extremes(ticks: BigUint64Array, rows: Uint32Array): [bigint, bigint] {
+  let least = ticks[rows[0] as number] as bigint;
+  let most = least;
+  for (const row of rows) {
+    const tick = ticks[row] as bigint;
+    if (tick < least) least = tick;
+    else if (tick > most) most = tick;
+  }
+  return [least, most];
+}
+
+/** Row numbers by ascending anchor; undefined when they are in order already. */
+function timeOrder(ticks: BigUint64Array): Uint32Array | undefined {
+  let row = 1;
+  while (row < ticks.length && (ticks[row - 1] as bigint) < (ticks[row] as bigint)) row++;
+  if (row >= ticks.length) return undefined;
+  const order = Uint32Array.from(ticks.keys());
+  return order.sort((a, b) => ((ticks[a] as bigint) < (ticks[b] as bigint) ? -1 : 1));
+}
+
+function memory(bytes: number | undefined): number {
+  return count("memoryBytes", bytes ?? DEFAULT_MEMORY_BYTES, 2 ** 32 - 1);
+}
+
+function count(field: string, value: number, max: number, min = 1): number {
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  throw invalid(field, value, `an integer from ${min} to ${max}`);
+}
+
+function invalid(field: string, found: unknown, expected: unknown): DreamDBError {
+  return new DreamDBError("InvalidArgument", "the index can't be built like this; nothing was written", {
+    field,
+    found,
+    expected,
+    committed: "no",
+  });
+}

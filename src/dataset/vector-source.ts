@@ -1,0 +1,200 @@
+/** All vectors of a field, out of the columns and into the compute core's memory, a bounded number at a time. */
+import { DreamDBError } from "../errors.ts";
+import type { Kernels } from "../kernels/kernels.ts";
+import type { EmbeddingField } from "../objects/field.ts";
+import { type BatchEntry, batchCodec } from "../objects/index-tree.ts";
+import type { Manifest } from "../objects/manifest.ts";
+import type { Context } from "./context.ts";
+import { ColumnReader } from "./rows.ts";
+import type { Session } from "./session.ts";
+import { anchorsOf, entriesIn } from "./timeline.ts";
+
+/** Rows that have a vector: dim f32 each at `vectors`, and their anchors. */
+export interface VectorRun {
+  vectors: number;
+  rows: number;
+  ticks: BigUint64Array;
+}
+
+/** Blocks that are read at a time: 1 MiB. */
+const READ_BLOCKS = 16;
+/** The nonce word of the keystream that the sample is drawn from: "SAMP". */
+const SAMPLE_NONCE = 0x53414d50;
+const CHACHA_BLOCK_BYTES = 64;
+
+export class VectorSource {
+  readonly field: EmbeddingField;
+  /** Rows of the batches that have the field: an upper bound, since some rows may be without a value. */
+  readonly rows: number;
+  readonly memoryBytes: number;
+  private readonly session: Session;
+  private readonly kernels: Kernels;
+  private readonly groups: BatchEntry[][];
+  /** The one run there is, when everything fits: read once, used for the sample and the segments. */
+  private whole: VectorRun | undefined;
+
+  private constructor(ctx: Context, field: EmbeddingField, groups: BatchEntry[][], memoryBytes: number) {
+    this.field = field;
+    this.session = ctx.session;
+    this.kernels = ctx.kernels;
+    this.groups = groups;
+    this.memoryBytes = memoryBytes;
+    this.rows = groups.flat().reduce((sum, entry) => sum + entry.rows, 0);
+  }
+
+  /** @param fromRow rows of the timeline to skip, the earliest appended; whole batches */
+  static async open(
+    ctx: Context,
+    manifest: Manifest,
+    field: EmbeddingField,
+    memoryBytes: number,
+    fromRow = 0,
+  ): Promise<VectorSource> {
+    const groups: BatchEntry[][] = [];
+    let held = 0;
+    let row = 0;
+    for await (const entry of entriesIn(ctx.session, manifest.timeline, batchCodec)) {
+      row += entry.rows;
+      if (row <= fromRow || !entry.columns.has(field.id)) continue;
+      const bytes = entry.rows * field.dim * 4;
+      if (groups.length === 0 || held + bytes > memoryBytes) {
+        groups.push([]);
+        held = 0;
+      }
+      groups.at(-1)?.push(entry);
+      held += bytes;
+    }
+    return new VectorSource(ctx, field, groups, memoryBytes);
+  }
+
+  /** Runs of at most `memoryBytes`, or one batch; each is gone when the next is asked for. */
+  async *runs(): AsyncGenerator<VectorRun> {
+    if (this.groups.length === 1) {
+      this.whole ??= await this.load(this.groups[0] as BatchEntry[]);
+      yield this.whole;
+      return;
+    }
+    for (const group of this.groups) {
+      const run = await this.load(group);
+      try {
+        yield run;
+      } finally {
+        this.kernels.free(run.vectors);
+      }
+    }
+  }
+
+  /**
+   * Copies a sample to `out` (count × dim f32) and returns how many rows it has: one drawn from each of `count` equal
+   * stretches of the timeline, less those that have no value.
+   * @param onProgress called with the rows read
+   */
+  async sample(
+    count: number,
+    seed: Uint8Array,
+    out: number,
+    onProgress: (done: number) => void,
+  ): Promise<number> {
+    const { kernels } = this;
+    const rowBytes = 4 * this.field.dim;
+    const picks = count >= this.rows ? undefined : this.picks(count, seed);
+    let taken = 0;
+    let next = 0;
+    let before = 0;
+    for await (const run of this.runs()) {
+      let n = run.rows;
+      if (picks !== undefined) {
+        const past = before + run.rows;
+        const from = next;
+        while (next < picks.length && (picks[next] as number) < past) next++;
+        n = next - from;
+        const index = kernels.copyIn(picks.subarray(from, next).map((pick) => pick - before));
+        kernels.exports.gatherRows(run.vectors, rowBytes, index, n, out + taken * rowBytes);
+        kernels.free(index);
+        before = past;
+      } else
+        kernels.bytes(out + taken * rowBytes, n * rowBytes).set(kernels.bytes(run.vectors, n * rowBytes));
+      taken += n;
+      onProgress(before);
+    }
+    return taken;
+  }
+
+  /** Ascending row numbers, one of each of `count` equal stretches. */
+  private picks(count: number, seed: Uint8Array): Uint32Array {
+    const { kernels } = this;
+    const blocks = Math.ceil((4 * count) / CHACHA_BLOCK_BYTES);
+    const key = kernels.alloc(64 + blocks * CHACHA_BLOCK_BYTES);
+    try {
+      kernels.bytes(key, 32).set(seed);
+      kernels.u32(key + 32, 3).set([SAMPLE_NONCE, 0, 0]);
+      kernels.exports.keystream(key, key + 32, 0, key + 64, blocks);
+      const stretch = this.rows / count;
+      return kernels.u32(key + 64, count).map((word, i) => Math.floor((i + word / 2 ** 32) * stretch));
+    } finally {
+      kernels.free(key);
+    }
+  }
+
+  free(): void {
+    if (this.whole !== undefined) this.kernels.free(this.whole.vectors);
+    this.whole = undefined;
+  }
+
+  private async load(entries: readonly BatchEntry[]): Promise<VectorRun> {
+    const { kernels, field } = this;
+    const most = entries.reduce((sum, entry) => sum + entry.rows, 0);
+    const vectors = kernels.alloc(most * field.dim * 4);
+    const ticks = new BigUint64Array(most);
+    let rows = 0;
+    try {
+      for (const entry of entries)
+        rows += await this.loadBatch(entry, vectors + rows * field.dim * 4, ticks.subarray(rows));
+      return { vectors, rows, ticks: ticks.subarray(0, rows) };
+    } catch (error) {
+      kernels.free(vectors);
+      throw error;
+    }
+  }
+
+  /** Copies the vectors that a batch has to `out` and their anchors to `ticks`; returns how many. */
+  private async loadBatch(entry: BatchEntry, out: number, ticks: BigUint64Array): Promise<number> {
+    const { session, kernels, field } = this;
+    const reader = await ColumnReader.open(session, field, entry, true);
+    if (reader === undefined) {
+      throw new DreamDBError("Corrupt", "a batch without the column that its entry names", {
+        field: field.name,
+      });
+    }
+    const { head, opened } = reader;
+    const anchors = await anchorsOf(session, entry);
+    const rowBytes = 4 * field.dim;
+    let rows = 0;
+    for (let from = 0; from < head.blocks.length; from += READ_BLOCKS) {
+      const blocks = head.blocks.slice(from, from + READ_BLOCKS);
+      const parts = await session.spans(opened, blocks, false);
+      blocks.forEach((block, i) => {
+        const bytes = parts[i] as Uint8Array;
+        const values = bytes.subarray(block.bytes - block.rows * rowBytes);
+        const isPresent = (row: number): boolean =>
+          !head.hasPresence || (((bytes[row >> 3] as number) >> (row & 7)) & 1) === 1;
+        // Whole stretches of rows that have a value are copied at once.
+        for (let row = 0; row < block.rows; ) {
+          let past = row;
+          while (past < block.rows && isPresent(past)) {
+            ticks[rows + past - row] = anchors.tick(block.firstRow + past);
+            past++;
+          }
+          if (past > row) {
+            kernels
+              .bytes(out + rows * rowBytes, (past - row) * rowBytes)
+              .set(values.subarray(row * rowBytes, past * rowBytes));
+            rows += past - row;
+          }
+          row = past + 1;
+        }
+      });
+    }
+    return rows;
+  }
+}
