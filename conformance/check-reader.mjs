@@ -4,7 +4,7 @@
 //     node conformance/check-reader.mjs [--long] [--keep]
 //
 // --long adds a dataset of 4,200 appends, whose indexes have pages of level 1; --keep leaves the directories.
-// Exit code 0: all well; 1: a mismatch; 3: python3-cbor2 or b3sum is missing.
+// Exit code 0: all well; 1: a mismatch; 3: python3-cbor2, python3-numpy or b3sum is missing.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -23,11 +23,12 @@ const ORIGIN = 1_790_000_000_000_000_000n;
 
 const missing = [
   ["python3-cbor2", python, ["-c", "import cbor2"]],
+  ["python3-numpy", python, ["-c", "import numpy"]],
   ["b3sum", "b3sum", ["--version"]],
 ].filter(([, command, args]) => spawnSync(command, args).status !== 0);
 if (missing.length > 0) {
   console.error(`NOT CHECKED: ${missing.map(([name]) => name).join(" and ")} missing. Install with`);
-  console.error("    apt-get install -y --no-install-recommends python3-cbor2 b3sum");
+  console.error("    apt-get install -y --no-install-recommends python3-cbor2 python3-numpy b3sum");
   process.exit(3);
 }
 
