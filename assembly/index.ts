@@ -9,6 +9,7 @@ export { ivfLoadCentroids } from "./ivf-centroids";
 export { ivfRank } from "./ivf-rank";
 export { ivfMissing, ivfSearch, ivfSelect } from "./ivf-search";
 export { bestBytes } from "./ivf-best";
+export { scanAbove, scanAll } from "./ivf-scan";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
 export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";
