@@ -10,8 +10,10 @@ export { ivfRank } from "./ivf-rank";
 export { ivfMissing, ivfSearch, ivfSelect } from "./ivf-search";
 export { bestBytes } from "./ivf-best";
 export { scanAbove, scanAll } from "./ivf-scan";
+export { addToCells, assignCells, moveCentroids, packCells } from "./kmeans";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
+export { rabitqEncode, rabitqScratchBytes, scaleRows, scaleValues } from "./rabitq";
 export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";
 export {
   checkFinite, foldDistances, foldDots, foldSquares, rowInvNorms, scanCosine, scanDistance, scanDot, scoresAt, scoresCosine, scoresDistance, scoresDot,

@@ -144,6 +144,7 @@ function foldTwoGroups<T>(y: usize, table: usize, dim: u32, z: usize): void {
       a1 = mulAddF<T>(a1, s, load<T>(v, sizeof<T>()));
       a2 = mulAddF<T>(a2, s, load<T>(v, 2 * sizeof<T>()));
       a3 = mulAddF<T>(a3, s, load<T>(v, 3 * sizeof<T>()));
+      if (v == 0) break; // never: keeps V8 from hoisting the loads below, which spills
       b0 = mulAddF<T>(b0, s, load<T>(w));
       b1 = mulAddF<T>(b1, s, load<T>(w, sizeof<T>()));
       b2 = mulAddF<T>(b2, s, load<T>(w, 2 * sizeof<T>()));
