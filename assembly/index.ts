@@ -12,6 +12,7 @@ export { ivfMissing, ivfSearch, ivfSelect } from "./ivf-search";
 export { bestBytes } from "./ivf-best";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
+export { rabitqEncode, rabitqScratchBytes, scaleRows, scaleValues } from "./rabitq";
 export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";
 export {
   checkFinite, foldDistances, foldDots, foldSquares, rowInvNorms, scanCosine, scanDistance, scanDot, scoresAt, scoresCosine, scoresDistance, scoresDot,

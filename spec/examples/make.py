@@ -547,7 +547,7 @@ def rabitq(y, z, center, bits, metric):
     rn, cr = sum4(f32(v * v) for v in r), sum4(f32(c * v) for c, v in zip(center, r))
     hy, scale = half_length(metric, y), f32(1 / math.sqrt(size))
     out = {"r": r, "rn": rn, "cr": cr, "hy": hy, "is": scale}
-    if rn == 0:
+    if rn < 2.0**-96:
         a = f32(cr - hy)
         return {**out, "a1": a, "f1": 0.0, "e1": 0.0, "u": [level] * size, "aB": a, "fB": 0.0, "eB": 0.0}
     signs = [1.0 if v >= 0 else -1.0 for v in r]
@@ -559,21 +559,21 @@ def rabitq(y, z, center, bits, metric):
         return {**out, "u": [int(s > 0) for s in signs]}
     sigma, best = f32(math.sqrt(f32(rn / size))), None
     out["sigma"] = sigma
-    for s in range(8):
-        step = f32(sigma * f32(f32(STEPS[bits]) * f32(0.7 + 0.1 * s)))
+    for t in range(8):
+        step = f32(sigma * f32(f32(STEPS[bits]) * f32((7 + t) / 10)))
         inv = f32(1 / step)
-        g = [min(max(math.floor(f32(v * inv)), -level), level - 1) + 0.5 for v in r]
+        g = [s * (min(math.floor(f32(abs(v) * inv)), level - 1) + 0.5) for s, v in zip(signs, r)]
         dot, nn = sum4(f32(a * b) for a, b in zip(g, r)), sum4(f32(a * a) for a in g)
         merit = f32(dot / f32(math.sqrt(nn)))
         if best is None or merit > best[0]:
-            best = merit, s, g, dot, nn
-    merit, s, g, dot, nn = best
+            best = merit, t, g, dot, nn
+    merit, tried, g, dot, nn = best
     cq = sum4(f32(a * c) for a, c in zip(g, center))
     fb = f32(rn / dot) if dot > 0 else 0.0
     ab = f32(f32(cr - f32(fb * cq)) - hy)
     eb = error_of(f32(f32(fb * fb) * nn), rn, size)
     u = [math.floor(v) + level for v in g]
-    return {**out, "s": s, "merit": merit, "u": u, "dot": dot, "nn": nn, "cq": cq, "aB": ab, "fB": fb, "eB": eb}
+    return {**out, "tried": tried, "merit": merit, "u": u, "dot": dot, "nn": nn, "cq": cq, "aB": ab, "fB": fb, "eB": eb}
 
 
 def rabitq_parts(code, bits):
@@ -1011,7 +1011,7 @@ def code_example(ivf):
     names = ("rn", "cr", "hy", "is", "l1", "cb", "f1", "a1", "e1", "sigma", "dot", "nn", "cq", "fB", "aB", "eB")
     out += [f"{'r' if i == 0 else ' '}      {hexes(code['r'][i:i + 8])}" for i in range(0, len(code["r"]), 8)]
     out += [f"{n:<5}  {hexes([code[n]])}  {code[n]:.9g}" for n in names]
-    out.insert(out.index(next(o for o in out if o.startswith("sigma"))) + 1, f"s      {code['s']}")
+    out.insert(out.index(next(o for o in out if o.startswith("sigma"))) + 1, f"i      {code['tried']}")
     out.append(f"u      {code['u']}")
     out.append("")
     out.append("stored, 4 bits")
