@@ -550,7 +550,7 @@ const TAMPERINGS = [
   ["centroids that change places", "centroids", swap(64, 80, 16), [], "Corrupt", "stands in cell"],
   ["a centroid that is not finite", "centroids", put(66, 0x80, 0x7f), [], "Corrupt", "not finite"],
   ["a centroid too many", "centroids", put(8, 3), [], "Corrupt", "3 x 4 in 96 bytes"],
-  ["another exponent", "trained", after("", "exponent", 3), [], "Corrupt", "row 1"],
+  ["another exponent", "trained", after("", "exponent", 3), [], "Corrupt", "the code of row"],
   ["another number of cells", "trained", after("", "cells", 3), [], "Corrupt", "there are 2"],
   ["another rotation", "compressor", after("", "seedX ", 0), [], "Corrupt", "the code of row"],
   ["another number of bits", "compressor", after("", "bits", 3), [], "Corrupt", "codes at"],

@@ -39,6 +39,8 @@ function caseOf(metric: Metric, dim: number, bits: number, exponent: number): Ca
   const scale = 2 ** exponent;
   const cells = 5;
   const centroids = Float32Array.from({ length: cells * dim }, () => (random() - 0.5) / Math.sqrt(dim));
+  // Tiny vectors lie on the centroid at the origin, as good as.
+  centroids.fill(0, (cells - 1) * dim);
   const rows: Float32Array[] = [];
   for (let row = 0; row < 60; row++) {
     const cell = row % cells;
@@ -47,7 +49,7 @@ function caseOf(metric: Metric, dim: number, bits: number, exponent: number): Ca
     rows.push(Float32Array.from({ length: dim }, near));
   }
   rows.push(Float32Array.from({ length: dim }, (_, i) => scale * (centroids[i] as number)));
-  for (const size of [1e-42, 1e-38, 1e-22, 1e-10, 10, 1e4, 1e15]) {
+  for (const size of [1e-42, 1e-38, 1e-22, 1e-16, 1e-14, 1e-10, 10, 1e4, 1e15, 1e19, 1e25, 3e38]) {
     rows.push(Float32Array.from({ length: dim }, () => (random() - 0.5) * size));
     rows.push(Float32Array.from({ length: dim }, (_, i) => (i === dim - 1 ? size : 0)));
   }
