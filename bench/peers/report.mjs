@@ -98,7 +98,7 @@ function ownSection({ own, dataSets }) {
   const entries = dataSets[own.dataSet].entries.filter(
     ({ contender, figures }) => CONTENDERS[contender].ours && figures,
   );
-  const smallest = own.scale[0];
+  const smallest = own.scale.find(({ point }) => point !== undefined);
   const lines = [
     `## DreamDB alone (${own.variant}, word vectors)`,
     "",
@@ -107,7 +107,7 @@ function ownSection({ own, dataSets }) {
     "| rows | × rows | QPS | CPU µs a query | × cost |",
     "|---:|---:|---:|---:|---:|",
     ...own.scale.map(({ rows, point }) =>
-      point === undefined || smallest.point === undefined
+      point === undefined
         ? `| ${rows.toLocaleString("en")} | | not reached | | |`
         : `| ${rows.toLocaleString("en")} | ${(rows / smallest.rows).toFixed(1)} | ${qps(point)} | ${(1e6 / point.qps).toFixed(0)} | ${(smallest.point.qps / point.qps).toFixed(1)} |`,
     ),

@@ -287,6 +287,17 @@ export class IvfIndex {
     this.copyVectors(cell, [{ rows, vectors }]);
   }
 
+  /** Views of a loaded cell's anchors and row numbers, which the caller may write; stale at the next allocation. */
+  rowsOf(cell: number): { ticks: BigUint64Array; ordinals: Uint32Array } {
+    this.checkCell(cell);
+    const rows = this.read(cell, at.CELL_ROWS);
+    const ticks = this.read(cell, at.CELL_TICKS);
+    return {
+      ticks: new BigUint64Array(this.kernels.bytes(ticks, 0).buffer, ticks, rows),
+      ordinals: this.kernels.u32(this.read(cell, at.CELL_ORDINALS), rows),
+    };
+  }
+
   /** Forgets a cell; harmless when it is not loaded. */
   dropCell(cell: number): void {
     this.checkCell(cell);
