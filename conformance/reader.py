@@ -429,6 +429,11 @@ def check_wish(x, algorithm, dim, what):
         get(x, "subspaces", lambda n: is_uint(n, 1, dim), what)
 
 
+def lasting(schema):
+    """What of a schema no later Manifest may change, 0001 §6."""
+    return {**schema, "fields": [{key: value for key, value in f.items() if key != "compressor"} for f in schema["fields"]]}
+
+
 def check_schema(schema, what):
     must(isinstance(schema, dict), "Corrupt", f"{what}: schema is no map")
     only_keys(schema, ("fields", "nextId"), f"{what} schema")
@@ -1073,7 +1078,9 @@ def check_segment(directory, entry, field, track, find_rows, sample, what):
         must(not len(none), "Corrupt", f"{what}: the vector of row {chosen[none[:1]]} has no direction")
     right = index.cells_of(xs, numbers[0] // per_table)
     wrong = np.flatnonzero(right != cell_of)
-    must(not len(wrong), "Corrupt", f"{what}: row {chosen[wrong[:1]]} stands in cell {cell_of[wrong[:1]]}, its vector in {right[wrong[:1]]}")
+    for i in wrong[:1]:
+        raise Bad("Corrupt", f"{what}: row {chosen[i]} stands in cell {cell_of[i]}, its vector in {right[i]}")
+    must(True, "Corrupt", "cells")
     if has_codes:
         stored = np.frombuffer(data, np.uint8, codes_bytes, codes).reshape(rows, w)[chosen]
         for at in range(0, len(chosen), spatial.ROWS_AT_ONCE):
@@ -1204,7 +1211,7 @@ class Reader:
             writer(m.auto_high == 0 or batches, f"{what}: autoHigh {m.auto_high} without records")
         for p in parents:
             must(p.genesis == m.genesis, "LineageMismatch", f"{what}: a parent of another Genesis")
-            must(encode(p.schema) == encode(m.schema), "Corrupt", f"{what}: the schema is not its parent's")
+            must(encode(lasting(p.schema)) == encode(lasting(m.schema)), "Corrupt", f"{what}: the schema is not its parent's")
             writer(m.auto_high >= p.auto_high, f"{what}: autoHigh {m.auto_high}, its parent's {p.auto_high}")
         if len(parents) == 1:
             self.check_append(m, parents[0], batches, segments, what)

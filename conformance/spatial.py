@@ -233,38 +233,46 @@ class Rabitq:
         f1 = np.where(l1 > 0, rn / (l1 * scale), F(0))
         a1 = (cr - (f1 * cb) * scale) - hy
         e1 = self.error(f1 * f1, rn)
-        u, ab, fb, eb = (signs > 0).astype(np.int64), None, None, np.zeros(n, F)
-        if self.bits > 1:
-            g, dot, nn = self.best_grid(r, rn, level)
-            u = np.floor(g).astype(np.int64) + level
-            cq = sum4(g * center)
-            fb = np.where(dot > 0, rn / dot, F(0))
-            ab = (cr - fb * cq) - hy
-            eb = self.error((fb * fb) * nn, rn)
-        flat = rn == 0
-        u[flat] = level
-        for values in (f1, e1, fb, eb):
-            if values is not None:
-                values[flat] = 0
+        flat = rn < F(2.0 ** -96)
         a1 = np.where(flat, cr - hy, a1)
-        ab = None if ab is None else np.where(flat, cr - hy, ab)
+        f1[flat] = e1[flat] = 0
+        if self.bits == 1:
+            u = (signs > 0).astype(np.int64)
+            u[flat] = 1
+            return self.pack(u, a1, f1, e1, np.zeros(n, F), None, None)
+        m, dot, nn = self.best_grid(r, rn, level)
+        g = signs * (m + F(0.5))
+        fb = np.where(dot > 0, rn / dot, F(0))
+        ab = (cr - fb * sum4(g * center)) - hy
+        eb = self.error((fb * fb) * nn, rn)
+        ab = np.where(flat, cr - hy, ab)
+        fb[flat] = eb[flat] = 0
+        beyond = ~(np.isfinite(ab) & np.isfinite(fb))
+        m[beyond] = 0
+        u = np.where(signs > 0, level + m, level - 1 - m).astype(np.int64)
+        u[flat] = level
+        ab[beyond], fb[beyond] = np.finfo(F).max, 0
+        eb[beyond & ~flat] = np.inf
         return self.pack(u, a1, f1, e1, eb, ab, fb)
 
     def error(self, squares, rn):
         return np.sqrt(np.maximum(F(0), squares - rn)) / np.sqrt(F(self.size - 1))
 
     def best_grid(self, r, rn, level):
+        """m, dot and nn of the best step for every row."""
         sigma = np.sqrt(rn / F(self.size))
         best = np.zeros_like(r), np.zeros(len(r), F), np.zeros(len(r), F)
         most = np.full(len(r), -np.inf, F)
         for tried in TRIES:
             inverse = F(1) / (sigma * (F(STEPS[self.bits]) * F(tried)))
-            g = np.clip(np.floor(r * inverse[:, None]), F(-level), F(level - 1)) + F(0.5)
-            dot, nn = sum4(g * r), sum4(g * g)
+            m = np.floor(np.abs(r) * inverse[:, None])
+            m = np.where(m < level - 1, m, F(level - 1))
+            g = m + F(0.5)
+            dot, nn = sum4(g * np.abs(r)), sum4(g * g)
             merit = dot / np.sqrt(nn)
             better = merit > most
             most = np.where(better, merit, most)
-            best = tuple(np.where(better[:, None] if a.ndim == 2 else better, b, a) for a, b in zip(best, (g, dot, nn)))
+            best = tuple(np.where(better[:, None] if a.ndim == 2 else better, b, a) for a, b in zip(best, (m, dot, nn)))
         return best
 
     def pack(self, u, a1, f1, e1, eb, ab, fb):
@@ -273,7 +281,8 @@ class Rabitq:
         a, f = np.rint(a1.astype(np.float64) * 16384), np.rint(f1.astype(np.float64) * 16384)
         tame = (np.abs(a) <= 32767) & (f >= 0) & (f <= 32767)
         a, f = np.where(tame, a, 32767).astype("<i2"), np.where(tame, f, 0).astype("<i2")
-        e = [np.minimum(np.rint(x.astype(np.float64) * 65536), 65535).astype("<u2") for x in (e1, eb)]
+        e = [np.rint(x.astype(np.float64) * 65536) for x in (e1, eb)]
+        e = [np.where(x < 65535, x, 65535).astype("<u2") for x in e]
         columns = [a, f, *e] + ([] if bits == 1 else [ab.astype("<f4"), fb.astype("<f4")])
         return np.concatenate(planes + [np.ascontiguousarray(c).view(np.uint8).reshape(n, -1) for c in columns], axis=1)
 
