@@ -4,8 +4,10 @@ export { alloc, free, liveBlocks, liveBytes } from "./arena";
 export { blake3, blake3Finish, blake3Runs, blake3Start } from "./blake3";
 export { keystream } from "./chacha20";
 export { cellRuns, gatherRows, sortByCell } from "./gather";
+export { addToCells, assignCells, moveCentroids, packCells } from "./kmeans";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
+export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";
 export {
   checkFinite, foldDistances, foldDots, foldSquares, rowInvNorms, scanCosine, scanDistance, scanDot, scoresCosine, scoresDistance, scoresDot,
 } from "./scan";

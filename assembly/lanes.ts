@@ -22,6 +22,24 @@
 }
 
 // @ts-ignore: decorator
+@inline export function addF<T>(a: T, b: T): T {
+  if (isVector<T>()) return <T>f32x4.add(a, b);
+  else return <T>(a + b);
+}
+
+// @ts-ignore: decorator
+@inline export function subF<T>(a: T, b: T): T {
+  if (isVector<T>()) return <T>f32x4.sub(a, b);
+  else return <T>(a - b);
+}
+
+// @ts-ignore: decorator
+@inline export function mulF<T>(a: T, b: T): T {
+  if (isVector<T>()) return <T>f32x4.mul(a, b);
+  else return <T>(a * b);
+}
+
+// @ts-ignore: decorator
 @inline export function splatU<T>(x: u32): T {
   if (isVector<T>()) return <T>i32x4.splat(<i32>x);
   else return <T>x;

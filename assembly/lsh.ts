@@ -110,7 +110,7 @@ function marginsOfGroup(x: usize, first: u32, past: u32, dim: u32, group: usize,
 }
 
 /** Two vectors against the 16 planes of a group, 4 × T planes at a time. */
-function foldPairOf<T>(x0: usize, x1: usize, group: usize, dim: u32, out0: usize, out1: usize): void {
+export function foldPairOf<T>(x0: usize, x1: usize, group: usize, dim: u32, out0: usize, out1: usize): void {
   const end = x0 + (<usize>dim << 2);
   for (let part: usize = 0; part < GROUP_BYTES; part += 4 * sizeof<T>()) {
     let a0 = splatF<T>(0), a1 = a0, a2 = a0, a3 = a0;

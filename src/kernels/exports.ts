@@ -15,11 +15,28 @@ export interface KernelExports {
 
   keystream(key: number, nonce: number, counter: number, out: number, blocks: number): void;
 
+  packCells(centroids: number, k: number, dim: number, packed: number): void;
+  assignCells(y: number, n: number, dim: number, packed: number, k: number, out: number): void;
+  addToCells(y: number, n: number, dim: number, cells: number, sums: number, counts: number): void;
+  moveCentroids(sums: number, counts: number, k: number, dim: number, centroids: number): number;
+
   lshPlanesBytes(dim: number, bits: number): number;
   lshScratchBytes(dim: number): number;
   lshPlanes(seed: number, table: number, dim: number, bits: number, planes: number, scratch: number): void;
   lshCells(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
   lshMargins(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
+
+  rotationBytes(kind: number, dim: number, padded: number): number;
+  rotationScratchBytes(kind: number, dim: number, padded: number): number;
+  rotationTable(
+    kind: number,
+    seed: number,
+    dim: number,
+    padded: number,
+    table: number,
+    scratch: number,
+  ): void;
+  rotate(kind: number, table: number, dim: number, padded: number, y: number, n: number, out: number): void;
 
   checkFinite(values: number, count: number): number;
   rowInvNorms(rows: number, n: number, dim: number, out: number): void;
