@@ -18,15 +18,15 @@ const NEAR: usize = 28; //         address of cells × NEAR_COUNT cell numbers, 
 const NEAR_COUNT: usize = 32; //   ≤ MAX_NEAR
 const PROBES: usize = 36; //       cells whose nodes are a node's candidates, ≤ NEAR_COUNT
 const CANDIDATES: usize = 40; //   of those, how many nearest ones are looked at, ≤ MAX_CANDIDATES
-const LISTS: usize = 44; //        address of n × DEGREE node numbers, filled up with NONE
+const LISTS: usize = 44; //        address of n × DEGREE node numbers, filled up with NO_NODE
 const EDGE_STARTS: usize = 48; //  address of n + 1: where a node's edges begin
 const EDGES: usize = 52; //        address of the edges, both directions
 const MARKS: usize = 56; //        address of ⌈n / 8⌉ zero bytes
 
 import { squaredDistances } from "./vamana-distance";
+import { NO_NODE } from "../src/layout/graph";
 import { topkDrain, topkPushIds, topkReset } from "./topk";
 
-export const NONE: u32 = 0xffffffff;
 const MAX_NEAR: u32 = 64;
 const MAX_CANDIDATES: u32 = 1024;
 // Rows compared with a node at most: cells of very different sizes must not make the build quadratic.
@@ -108,7 +108,7 @@ export function vamanaCountEdges(build: usize, lists: usize, nodes: usize, first
     let at = lists + <usize>i * degree * 4;
     for (let j: u32 = 0; j < degree; j++, at += 4) {
       const other = load<u32>(at);
-      if (other == NONE) break;
+      if (other == NO_NODE) break;
       const slot = counts + (<usize>other << 2);
       store<u32>(slot, load<u32>(slot) + 1);
       store<u32>(own, load<u32>(own) + 1);
@@ -125,7 +125,7 @@ export function vamanaPlaceEdges(build: usize, lists: usize, nodes: usize, first
     let at = lists + <usize>i * degree * 4;
     for (let j: u32 = 0; j < degree; j++, at += 4) {
       const other = load<u32>(at);
-      if (other == NONE) break;
+      if (other == NO_NODE) break;
       place(places, edges, node, other);
       place(places, edges, other, node);
     }
@@ -298,7 +298,7 @@ function writeList(build: usize, node: u32, count: u32): void {
 }
 
 function copyList(out: usize, count: u32, degree: u32): void {
-  for (let i: usize = 0; i < degree; i++) store<u32>(out + (i << 2), i < count ? load<u32>(links + (i << 2)) : NONE);
+  for (let i: usize = 0; i < degree; i++) store<u32>(out + (i << 2), i < count ? load<u32>(links + (i << 2)) : NO_NODE);
 }
 
 /** Keeps the first of each number of a list, in place; returns how many are left. `marks` is left zero. */

@@ -31,9 +31,10 @@ const EXPANDED: usize = 52; //     count of nodes expanded
 // A key (i64) orders the pool, greatest first: the score's bits in signed order, then 31 bits of ~node, and bit 0
 // while the node is not expanded.
 
+import { NO_NODE } from "../src/layout/graph";
 import { gatherRows } from "./gather";
 import { topkDrain, topkPushIds } from "./topk";
-import { NONE, sortAscending } from "./vamana-build";
+import { sortAscending } from "./vamana-build";
 import { scoreRows } from "./vamana-codes";
 
 const POP: u32 = 4;
@@ -125,7 +126,7 @@ export function vamanaWalk(graph: usize, walk: usize): u32 {
       const end = at + listBytes;
       for (; at < end; at += 4) {
         const node = load<u32>(at);
-        if (node == NONE) break;
+        if (node == NO_NODE) break;
         const byte = seen + (node >> 3);
         const bits: u32 = load<u8>(byte), bit: u32 = 1 << (node & 7);
         store<u32>(next, node);

@@ -22,7 +22,13 @@ export function codeStride(dim: number): number {
 export type GraphPlace = { rows: number; lists: number } | { table: number; blockShift: number };
 
 /** The block that tells the walk kernel where a graph is; the caller frees it. @throws DreamDBError OutOfMemory */
-export function layGraph(kernels: Kernels, nodes: number, dim: number, degree: number, place: GraphPlace): number {
+export function layGraph(
+  kernels: Kernels,
+  nodes: number,
+  dim: number,
+  degree: number,
+  place: GraphPlace,
+): number {
   const whole = "lists" in place ? [place.rows, place.lists, 0, 0] : [0, 0, place.table, place.blockShift];
   return kernels.copyIn(Uint32Array.of(nodes, codeWidth(dim), codeStride(dim), degree, ...whole));
 }
@@ -87,7 +93,10 @@ export class GraphWalk {
     const words = kernels.u32(pointer, WALK_WORDS);
     words[0] = beam;
     kernels.f32(pointer + 16, 1)[0] = step;
-    words.set([this.query, this.seen, this.pool, this.candidates, this.missing, filter, results?.ptr ?? 0], 5);
+    words.set(
+      [this.query, this.seen, this.pool, this.candidates, this.missing, filter, results?.ptr ?? 0],
+      5,
+    );
     kernels.exports.vamanaStart(pointer, entry, this.nodes);
   }
 

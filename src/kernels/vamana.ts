@@ -1,9 +1,8 @@
 import { DreamDBError } from "../errors.ts";
+import { NO_NODE } from "../layout/graph.ts";
 import type { Kernels } from "./kernels.ts";
 import { TopK } from "./top-k.ts";
 
-/** Fills a list behind its last neighbour. */
-export const NO_NODE = 0xffffffff;
 export const MAX_DEGREE = 64;
 const MAX_DIM = 65_536;
 const MAX_NODES = 2 ** 31 - 1;
@@ -219,7 +218,18 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
   await turns.over(n, 4, (first, past) => exports.vamanaRelink(build, first, past));
   blocks.free(edgeStarts, edges, headList);
 
-  const repaired = await reachAll({ kernels, build, lists, n, degree, entry, firsts, nearCells, near, turns });
+  const repaired = await reachAll({
+    kernels,
+    build,
+    lists,
+    n,
+    degree,
+    entry,
+    firsts,
+    nearCells,
+    near,
+    turns,
+  });
   turns.finish();
   blocks.free(build, chain);
   return { n, dim, degree, entry, rows, vectors, rowBytes, lists, repaired, free: () => blocks.freeAll() };
@@ -323,14 +333,7 @@ function headsOf(kernels: Kernels, { vectors, rowBytes, centroids, firsts }: Pla
     return Uint32Array.from({ length: firsts.length - 1 }, (_, i) => {
       const first = firsts[i] as number;
       const count = (firsts[i + 1] as number) - first;
-      kernels.scanL2(
-        vectors + first * rowBytes,
-        count,
-        rowBytes / 4,
-        centroids + i * rowBytes,
-        first,
-        topK,
-      );
+      kernels.scanL2(vectors + first * rowBytes, count, rowBytes / 4, centroids + i * rowBytes, first, topK);
       return topK.drain().ids[0] as number;
     });
   } finally {
@@ -345,8 +348,7 @@ function entryOf(kernels: Kernels, places: Places & { heads: Uint32Array }): num
   for (let i = 0; i < heads.length; i++) {
     const share = ((firsts[i + 1] as number) - (firsts[i] as number)) / (firsts[heads.length] as number);
     const centroid = kernels.f32(centroids + i * rowBytes, mean.length);
-    for (let j = 0; j < mean.length; j++)
-      mean[j] = (mean[j] as number) + share * (centroid[j] as number);
+    for (let j = 0; j < mean.length; j++) mean[j] = (mean[j] as number) + share * (centroid[j] as number);
   }
   const topK = new TopK(kernels, 1);
   const query = kernels.copyIn(Float32Array.from(mean));
