@@ -22,6 +22,7 @@ const LISTS: usize = 44; //        address of n × DEGREE node numbers, filled u
 const EDGE_STARTS: usize = 48; //  address of n + 1: where a node's edges begin
 const EDGES: usize = 52; //        address of the edges, both directions
 const MARKS: usize = 56; //        address of ⌈n / 8⌉ zero bytes
+const HEADS: usize = 60; //        address of cells: the node nearest to each centroid
 
 import { squaredDistances } from "./vamana-distance";
 import { NO_NODE } from "../src/layout/graph";
@@ -32,12 +33,15 @@ const MAX_CANDIDATES: u32 = 1024;
 // Rows compared with a node at most: cells of very different sizes must not make the build quadratic.
 const MAX_ROWS: u32 = 8192;
 const TILE: u32 = 512;
+// Lists of candidates below have room for MAX_CANDIDATES, MAX_NEAR heads, the node itself, and a multiple of four.
 
-const addresses = memory.data(4 * 1028, 64);
-const distances = memory.data(4 * 1028, 64);
-const tags = memory.data(4 * 1028, 64);
-const ids = memory.data(4 * 1028, 64); // the candidates still standing, nearest first,
-const nearness = memory.data(4 * 1028, 64); // and their distances
+const addresses = memory.data(4 * 1156, 64);
+const distances = memory.data(4 * 1156, 64);
+const tags = memory.data(4 * 1156, 64);
+const ids = memory.data(4 * 1156, 64); // the candidates still standing, nearest first,
+const nearness = memory.data(4 * 1156, 64); // and their distances
+const headIds = memory.data(4 * 68, 64);
+const headNearness = memory.data(4 * 68, 64);
 const probed = memory.data(4 * 64, 64);
 const links = memory.data(4 * 64, 64);
 const best = memory.data(16 + 8 * 1025, 64); // a top-k
@@ -64,6 +68,7 @@ export function vamanaLink(build: usize, first: u32, past: u32): void {
     while (node >= load<u32>(starts + (<usize>cell << 2), 4)) cell++;
     const x = vectors + <usize>node * rowBytes;
     nearestCells(build, x, cell);
+    const heads = nearHeads(build, node, cell);
     topkReset(best, load<u32>(build, CANDIDATES) + 1); // the node itself is among them
     let left = MAX_ROWS;
     for (let i: usize = 0; i < probes && left != 0; i++) {
@@ -76,7 +81,7 @@ export function vamanaLink(build: usize, first: u32, past: u32): void {
       offerRows(x, node, vectors, rowBytes, from, to);
       left -= to - from;
     }
-    const degree = prune(build, node, takeBest(node));
+    const degree = prune(build, node, addHeads(node, takeBest(node), heads));
     writeList(build, node, degree);
   }
 }
@@ -202,6 +207,45 @@ function nearestCells(build: usize, x: usize, cell: u32): void {
     store<f32>(distances + (nearest << 2), -1);
     store<u32>(probed + (p << 2), load<u32>(near + (nearest << 2)));
   }
+}
+
+/** The heads of the cells near the node's own, nearest first, to `headIds` and `headNearness`; returns how many. */
+function nearHeads(build: usize, node: u32, cell: u32): u32 {
+  const rowBytes: usize = load<u32>(build, ROW_BYTES), vectors: usize = load<u32>(build, VECTORS);
+  const count = load<u32>(build, NEAR_COUNT), heads: usize = load<u32>(build, HEADS);
+  const near = <usize>load<u32>(build, NEAR) + <usize>cell * count * 4;
+  for (let i: usize = 0; i < count; i++) store<u32>(headIds + (i << 2), load<u32>(heads + (<usize>load<u32>(near + (i << 2)) << 2)));
+  topkReset(best, count);
+  offerListed(vectors + <usize>node * rowBytes, node, vectors, rowBytes, headIds, count);
+  const found = takeBest(node);
+  memory.copy(headIds, ids, <usize>found << 2);
+  memory.copy(headNearness, nearness, <usize>found << 2);
+  return found;
+}
+
+/**
+ * Merges the heads into the candidates: a node whose nearest nodes all belong to one crowd would know of nothing else.
+ * Returns how many candidates there are.
+ */
+function addHeads(node: u32, count: u32, heads: u32): u32 {
+  let i: usize = 0, h: usize = 0, to: usize = 0;
+  while (i < count || h < heads) {
+    let fromHeads = i == count;
+    if (i < count && h < heads) {
+      const a = load<f32>(nearness + (i << 2)), b = load<f32>(headNearness + (h << 2));
+      const id = load<u32>(ids + (i << 2)), head = load<u32>(headIds + (h << 2));
+      if (id == head) h++;
+      else fromHeads = b < a || (b == a && tagOf(node, head) < tagOf(node, id));
+    }
+    store<u32>(tags + (to << 2), fromHeads ? load<u32>(headIds + (h << 2)) : load<u32>(ids + (i << 2)));
+    store<f32>(distances + (to << 2), fromHeads ? load<f32>(headNearness + (h << 2)) : load<f32>(nearness + (i << 2)));
+    if (fromHeads) h++;
+    else i++;
+    to++;
+  }
+  memory.copy(ids, tags, to << 2);
+  memory.copy(nearness, distances, to << 2);
+  return <u32>to;
 }
 
 /** Offers the rows from … to − 1 at `base` to `best` by their distance to x, the row of number `own`. */

@@ -13,7 +13,7 @@ const TURN_MS = 40;
 /** A call into the compute core aims at this long, so that a turn ends in time. */
 const CALL_MS = 8;
 /** Fields of the build's block, as assembly/vamana-build.ts lists them. */
-const BUILD_WORDS = 15;
+const BUILD_WORDS = 16;
 
 export interface LinkOptions {
   /** Address of n × dim finite f32 in index space; only read. */
@@ -149,7 +149,7 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
   const chain = blocks.alloc(grouped.cells.length * (rowBytes + near * 4 + 4) + 4);
   const nearCells = chain + grouped.cells.length * rowBytes;
   const starts = nearCells + grouped.cells.length * near * 4;
-  const setBuild = (edgeStarts: number, edges: number, marks: number): void => {
+  const setBuild = (edgeStarts: number, edges: number, marks: number, heads = 0): void => {
     kernels
       .u32(build, BUILD_WORDS)
       .set([
@@ -168,6 +168,7 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
         edgeStarts,
         edges,
         marks,
+        heads,
       ]);
   };
   setBuild(0, 0, 0);
@@ -192,14 +193,14 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
       out.fill(0, dim);
     }
   });
-  await turns.over(n, 11, (first, past) => exports.vamanaLink(build, first, past));
-
   // One node of each cell is linked among its like, too: a walk crosses empty space by these.
   const heads = headsOf(kernels, { vectors, rowBytes, centroids: chain, firsts });
   const entry = entryOf(kernels, { vectors, rowBytes, centroids: chain, firsts, heads });
   const headList = blocks.alloc(k * 4 * (1 + degree));
   const headLists = headList + k * 4;
   kernels.u32(headList, k).set(heads);
+  setBuild(0, 0, 0, headList);
+  await turns.over(n, 11, (first, past) => exports.vamanaLink(build, first, past));
   await turns.over(k, n / k, (first, past) =>
     exports.vamanaLinkAmong(build, headList, k, first, past, headLists),
   );
