@@ -195,6 +195,7 @@ function addMissing(list: usize, count: u32, block: u32): u32 {
 
 // @ts-ignore: decorator
 @inline function keyOf(score: f32, node: u32): i64 {
+  if (score != score) score = -Infinity;
   const bits = reinterpret<i32>(score + 0); // −0 becomes +0: the two are equal scores
   const ordered = bits ^ ((bits >> 31) & 0x7fffffff);
   return (<i64>ordered << 32) | <i64>((<u64>(~node & 0x7fffffff) << 1) | 1);
@@ -216,7 +217,7 @@ function addMissing(list: usize, count: u32, block: u32): u32 {
     const least = f32x4.splat(threshold);
     const past = <usize>pending;
     for (let i: usize = 0; i < past; i += 4) {
-      let better = i32x4.bitmask(f32x4.ge(v128.load(scores + (i << 2)), least));
+      let better = ~i32x4.bitmask(f32x4.lt(v128.load(scores + (i << 2)), least)) & 15;
       if (i + 4 > past) better &= (1 << <i32>(past - i)) - 1;
       while (better) {
         const j = i + ctz(better);
@@ -228,7 +229,7 @@ function addMissing(list: usize, count: u32, block: u32): u32 {
   } else {
     for (let i: usize = 0; i < pending; i++) {
       const score = load<f32>(scores + (i << 2));
-      if (!(score >= threshold)) continue;
+      if (score < threshold) continue;
       const key = keyOf(score, load<u32>(candidates + (i << 2)));
       if (key > worst) count = insertFresh(count, key);
     }

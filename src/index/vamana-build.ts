@@ -160,7 +160,7 @@ function writePage(
       floats[(i * stride + codeWidth(dim)) / 4 + at] as number;
     for (let i = 0; i < nodes; i++) codes.set(bytes.subarray(i * stride, i * stride + dim), i * dim);
     const halves = isL2 ? Float32Array.from({ length: nodes }, (_, i) => factor(i, 1)) : undefined;
-    const far = halves?.findIndex((half) => half === Infinity) ?? -1;
+    const far = halves?.indexOf(Number.POSITIVE_INFINITY) ?? -1;
     if (far >= 0)
       throw invalid(
         `vectors[${linked.rows[firstNode + far]}]`,
