@@ -4,7 +4,15 @@ import { deepStrictEqual as equal, ok } from "node:assert";
 import { fromHex, fromNotation, notationOf, toHex } from "./notation.mjs";
 
 /** The modules of the library that `lib` is made of, without folder of the build and extension. */
-export const MODULES = ["core/address", "core/blake3", "core/cbor", "core/time", "index/probe"];
+export const MODULES = [
+  "core/address",
+  "core/blake3",
+  "core/cbor",
+  "core/time",
+  "index/probe",
+  "kernels/vamana",
+  "kernels/vamana-walk",
+];
 
 const checks = {
   "address.json": addressChecks,
@@ -13,9 +21,10 @@ const checks = {
   "chacha20.json": chachaChecks,
   "lsh.json": lshChecks,
   "time.json": timeChecks,
+  "vamana.json": vamanaChecks,
 };
 
-/** The checks of one vector file: `{ name, run }` each. A file without checks is one failing check. */
+/** The checks of one vector file: `{ name, run }` each; `run` may give a promise. A file without checks is one failing check. */
 export function checksOf(fileName, vectors, lib, kernels) {
   const make = checks[fileName];
   if (make !== undefined) return make(vectors, lib, kernels);
@@ -150,6 +159,56 @@ function checkVector(lib, kernels, planes, { x, margins, cell, probes }) {
   const cells = [...planes.cells(at, 1)];
   kernels.free(at);
   equal(cells, [cell]);
+}
+
+function vamanaChecks({ cases }, lib, kernels) {
+  return cases.map((given) => ({
+    name: `${given.metric}, ${given.cells.length} vectors of ${given.dim} dimensions`,
+    async run() {
+      const { dim, degree, candidates, probes, cells } = given;
+      const n = cells.length;
+      const vectors = kernels.copyIn(floatsOf(given.vectors));
+      const graph = await lib.linkVamana(kernels, {
+        ...{ vectors, n, dim, degree, candidates, probes },
+        centroids: floatsOf(given.centroids),
+        cells: Uint32Array.from(cells),
+      });
+      kernels.free(vectors);
+      const list = (node) => [...kernels.u32(graph.lists + node * degree * 4, degree)];
+      const lists = given.rows.map((_, node) => list(node).filter((other) => other !== 0xffffffff));
+      const { entry, repaired } = graph;
+      equal(
+        { rows: [...graph.rows], entry, lists, repaired },
+        { rows: given.rows, entry: given.entry, lists: given.lists, repaired: given.repaired },
+      );
+      checkWalks(lib, kernels, graph, given);
+      graph.free();
+    },
+  }));
+}
+
+function checkWalks(lib, kernels, graph, given) {
+  const { dim, degree, metric, rows, walks } = given;
+  const [n, stride, width] = [rows.length, lib.codeStride(dim), lib.codeWidth(dim)];
+  const coded = kernels.alloc(n * stride);
+  kernels.exports.vamanaCodes(graph.vectors, n, dim, graph.rowBytes, metric === "l2" ? 1 : 0, coded, stride);
+  const factors = (at) => rows.map((_, i) => kernels.f32(coded + i * stride + width + at, 1)[0]);
+  equal(
+    rows.map((_, i) => toHex(kernels.bytes(coded + i * stride, dim))),
+    given.codes,
+  );
+  equal([hexOfFloats(factors(0)), hexOfFloats(factors(4))], [given.scales, given.halves]);
+  const place = lib.layGraph(kernels, n, dim, degree, { rows: coded, lists: graph.lists });
+  const walk = new lib.GraphWalk(kernels, place, n, dim, 64);
+  for (const { query, beam, most, nodes } of walks) {
+    walk.start(floatsOf(query), graph.entry, beam);
+    equal(walk.go(), undefined);
+    const best = walk.best(most);
+    equal([...kernels.u32(best.nodes, best.count)], nodes);
+  }
+  walk.free();
+  kernels.free(place);
+  kernels.free(coded);
 }
 
 /** Passes when `run` throws the library's error with `code`. */

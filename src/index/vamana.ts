@@ -64,14 +64,22 @@ export class VamanaGraph {
   private walk: GraphWalk | undefined;
   private vectors: { rows: number; invNorms: number } | undefined;
 
-  private constructor(kernels: Kernels, index: GraphIndex) {
+  private readonly cacheBytes: number;
+
+  private constructor(kernels: Kernels, index: GraphIndex, cacheBytes: number) {
     this.kernels = kernels;
     this.index = index;
+    this.cacheBytes = cacheBytes;
   }
 
-  /** A graph of which nothing is in memory yet. @param bytes a verified GraphIndex. Errors: `Corrupt`, `UnsupportedVersion` */
-  static open(kernels: Kernels, bytes: Uint8Array): VamanaGraph {
-    return new VamanaGraph(kernels, decodeGraphIndex(bytes));
+  /**
+   * A graph of which nothing is in memory yet.
+   * @param bytes a verified GraphIndex
+   * @param cacheBytes of blocks that stay in memory between cold walks; those of walks under way may be more. Default 64 MiB
+   * Errors: `Corrupt`, `UnsupportedVersion`
+   */
+  static open(kernels: Kernels, bytes: Uint8Array, cacheBytes = CACHE_BYTES): VamanaGraph {
+    return new VamanaGraph(kernels, decodeGraphIndex(bytes), cacheBytes);
   }
 
   /** True when walks need no reading. */
@@ -176,7 +184,7 @@ export class VamanaGraph {
     if (this.vectors === undefined && options.readVectors === undefined)
       throw invalid("readVectors", undefined, "a reader while the vectors are not in memory");
     if (resident !== undefined && this.vectors !== undefined) return this.search(query, options);
-    if (resident === undefined) this.cold ??= new ColdBlocks(kernels, index);
+    if (resident === undefined) this.cold ??= new ColdBlocks(kernels, index, this.cacheBytes);
     const cold = resident === undefined ? this.cold : undefined;
     await cold?.enter();
     const owned: { free(): void }[] = [];
@@ -398,9 +406,12 @@ class ColdBlocks {
   private walks = 0;
   private waiting: (() => void)[] = [];
 
-  constructor(kernels: Kernels, index: GraphIndex) {
+  private readonly cacheBytes: number;
+
+  constructor(kernels: Kernels, index: GraphIndex, cacheBytes: number) {
     this.kernels = kernels;
     this.index = index;
+    this.cacheBytes = cacheBytes;
     this.blockCount = Math.ceil(index.rows / index.blockNodes);
     this.blockBytes = index.blockNodes * (codeStride(index.dim) + index.degree * 4);
     this.table = kernels.alloc(this.blockCount * 4);
@@ -453,7 +464,7 @@ class ColdBlocks {
   }
 
   private isFull(): boolean {
-    return this.held.size * this.blockBytes > CACHE_BYTES;
+    return this.held.size * this.blockBytes > this.cacheBytes;
   }
 
   private loadOne(block: number, read: ReadBlock): Promise<void> {
