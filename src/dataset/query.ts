@@ -21,7 +21,7 @@ import { readRow } from "./rows.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
 import { inParallel } from "./session.ts";
 import { type Columns, emptyColumns } from "./stream.ts";
-import { type Located, locate } from "./timeline.ts";
+import { locate } from "./timeline.ts";
 import { copyVector } from "./values.ts";
 import { type Condition, filterOf, type Where } from "./where.ts";
 
