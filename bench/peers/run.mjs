@@ -75,11 +75,16 @@ async function measure(dataSet, present) {
   results.dataSets[dataSet] = { title: DATA_SETS[dataSet].title, lid, entries: entries.map(plain) };
   const own = entries.find(({ contender, failed }) => CONTENDERS[contender].ours && failed === undefined);
   if (own === undefined || !dataSet.startsWith("words")) return;
-  const smaller = ["words10k", "words34k", "words100k"].filter(
-    (name) => name < dataSet || dataSet === "words",
-  );
-  const scaleSets = options.quick ? ["words10k"] : smaller;
-  results.own = { dataSet, ...(await ownSections(own, scaleSets, how)) };
+  const growing = ["words10k", "words34k", "words100k", "words"];
+  const smaller = growing.slice(0, growing.indexOf(dataSet));
+  try {
+    results.own = { dataSet, ...(await ownSections(own, smaller, how)) };
+  } catch (error) {
+    // What the race found is worth a report all the same.
+    console.error(error);
+    results.ownFailed = error.message;
+    process.exitCode = 1;
+  }
 }
 
 function isWanted(variant) {

@@ -19,8 +19,8 @@ import type { OpenContainer, Session } from "./session.ts";
 import { valueTypeOf } from "./values.ts";
 import type { Bound, Leaf } from "./where.ts";
 
-/** From here on, pages that together are longer than the column are not read: the column answers as well. */
-const LARGE_READ_BYTES = 256 << 10;
+/** From here on, pages that together pass half of the column's length are not read: testing the column costs less. */
+const LARGE_READ_BYTES = 64 << 10;
 
 /** Keys from `low` to `high`; without a bound, from the first or to the last. */
 interface KeyRange {
@@ -32,7 +32,7 @@ interface KeyRange {
 
 /**
  * The rows of the batch that pass, or undefined where the column has to tell: the batch has no index of the field, or
- * the column is shorter than what would be read. Errors: `Corrupt`, `HashMismatch`, `NotFound`.
+ * too much of the index would have to be read. Errors: `Corrupt`, `HashMismatch`, `NotFound`.
  */
 export async function matchIndex(session: Session, entry: BatchEntry, leaf: Leaf): Promise<Bits | undefined> {
   const column = entry.columns.get(leaf.field.id);
@@ -101,7 +101,7 @@ async function matchTree(
   const numbers = pagesOf(tree, ranges);
   const pages = numbers.map((i) => tree.pages[i] as IndexPage);
   const bytes = pages.reduce((sum, page) => sum + page.bytes, 0);
-  if (bytes > LARGE_READ_BYTES && bytes > column.bytes) return undefined;
+  if (bytes > LARGE_READ_BYTES && bytes > column.bytes / 2) return undefined;
   const parts = await session.spans(container, pages);
   const bits = noRows(head.rows);
   pages.forEach((page, i) => {

@@ -162,6 +162,8 @@ export class IvfTrack {
         entries.length >= held &&
         this.segments.every(({ entry }, i) => entry.container.address === entries[i]?.container.address);
       if (!isExtended) this.dropAll();
+      // New rows have no number yet: the next filter brings them all.
+      this.numbers = undefined;
       const from = this.segments.length;
       this.segments.push(...(await openSegments(this.session, track, entries.slice(from))));
       await this.extend(from);

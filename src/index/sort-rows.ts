@@ -1,32 +1,51 @@
-/** Ordering the rows of a column by their keys. */
-import { compareBytes } from "../core/cbor.ts";
+/** Ordering the rows of a column by their keys, which are bytes in bytewise order. */
+
+export interface SortedRows {
+  /** Ascending by (key, row). */
+  order: Uint32Array;
+  /** Places in `order` at which another key begins, the first of them 0. */
+  starts: Uint32Array;
+}
 
 /**
- * The given rows by ascending (key, row), where keys are bytes in bytewise order.
  * @param rows ascending
- * @param prefixes for each row number the first eight bytes of its key, big-endian and filled up with zeros, as two
- *   words: what keys of up to eight bytes of one length are told apart by
- * @param compare the whole order of two rows whose prefixes are equal; left out when equal prefixes mean equal keys
+ * @param prefixes by row number the first eight bytes of its key, filled up with zeros, as two big-endian words
+ * @param compare the order of two rows whose prefixes are equal; left out when their keys are equal, too
  */
 export function sortRows(
   rows: Uint32Array,
   prefixes: Uint32Array,
   compare?: (a: number, b: number) => number,
-): Uint32Array {
+): SortedRows {
   const order = radixSort(rows, prefixes);
-  if (compare === undefined) return order;
-  const samePrefix = (a: number, b: number): boolean =>
-    prefixes[2 * a] === prefixes[2 * b] && prefixes[2 * a + 1] === prefixes[2 * b + 1];
+  const starts: number[] = [];
   for (let from = 0; from < order.length; ) {
-    let to = from + 1;
-    while (to < order.length && samePrefix(order[from] as number, order[to] as number)) to++;
-    if (to - from > 1) order.subarray(from, to).sort((a, b) => compare(a, b) || a - b);
+    const to = endOfPrefix(order, prefixes, from);
+    starts.push(from);
+    if (compare !== undefined && to - from > 1) {
+      order.subarray(from, to).sort((a, b) => compare(a, b) || a - b);
+      for (let i = from + 1; i < to; i++)
+        if (compare(order[i - 1] as number, order[i] as number) !== 0) starts.push(i);
+    }
     from = to;
   }
-  return order;
+  return { order, starts: Uint32Array.from(starts) };
 }
 
-/** Least significant byte first, so that rows of one prefix stay in order; bytes that all rows share cost nothing. */
+function endOfPrefix(order: Uint32Array, prefixes: Uint32Array, from: number): number {
+  const first = 2 * (order[from] as number);
+  const high = prefixes[first];
+  const low = prefixes[first + 1];
+  let to = from + 1;
+  while (to < order.length) {
+    const at = 2 * (order[to] as number);
+    if (prefixes[at] !== high || prefixes[at + 1] !== low) break;
+    to++;
+  }
+  return to;
+}
+
+/** Least significant byte first, so that rows of one prefix stay in order; bytes that all rows share cost one look. */
 function radixSort(rows: Uint32Array, prefixes: Uint32Array): Uint32Array {
   let from = rows.slice();
   let to = new Uint32Array(rows.length);
@@ -35,8 +54,8 @@ function radixSort(rows: Uint32Array, prefixes: Uint32Array): Uint32Array {
     const word = byte < 4 ? 1 : 0;
     const shift = (byte & 3) * 8;
     counts.fill(0);
-    for (let i = 0; i < from.length; i++) {
-      const digit = ((prefixes[2 * (from[i] as number) + word] as number) >>> shift) & 255;
+    for (let i = 0; i < rows.length; i++) {
+      const digit = ((prefixes[2 * (rows[i] as number) + word] as number) >>> shift) & 255;
       counts[digit] = (counts[digit] as number) + 1;
     }
     if (counts.includes(rows.length)) continue;
@@ -57,36 +76,18 @@ function radixSort(rows: Uint32Array, prefixes: Uint32Array): Uint32Array {
   return from;
 }
 
-/** `prefixes` for keys of any length. @param keyOf the key of a row */
-export function prefixesOf(
-  rows: Uint32Array,
-  count: number,
-  keyOf: (row: number) => Uint8Array,
-): Uint32Array {
-  const prefixes = new Uint32Array(2 * count);
+/** Rows by the number of their key in the ascending list of all keys. @param count of keys, each of some row */
+export function sortByCode(rows: Uint32Array, codeOf: (row: number) => number, count: number): SortedRows {
+  const ends = new Uint32Array(count + 1);
+  for (const row of rows) ends[codeOf(row) + 1] = (ends[codeOf(row) + 1] as number) + 1;
+  for (let code = 0; code < count; code++)
+    ends[code + 1] = (ends[code + 1] as number) + (ends[code] as number);
+  const starts = ends.slice(0, count);
+  const order = new Uint32Array(rows.length);
   for (const row of rows) {
-    const key = keyOf(row);
-    prefixes[2 * row] = word(key, 0);
-    prefixes[2 * row + 1] = word(key, 4);
+    const code = codeOf(row);
+    order[ends[code] as number] = row;
+    ends[code] = (ends[code] as number) + 1;
   }
-  return prefixes;
-}
-
-function word(key: Uint8Array, at: number): number {
-  return (
-    (((key[at] ?? 0) << 24) | ((key[at + 1] ?? 0) << 16) | ((key[at + 2] ?? 0) << 8) | (key[at + 3] ?? 0)) >>>
-    0
-  );
-}
-
-/** Places in `order` at which another key begins. */
-export function keyStarts(order: Uint32Array, keyOf: (row: number) => Uint8Array): Uint32Array {
-  const starts: number[] = [];
-  let previous: Uint8Array | undefined;
-  order.forEach((row, place) => {
-    const key = keyOf(row);
-    if (previous === undefined || compareBytes(previous, key) !== 0) starts.push(place);
-    previous = key;
-  });
-  return Uint32Array.from(starts);
+  return { order, starts };
 }
