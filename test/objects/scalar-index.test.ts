@@ -216,6 +216,9 @@ function expectSound(head: ScalarIndexHead): void {
     }
     expect(tree.pages.reduce((sum, page) => sum + page.entries, 0)).toBe(tree.entries);
     expect(tree.entries).toBeLessThanOrEqual(tree.present);
+    const keys = tree.pages.map((page) => Buffer.from(page.key));
+    const steps = keys.slice(1).map((key, i) => Buffer.compare(keys[i] as Buffer, key));
+    expect(steps.every((step) => step < 0 || (step === 0 && tree.form === TreeForm.rows))).toBe(true);
     expect(tree.present).toBeLessThanOrEqual(head.rows);
   }
   expect(end).toBe(sealed.bytes.length);
