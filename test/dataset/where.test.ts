@@ -251,6 +251,19 @@ describe("many rows, in trees of many pages", () => {
     await expectAlike(await sets, rows, condition);
   });
 
+  test("every value is found, those too whose rows go on from one page to the next", async () => {
+    const [, indexed] = await sets;
+    const appended = rows.flatMap((batch) => [...batch].sort(byAnchor));
+    for (const name of ["float", "time"]) {
+      const byValue = new Map<unknown, number[]>();
+      appended.forEach((row, i) => {
+        if (row[name] !== undefined) byValue.set(row[name], [...(byValue.get(row[name]) ?? []), i]);
+      });
+      for (const [value, wanted] of byValue)
+        expect([value, await ordinals(indexed, { [name]: value } as Where)]).toEqual([value, wanted]);
+    }
+  });
+
   test("the index passes the check", async () => {
     const report = await fsck((await sets)[1].store);
     expect(report.problems).toEqual([]);
