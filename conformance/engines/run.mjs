@@ -89,6 +89,7 @@ function record(digests) {
 }
 
 function lineOf({ engine, version, build, vectors, total, digest, verdict, seconds }) {
+  if (digest === undefined) return line(engine, version, build, "", "", verdict);
   return line(engine, version, build, `${vectors}/${total}`, digest, verdict, seconds.toFixed(1));
 }
 
