@@ -4,14 +4,16 @@ export { alloc, free, liveBlocks, liveBytes } from "./arena";
 export { blake3, blake3Finish, blake3Runs, blake3Start } from "./blake3";
 export { keystream } from "./chacha20";
 export { cellRuns, gatherRows, sortByCell } from "./gather";
-export { addToCells, assignCells, moveCentroids, packCells } from "./kmeans";
+export { bestBytes } from "./ivf-best";
 export { ivfAddRows } from "./ivf-cells";
 export { ivfLoadCentroids } from "./ivf-centroids";
 export { ivfRank } from "./ivf-rank";
+export { scanAbove, scanAll } from "./ivf-scan";
 export { ivfMissing, ivfSearch, ivfSelect } from "./ivf-search";
-export { bestBytes } from "./ivf-best";
+export { addToCells, assignCells, moveCentroids, packCells } from "./kmeans";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
+export { rabitqEncode, rabitqScratchBytes, scaleRows, scaleValues } from "./rabitq";
 export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";
 export {
   checkFinite, foldDistances, foldDots, foldSquares, rowInvNorms, scanCosine, scanDistance, scanDot, scoresAt, scoresCosine, scoresDistance, scoresDot,

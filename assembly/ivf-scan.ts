@@ -14,7 +14,6 @@ import { BLOCK_FACTOR_BYTES, INDEX_PADDED, QUERY_MIDDLE, QUERY_QUANTUM, QUERY_SH
 /** Below it stands only what is no row. */
 const LOWEST: i32 = -32767;
 
-const sink = memory.data(4, 4); // what reading ahead read, so that it counts as used
 
 /** Bytes of a block of codes of D dimensions. */
 // @ts-ignore: decorator
@@ -24,14 +23,13 @@ const sink = memory.data(4, 4); // what reading ahead read, so that it counts as
 
 /**
  * Lists the rows of `count` blocks whose estimate is above `least`, as u64 tag + row, row counted from the first
- * block's. Shift 0 only. `ahead`: blocks to be scanned next, read on the way so that they are in the cache.
- * Returns the end of the list.
+ * block's. Shift 0 only. Returns the end of the list.
  */
-export function scanAbove(index: usize, query: usize, blocks: usize, count: u32, least: i32, tag: u64, list: usize, ahead: usize): usize {
+export function scanAbove(index: usize, query: usize, blocks: usize, count: u32, least: i32, tag: u64, list: usize): usize {
   const groups = load<u32>(index, INDEX_PADDED) >> 2;
   const table = load<usize>(query, QUERY_TABLE);
   const middle = load<i32>(query, QUERY_MIDDLE), quantum = load<i32>(query, QUERY_QUANTUM);
-  if (ASC_FEATURE_SIMD) return scanAboveVector(blocks, count, groups, table, middle, quantum, least, tag, list, ahead);
+  if (ASC_FEATURE_SIMD) return scanAboveVector(blocks, count, groups, table, middle, quantum, least, tag, list);
   for (let b: u32 = 0; b < count; b++) {
     for (let row: u32 = 0; row < 32; row++) {
       if (estimateOf(blocks, groups, row, table, middle, quantum, 0) <= least) continue;
@@ -101,16 +99,13 @@ function estimateOf(block: usize, groups: u32, row: u32, table: usize, middle: i
 }
 
 function scanAboveVector(
-  p: usize, count: u32, groups: u32, table: usize, middle: i32, quantum: i32, least: i32, tag: u64, list: usize, ahead: usize,
+  p: usize, count: u32, groups: u32, table: usize, middle: i32, quantum: i32, least: i32, tag: u64, list: usize,
 ): usize {
   const end = table + (<usize>groups << 4);
   const vMiddle = i16x8.splat(<i16>middle), vQuantum = i16x8.splat(<i16>quantum), vLeast = i16x8.splat(<i16>least);
-  let touched: u32 = 0;
   for (; count != 0; count--) {
     let even0 = i16x8.splat(0), odd0 = even0, even1 = even0, odd1 = even0;
     for (let t = table; t < end; t += 64) {
-      touched += load<u8>(ahead);
-      ahead += 64;
       let entries = v128.load(t), codes = v128.load(p);
       let s0 = lowEntries(entries, codes), s1 = highEntries(entries, codes);
       entries = v128.load(t, 16);
@@ -131,8 +126,6 @@ function scanAboveVector(
       odd1 = i16x8.add(odd1, i16x8.shr_u(s1, 8));
       p += 64;
     }
-    touched += load<u8>(ahead) + load<u8>(ahead, 64);
-    ahead += 128;
     even0 = i16x8.sub(even0, i16x8.shl(odd0, 8)); // the odd bytes were added 256-fold
     even1 = i16x8.sub(even1, i16x8.shl(odd1, 8));
     even0 = i16x8.add_sat_s(v128.load(p), estimates(p, 0, even0, vMiddle, vQuantum));
@@ -150,7 +143,6 @@ function scanAboveVector(
     p += BLOCK_FACTOR_BYTES;
     tag += 32;
   }
-  store<u32>(sink, touched);
   return list;
 }
 

@@ -11,9 +11,9 @@ import { cellAt } from "./ivf-cells";
 import { boundFor, listBetween, scanAll } from "./ivf-scan";
 import { topkDrain, topkPush, topkReset } from "./topk";
 
-const BINS: u32 = 1024;
+const BINS: i32 = 512;
 const CROWD: u32 = 48; // more in a bin, and insertion is not the way
-const bins = memory.data(4 * 1024, 64);
+const bins = memory.data(4 * 512, 64);
 const sink = memory.data(4, 4);
 
 /** Selects the `wanted` (at most all) cells of a prepared query; returns how many. */
@@ -92,7 +92,7 @@ function takeBest(index: usize, query: usize, list: usize, count: u32, wanted: u
   const keys = load<usize>(query, QUERY_KEYS), scores = load<usize>(query, QUERY_CELL_SCORES);
   const cells = load<usize>(query, QUERY_CELLS);
   const sorted = list + (<usize>count << 3); // behind the list: (place u32, key f32)
-  if (!sortByBins(keys, count, wanted, sorted)) sortByHeap(keys, count, wanted, sorted, load<usize>(index, INDEX_IDS));
+  if (!sortByBins(keys, list, count, wanted, sorted)) sortByHeap(keys, count, wanted, sorted, load<usize>(index, INDEX_IDS));
   for (let i: usize = 0; i < wanted; i++) {
     const place = <usize>load<u32>(sorted + (i << 3));
     store<u32>(cells + (i << 2), load<u32>(list + (place << 3)));
@@ -103,46 +103,50 @@ function takeBest(index: usize, query: usize, list: usize, count: u32, wanted: u
 }
 
 /**
- * By 1,024 bins between the best and the worst key, then by insertion, which finds little to do. False, and nothing
- * sorted, where keys crowd in few bins.
+ * By 512 bins between the best and the worst key, then by insertion, which finds little to do. False, and nothing
+ * sorted, where keys crowd in few bins. An entry's bin is noted in the high half of its place in the list.
  */
-function sortByBins(keys: usize, count: u32, wanted: u32, sorted: usize): bool {
-  let best: f32 = -Infinity, worst: f32 = Infinity;
-  for (let i: usize = 0; i < <usize>count << 2; i += 4) {
-    const key = load<f32>(keys + i);
-    best = max(best, key);
-    worst = min(worst, key);
-  }
+function sortByBins(keys: usize, list: usize, count: u32, wanted: u32, sorted: usize): bool {
+  const best = greatestOf(keys, count, 1), worst = -greatestOf(keys, count, -1);
   const perBin: f32 = best > worst ? <f32>(BINS - 1) / (best - worst) : 0;
   memory.fill(bins, 0, 4 * BINS);
-  for (let i: usize = 0; i < <usize>count << 2; i += 4) {
-    const bin = binOf(load<f32>(keys + i), best, perBin);
-    store<u32>(bin, load<u32>(bin) + 1);
+  for (let i: usize = 0; i < count; i++) {
+    const bin = <u32>min<i32>(BINS - 1, <i32>((best - load<f32>(keys + (i << 2))) * perBin)) << 2;
+    store<u32>(list + (i << 3), bin, 4);
+    store<u32>(bins + bin, load<u32>(bins + bin) + 1);
   }
-  let before: u32 = 0;
-  let end = bins; // past the last bin that is taken
+  let before: u32 = 0, end: u32 = 0; // past the last bin that is taken
   for (; before < wanted; end += 4) {
-    const size = load<u32>(end);
+    const size = load<u32>(bins + end);
     if (size > CROWD) return false;
-    store<u32>(end, before);
+    store<u32>(bins + end, before);
     before += size;
   }
   for (let i: usize = 0; i < count; i++) {
-    const key = load<f32>(keys + (i << 2));
-    const bin = binOf(key, best, perBin);
+    const bin = load<u32>(list + (i << 3), 4);
     if (bin >= end) continue;
-    const to = sorted + (<usize>load<u32>(bin) << 3);
-    store<u32>(bin, load<u32>(bin) + 1);
+    const place = load<u32>(bins + bin);
+    store<u32>(bins + bin, place + 1);
+    const to = sorted + (<usize>place << 3);
     store<u32>(to, <u32>i);
-    store<f32>(to, key, 4);
+    store<f32>(to, load<f32>(keys + (i << 2)), 4);
   }
   insertionSort(sorted, before);
   return true;
 }
 
-// @ts-ignore: decorator
-@inline function binOf(key: f32, best: f32, perBin: f32): usize {
-  return bins + (<usize>min<u32>(BINS - 1, <u32>((best - key) * perBin)) << 2);
+/** The greatest of sign · key. */
+function greatestOf(keys: usize, count: u32, sign: f32): f32 {
+  let best: f32 = -Infinity;
+  const end = keys + (<usize>count << 2);
+  if (ASC_FEATURE_SIMD) {
+    const signs = f32x4.splat(sign);
+    let m = f32x4.splat(best);
+    for (; keys + 16 <= end; keys += 16) m = f32x4.max(m, f32x4.mul(signs, v128.load(keys)));
+    best = max(max(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)), max(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)));
+  }
+  for (; keys < end; keys += 4) best = max(best, sign * load<f32>(keys));
+  return best;
 }
 
 /** (place u32, key f32) by descending key; equal keys keep their order. */

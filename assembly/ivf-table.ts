@@ -41,7 +41,7 @@ function makePoint(index: usize, query: usize, dim: u32): void {
   const vector = load<usize>(query, QUERY_VECTOR), point = load<usize>(query, QUERY_POINT);
   const metric = load<u32>(index, INDEX_METRIC);
   const length = sqrt<f64>(squares64(vector, dim));
-  const unit = <f64>load<f32>(index, INDEX_UNIT);
+  const unit = load<f64>(index, INDEX_UNIT);
   const factor: f64 = metric == METRIC_L2 ? unit : length > 0 ? 1 / length : 0;
   for (let i: usize = 0; i < <usize>dim << 2; i += 4) store<f32>(point + i, <f32>(<f64>load<f32>(vector + i) * factor));
   const reached: f64 = metric == METRIC_L2 ? length * unit : factor > 0 ? 1 : 0;

@@ -4,7 +4,7 @@
 //     node conformance/check-reader.mjs [--long] [--keep]
 //
 // --long adds a dataset of 4,200 appends, whose indexes have pages of level 1; --keep leaves the directories.
-// Exit code 0: all well; 1: a mismatch; 3: python3-cbor2 or b3sum is missing.
+// Exit code 0: all well; 1: a mismatch; 3: python3-cbor2, python3-numpy or b3sum is missing.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -23,11 +23,12 @@ const ORIGIN = 1_790_000_000_000_000_000n;
 
 const missing = [
   ["python3-cbor2", python, ["-c", "import cbor2"]],
+  ["python3-numpy", python, ["-c", "import numpy"]],
   ["b3sum", "b3sum", ["--version"]],
 ].filter(([, command, args]) => spawnSync(command, args).status !== 0);
 if (missing.length > 0) {
   console.error(`NOT CHECKED: ${missing.map(([name]) => name).join(" and ")} missing. Install with`);
-  console.error("    apt-get install -y --no-install-recommends python3-cbor2 b3sum");
+  console.error("    apt-get install -y --no-install-recommends python3-cbor2 python3-numpy b3sum");
   process.exit(3);
 }
 
@@ -538,6 +539,22 @@ const TAMPERINGS = [
   ["a varint that runs on", "segment", put(323, 0x82), [[320, 324]], "Corrupt", "varint"],
   ["a vector in a segment", "segment", put(384, 1), [[384, 432]], "Corrupt", "is not the column's"],
   ["another SpatialIndex", "segment", put(40, 0), [], "LineageMismatch", "another SpatialIndex"],
+  ["a code", "coded", flipAt(408), [[384, 528]], "Corrupt", "the code of row 1 is"],
+  ["a factor of a code", "coded", flipAt(447), [[384, 528]], "Corrupt", "the code of row 2 is"],
+  ["a block hash of codes", "coded", flipAt(288), [], "HashMismatch", "codes of block 0"],
+  ["a cell beyond the centroids", "coded", put(208, 2), [], "Corrupt", "out of order or range"],
+  ["another VectorCompressor", "coded", flipAt(60), [], "LineageMismatch", "another VectorCompressor"],
+  ["a compressor without codes", "coded", put(6, 1), [], "Corrupt", "flags 1, a compressor"],
+  ["reserved bytes of a segment", "coded", put(160, 1), [], "Corrupt", "reserved bytes"],
+  ["centroids that move", "centroids", flipAt(80), [], "Corrupt", "the code of row"],
+  ["centroids that change places", "centroids", swap(64, 80, 16), [], "Corrupt", "stands in cell"],
+  ["a centroid that is not finite", "centroids", put(66, 0x80, 0x7f), [], "Corrupt", "not finite"],
+  ["a centroid too many", "centroids", put(8, 3), [], "Corrupt", "3 x 4 in 96 bytes"],
+  ["another exponent", "trained", after("", "exponent", 3), [], "Corrupt", "the code of row"],
+  ["another number of cells", "trained", after("", "cells", 3), [], "Corrupt", "there are 2"],
+  ["another rotation", "compressor", after("", "seedX ", 0), [], "Corrupt", "the code of row"],
+  ["another number of bits", "compressor", after("", "bits", 3), [], "Corrupt", "codes at"],
+  ["a compressor's padding", "compressor", after("", "padded", 15), [], "Corrupt", "padded 15"],
   ["a block hash of a segment", "segment", put(216, 0), [], "HashMismatch", "anchors of block 0"],
   ["a block hash of a column", "label", put(64, 0), [], "HashMismatch", "block 0"],
   ["a code beyond the dictionary", "label", put(132, 2), [[128, 140]], "Corrupt", "beyond the dictionary"],
@@ -576,6 +593,16 @@ function put(at, ...values) {
   };
 }
 
+function flipAt(at) {
+  return (data) => put(at, data[at] ^ 1)(data);
+}
+
+/** Two runs of bytes change places. */
+function swap(a, b, length) {
+  return (data) =>
+    put(b, ...data.subarray(a, a + length))(put(a, ...data.subarray(b, b + length))(data.slice()));
+}
+
 /** Sets the byte that follows a text that comes after another. */
 function after(first, text, value) {
   return (data) => put(data.indexOf(text, data.indexOf(first), "latin1") + text.length, value)(data);
@@ -596,6 +623,10 @@ function tamper(keys, [, name, change, covered]) {
       data.includes("seq\x02", 0, "latin1") &&
       data.includes("lsh-cosine"),
     genesis: (data) => data.includes("dreamdb.genesis"),
+    coded: (data) => is("DDBS")(data) && data[6] === 3,
+    centroids: is("DDBK"),
+    trained: (data) => data.includes("exponent") && data.includes("iterations") && data.length < 300,
+    compressor: (data) => data.includes("dreamdb.vector-compressor") && data.length < 200,
   }[name];
   const values = new Map(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value, "hex")]));
   const [key] = [...values].find(([k, data]) => k.startsWith("objects/") && find(data));

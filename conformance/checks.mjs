@@ -1,17 +1,29 @@
 // What each vector file asks of an implementation. `lib` holds the functions of the library under test, `kernels`
-// one build of its compute core; `run` throws when a vector does not hold.
+// one build of its compute core; `run` throws, or the promise it gives is rejected, when a vector does not hold.
 import { deepStrictEqual as equal, ok } from "node:assert";
 import { fromHex, fromNotation, notationOf, toHex } from "./notation.mjs";
 
 /** The modules of the library that `lib` is made of, without folder of the build and extension. */
-export const MODULES = ["core/address", "core/blake3", "core/cbor", "core/time", "index/probe"];
+export const MODULES = [
+  "core/address",
+  "core/blake3",
+  "core/cbor",
+  "core/time",
+  "index/probe",
+  "kernels/kmeans",
+  "kernels/rabitq",
+  "kernels/rotation",
+];
 
 const checks = {
   "address.json": addressChecks,
   "blake3.json": blake3Checks,
   "cbor.json": cborChecks,
   "chacha20.json": chachaChecks,
+  "kmeans.json": kmeansChecks,
   "lsh.json": lshChecks,
+  "rabitq.json": rabitqChecks,
+  "rotation.json": rotationChecks,
   "time.json": timeChecks,
 };
 
@@ -150,6 +162,72 @@ function checkVector(lib, kernels, planes, { x, margins, cell, probes }) {
   const cells = [...planes.cells(at, 1)];
   kernels.free(at);
   equal(cells, [cell]);
+}
+
+function rotationChecks({ cases }, lib, kernels) {
+  return cases.map(({ dim, padded, rotation: kind, seed, vectors }) => ({
+    name: `${dim} dimensions, ${kind}`,
+    run() {
+      equal([lib.paddedDim(dim), lib.rotationKind(dim)], [padded, kind]);
+      const rotation = new lib.Rotation(kernels, { kind, dim, padded, seed: fromHex(seed) });
+      const y = kernels.copyIn(fromHex(vectors.map((vector) => vector.y).join("")));
+      const z = kernels.alloc(vectors.length * padded * 4);
+      rotation.rotate(y, vectors.length, z);
+      const found = toHex(kernels.bytes(z, vectors.length * padded * 4));
+      for (const pointer of [y, z]) kernels.free(pointer);
+      rotation.free();
+      equal(found, vectors.map((vector) => vector.z).join(""));
+    },
+  }));
+}
+
+function kmeansChecks({ cases, samples }, lib, kernels) {
+  return [
+    ...cases.map(({ dim, k, iterations, seed, vectors, centroids, cells }) => ({
+      name: `${dim} dimensions, ${k} cells of ${cells.length} vectors, ${iterations} rounds`,
+      async run() {
+        const n = cells.length;
+        const y = kernels.copyIn(fromHex(vectors));
+        const options = { vectors: y, n, dim, k, iterations, seed: fromHex(seed) };
+        const found = await lib.trainKmeans(kernels, options);
+        const assigner = new lib.CellAssigner(kernels, floatsOf(centroids), dim);
+        const at = kernels.alloc(n * 4);
+        assigner.assign(y, n, at);
+        const foundCells = [...kernels.u32(at, n)];
+        for (const pointer of [y, at]) kernels.free(pointer);
+        assigner.free();
+        equal(hexOfFloats(found), centroids);
+        equal(foundCells, cells);
+      },
+    })),
+    ...samples.map(({ total, count, seed, rows }) => ({
+      name: `${count} rows of ${total}`,
+      run: () => equal([...lib.sampleRows(kernels, fromHex(seed), total, count)], rows),
+    })),
+  ];
+}
+
+function rabitqChecks({ cases }, lib, kernels) {
+  return cases.map(({ dim, bits, metric, seed, centroid, vectors, codes }) => ({
+    name: `${dim} dimensions, ${bits} bits, ${metric}`,
+    run() {
+      const kind = lib.rotationKind(dim);
+      const padded = lib.paddedDim(dim);
+      const rotation = new lib.Rotation(kernels, { kind, dim, padded, seed: fromHex(seed) });
+      const centroids = floatsOf(centroid);
+      const encoder = new lib.RabitqEncoder(kernels, { rotation, centroids, bits, metric });
+      const n = vectors.length;
+      const y = kernels.copyIn(fromHex(vectors.join("")));
+      const cells = kernels.copyIn(new Uint32Array(n));
+      const out = kernels.alloc(n * encoder.codeBytes);
+      encoder.encode(y, n, cells, out);
+      const found = toHex(kernels.bytes(out, n * encoder.codeBytes));
+      for (const pointer of [y, cells, out]) kernels.free(pointer);
+      encoder.free();
+      rotation.free();
+      equal(found, codes.join(""));
+    },
+  }));
 }
 
 /** Passes when `run` throws the library's error with `code`. */

@@ -3,17 +3,17 @@
 
     reader.py <dataset directory> [--ref NAME] [--dump FILE] [--cells N] [--lenient]
 
-Nothing of the library is used: Python's standard library, cbor2 and the b3sum command. Section numbers in the
+Nothing of the library is used: Python's standard library, cbor2, numpy and the b3sum command (spatial.py is part of this). Section numbers in the
 comments are those of ../spec. Every object that a ref reaches is checked by its address first, and interpreted after.
 
 --ref NAME   this ref only (default: all)
 --dump FILE  the records of the ref in time order, JSON Lines {"anchor": "<Unix ns>", "values": {field: value}}:
              media as SHA-256 in hex, vectors as hex of their f32, floats as hex of their f64 (both little-endian),
              timestamps and integers beyond 2^53 - 1 as decimal strings, absent values left out
---cells N    rows of a segment whose cell is computed anew (default 50, evenly spread)
+--cells N    rows of a segment whose cell and code are computed anew, evenly spread (default: all)
 --lenient    only what a reader must check; otherwise what writers must keep to as well
 
-Exit code 0: all checks passed; 1: some failed; 2: wrong arguments; 3: python3-cbor2 or b3sum is missing.
+Exit code 0: all checks passed; 1: some failed; 2: wrong arguments; 3: python3-cbor2, python3-numpy or b3sum is missing.
 """
 import argparse
 import bisect
@@ -36,6 +36,11 @@ try:
     import cbor2
 except ImportError:
     cbor2 = None
+try:
+    import numpy as np
+    import spatial
+except ImportError:
+    np = None
 
 KIB64 = 65_536
 MAX_OBJECT = 104_857_600
@@ -385,6 +390,8 @@ class Directory:
 # ------------------------------------------------------------------------------------------------------ schema (0001)
 
 Field = namedtuple("Field", "id name modality required kind type width dim algorithm bits rerank")
+IVF = ("dreamdb.ivf-cosine", "dreamdb.ivf-dot", "dreamdb.ivf-l2")
+ALGORITHMS = ("dreamdb.lsh-cosine", "dreamdb.imi-cosine") + IVF
 SCALARS = {"bool": (1, 1), "int": (2, 8), "float": (3, 8), "string": (4, 0), "categorical": (5, 4), "timestamp": (6, 8)}
 
 
@@ -404,6 +411,29 @@ def check_modality(tag, what):
     return 1, *SCALARS[tag[7:]], None
 
 
+def check_wish(x, algorithm, dim, what):
+    """The codes that people asked for, 0001 §4."""
+    if x == "none":
+        return
+    must(isinstance(x, dict), "Corrupt", f"{what}: {x!r}")
+    name, metric = get(x, "algorithm", is_text, what), algorithm.rsplit("-", 1)[1]
+    known = re.fullmatch(r"dreamdb\.(rabitq|pq)-(cosine|dot|l2)", name)
+    must(known, "UnsupportedVersion", f"{what}: {name}")
+    must(known[2] == metric, "Corrupt", f"{what}: {name} for {algorithm}")
+    if known[1] == "rabitq":
+        only_keys(x, ("algorithm", "bits"), what)
+        get(x, "bits", lambda n: is_uint(n, 1, 8), what)
+    else:
+        only_keys(x, ("algorithm", "bits", "subspaces"), what)
+        get(x, "bits", lambda n: is_uint(n) and n in (4, 8), what)
+        get(x, "subspaces", lambda n: is_uint(n, 1, dim), what)
+
+
+def lasting(schema):
+    """What of a schema no later Manifest may change, 0001 §6."""
+    return {**schema, "fields": [{key: value for key, value in f.items() if key != "compressor"} for f in schema["fields"]]}
+
+
 def check_schema(schema, what):
     must(isinstance(schema, dict), "Corrupt", f"{what}: schema is no map")
     only_keys(schema, ("fields", "nextId"), f"{what} schema")
@@ -421,12 +451,15 @@ def check_schema(schema, what):
         allowed = ["id", "name", "modality", "required"]
         if dim is not None:
             algorithm = get(f, "algorithm", is_text, what)
-            must(algorithm in ("dreamdb.lsh-cosine", "dreamdb.ivf-cosine"), "UnsupportedVersion", f"{what}: {algorithm}")
+            must(algorithm in ALGORITHMS, "UnsupportedVersion", f"{what}: {algorithm}")
             rerank = get(f, "rerank", is_bool, what)
             allowed += ["algorithm", "rerank"]
             if algorithm == "dreamdb.lsh-cosine":
                 bits = get(f, "bits", lambda x: is_uint(x, 1, 24), what)
                 allowed.append("bits")
+            else:
+                allowed.append("compressor")
+                check_wish(f.get("compressor", "none"), algorithm, dim, f"{what} field {name} compressor")
         only_keys(f, allowed, f"{what} field {name}")
         fields.append(Field(id_, name, f["modality"], required, kind, type_, width, dim, algorithm, bits, rerank))
     must(len({f.id for f in fields}) == len(fields), "Corrupt", f"{what}: two fields of one id")
@@ -436,94 +469,115 @@ def check_schema(schema, what):
 
 # -------------------------------------------------------------------------------------------------- spatial index (0004)
 
-def rotate(x, n):
-    return (x << n | x >> 32 - n) & 0xFFFFFFFF
-
-
-def chacha20_block(key, nonce, counter):
-    start = [0x61707865, 0x3320646E, 0x79622D32, 0x6B206574, *struct.unpack("<8I", key), counter, *struct.unpack("<3I", nonce)]
-    s = start[:]
-    quarters = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
-                (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
-    for _ in range(10):
-        for a, b, c, d in quarters:
-            s[a] = s[a] + s[b] & 0xFFFFFFFF
-            s[d] = rotate(s[d] ^ s[a], 16)
-            s[c] = s[c] + s[d] & 0xFFFFFFFF
-            s[b] = rotate(s[b] ^ s[c], 12)
-            s[a] = s[a] + s[b] & 0xFFFFFFFF
-            s[d] = rotate(s[d] ^ s[a], 8)
-            s[c] = s[c] + s[d] & 0xFFFFFFFF
-            s[b] = rotate(s[b] ^ s[c], 7)
-    return struct.pack("<16I", *(x + y & 0xFFFFFFFF for x, y in zip(s, start)))
-
-
-def hyperplanes(seed, dim, bits):
-    """bits arrays of dim f32, 0004 §3."""
-    blocks = -(-8 * bits * dim // 64)
-    stream = b"".join(chacha20_block(seed, bytes(12), counter) for counter in range(blocks))
-    u16 = struct.unpack_from(f"<{4 * bits * dim}H", stream)
-    g = [sum(u16[i:i + 4]) - 131_070 for i in range(0, len(u16), 4)]
-    planes = []
-    for j in range(bits):
-        row = g[j * dim:(j + 1) * dim]
-        root = math.sqrt(sum(x * x for x in row))
-        planes.append(array("f", [x / root if root else 0.0 for x in row]))
-    return planes
-
-
-def folds(xs, ys):
-    """fold(x, y) for every x and every y, x-major. Storing into array('f') rounds to f32; a product of two f32 is exact
-    in f64, and a sum of two f32 rounded to f64 and then to f32 is the one rounded to f32 at once."""
-    acc = array("f", bytes(4 * len(xs) * len(ys)))
-    for k in range(len(xs[0]) if xs else 0):
-        column = [y[k] for y in ys]
-        products = array("f", [x * y for x in [x[k] for x in xs] for y in column])
-        acc = array("f", map(operator.add, acc, products))
-    return acc
-
-
-def cells_of(vectors, planes):
-    margins, bits = folds(vectors, planes), len(planes)
-    return [sum(1 << j for j in range(bits) if margins[i * bits + j] >= 0) for i in range(len(vectors))]
-
-
-def bits_of(floats):
-    return struct.pack(f">{len(floats)}f", *floats).hex()
-
-
 def known_answers():
-    """The vectors of 0004 §3, so that a wrong cell is the dataset's fault."""
-    block = chacha20_block(bytes(range(32)), bytes.fromhex("000000090000004a00000000"), 1)
-    must(block.hex().startswith("10f1e7e4d13b5915500fdd1fa32071c4"), "InvalidArgument", "ChaCha20 of RFC 8439 §2.3.2")
-    planes = hyperplanes(bytes.fromhex("dad83242d02027d643b633ef2430a4ec366070850e322eed20eb1204537ac25c"), 100, 12)
-    parts.expect(b"".join(struct.pack("<100f", *plane) for plane in planes),
-                 bytes.fromhex("bc6e09be4a2d1f7bd100d671ea90b50c7480055e64675ca6aef01817f3b96cf8"), "hyperplanes of 0004 §3")
-    vector = array("f", [(37 * k % 101 - 50) / 64 for k in range(100)])
-    must(bits_of(folds([vector], planes)) == "bd50aa4a3e89345cbd872d163cd452a7bf5ceb003f5358cebe20d61c3e94b05a"
-         "3d4517f5beff37e93f17431fbf0f86bd", "InvalidArgument", "margins of 0004 §3")
-    must(cells_of([vector], planes) == [1450], "InvalidArgument", "cell of 0004 §3")
+    """The vectors of 0004 §3 and 0010 §3, so that a wrong cell or code is the dataset's fault."""
+    key = bytes.fromhex("dad83242d02027d643b633ef2430a4ec366070850e322eed20eb1204537ac25c")
+    planes = spatial.hyperplanes(key, 100, 12)
+    expected = "bc6e09be4a2d1f7bd100d671ea90b50c7480055e64675ca6aef01817f3b96cf8"
+    parts.expect(planes.astype("<f4").tobytes(), bytes.fromhex(expected), "hyperplanes of 0004 §3")
+    vector = np.array([[(37 * k % 101 - 50) / 64 for k in range(100)]], np.float32)
+    margins = spatial.folds(vector, planes).astype(">f4").tobytes().hex()
+    must(margins == "bd50aa4a3e89345cbd872d163cd452a7bf5ceb003f5358cebe20d61c3e94b05a3d4517f5beff37e93f17431fbf0f86bd",
+         "InvalidArgument", "margins of 0004 §3")
+    must(spatial.Lsh(100, 12, 1, key).cells_of(vector, 0)[0] == 1450, "InvalidArgument", "cell of 0004 §3")
+    for dim, seed, digest in (
+        (100, "9d463f15d35e12bc724d9722e57d9757a1ee3f363834ab6f5f91c35223dcc2d8", "2836fd207da36e2b933f28774d669f9268a5f4bbf004ca2c4e4d3ec545b60b49"),
+        (300, "fa0b5bc642559d8d5250a44b03e23faeba05a12112c99d75ca08a2f410573c55", "9062e742653d63c88da845598dbccbd0ee6068b1bdad762833fa780f0d3e7f12"),
+    ):
+        x = np.array([[(37 * k % 101 - 50) / 64 for k in range(dim)]], np.float32)
+        rotated = spatial.rotation(dim, bytes.fromhex(seed)).rotate(x)
+        parts.expect(rotated.astype("<f4").tobytes(), bytes.fromhex(digest), f"rotation of {dim} components of 0010 §3")
 
 
-def check_spatial_index(data, field, what):
+def check_table_ref(x, what):
+    must(is_list(x) and len(x) == 2, "Corrupt", f"{what}: no address and length")
+    must(is_uint(x[1], 64, MAX_OBJECT), "Corrupt", f"{what}: length {x[1]}")
+    return address(x[0], what), x[1]
+
+
+def read_centroids(directory, ref, dim, what):
+    """A Centroids object, 0007 §9: vectors x dim f32, as many as its length says."""
+    data = directory.read(ref[0], what, ref[1])
+    magic, version, flags, cells, width = struct.unpack_from("<4sHHII", data)
+    must(magic == b"DDBK", "Corrupt", f"{what}: magic {magic}")
+    must(version >= 1, "Corrupt", f"{what}: version 0")
+    must(version == 1 and flags == 0, "UnsupportedVersion", f"{what}: version {version}, flags {flags}")
+    must(width == dim and cells >= 1 and len(data) == 64 + 4 * cells * dim, "Corrupt", f"{what}: {cells} x {width} in {len(data)} bytes, dim {dim}")
+    must(zeros(data, 16, 64), "Corrupt", f"{what}: reserved bytes")
+    values = np.frombuffer(data, "<f4", offset=64).reshape(cells, dim).astype(np.float32)
+    must(np.isfinite(values).all(), "Corrupt", f"{what}: a value that is not finite")
+    return values
+
+
+def check_spatial_index(directory, data, field, what):
+    """An index that knows its cells, or None before it is trained."""
     value = of_kind(data, "dreamdb.spatial-index", what)
     algorithm = get(value, "algorithm", is_text, what)
-    must(algorithm in ("dreamdb.lsh-cosine", "dreamdb.ivf-cosine"), "UnsupportedVersion", f"{what}: {algorithm}")
+    must(algorithm in ALGORITHMS, "UnsupportedVersion", f"{what}: {algorithm}")
     must(algorithm == field.algorithm, "Corrupt", f"{what}: {algorithm}, the field says {field.algorithm}")
     dim = get(value, "dim", lambda x: is_uint(x, 1, 65_536), what)
     must(dim == field.dim, "Corrupt", f"{what}: dim {dim}, the field says {field.dim}")
-    must(get(value, "parents", is_list, what) == [], "Corrupt", f"{what}: parents")
+    for parent in get(value, "parents", is_list, what):
+        address(parent, f"{what} parent")
     common = ("kind", "version", "algorithm", "dim", "parents")
-    if algorithm == "dreamdb.ivf-cosine":
+    if algorithm == "dreamdb.lsh-cosine":
+        only_keys(value, common + ("bits", "tables", "seed"), what)
+        bits = get(value, "bits", lambda x: is_uint(x, 1, 24), what)
+        must(bits == field.bits, "Corrupt", f"{what}: bits {bits}, the field says {field.bits}")
+        tables = get(value, "tables", lambda x: is_uint(x, 1, 16), what)
+        return spatial.Lsh(dim, bits, tables, get(value, "seed", is_bytes(32), what))
+    if algorithm in IVF and "centroids" not in value:
         only_keys(value, common + ("cells",), what)
-        must(get(value, "cells", is_uint, what) == 1, "UnsupportedVersion", f"{what}: cells {value['cells']}")
+        get(value, "cells", lambda x: is_uint(x, 1, 1), what)
         return None
-    only_keys(value, common + ("bits", "tables", "seed"), what)
-    bits = get(value, "bits", lambda x: is_uint(x, 1, 24), what)
-    must(bits == field.bits, "Corrupt", f"{what}: bits {bits}, the field says {field.bits}")
-    must(get(value, "tables", is_uint, what) == 1, "UnsupportedVersion", f"{what}: tables {value['tables']}")
-    seed = get(value, "seed", is_bytes(32), what)
-    return hyperplanes(seed, dim, bits)
+    cells = get(value, "cells", lambda x: is_uint(x, 1), what)
+    get(value, "seed", is_bytes(32), what)
+    get(value, "sample", is_uint, what)
+    get(value, "iterations", is_uint, what)
+    keys = common + ("cells", "centroids", "seed", "sample", "iterations")
+    if algorithm in IVF:
+        only_keys(value, keys + ("exponent",), what)
+        low, high = (0, 0) if algorithm == "dreamdb.ivf-cosine" else (-126, 149)
+        exponent = get(value, "exponent", lambda x: is_uint(x, low, high), what)
+        tables = [read_centroids(directory, check_table_ref(value["centroids"], what), dim, f"{what} centroids")]
+    else:
+        only_keys(value, keys, what)
+        must(is_list(value["centroids"]) and len(value["centroids"]) == 2 <= dim, "Corrupt", f"{what}: centroids")
+        halves, exponent = (-(-dim // 2), dim // 2), 0
+        tables = [read_centroids(directory, check_table_ref(x, what), half, f"{what} centroids") for x, half in zip(value["centroids"], halves)]
+    index = spatial.Trained(spatial.metric_of(algorithm), exponent, tables)
+    must(index.cells == cells <= MAX_ROWS, "Corrupt", f"{what}: cells {cells}, there are {index.cells} of the centroids")
+    return index
+
+
+def check_compressor(directory, data, field, what):
+    """A VectorCompressor, 0010 §2, that can make codes."""
+    value = of_kind(data, "dreamdb.vector-compressor", what)
+    algorithm = get(value, "algorithm", is_text, what)
+    known = re.fullmatch(r"dreamdb\.(rabitq|pq)-(cosine|dot|l2)", algorithm)
+    must(known, "UnsupportedVersion", f"{what}: {algorithm}")
+    family, metric = known.groups()
+    must(metric == spatial.metric_of(field.algorithm), "Corrupt", f"{what}: {algorithm} with {field.algorithm}")
+    dim = get(value, "dim", is_uint, what)
+    must(dim == field.dim, "Corrupt", f"{what}: dim {dim}, the field says {field.dim}")
+    for parent in get(value, "parents", is_list, what):
+        address(parent, f"{what} parent")
+    common = ("kind", "version", "algorithm", "dim", "parents", "bits")
+    if family == "rabitq":
+        only_keys(value, common + ("rotation", "padded", "seed"), what)
+        bits = get(value, "bits", lambda x: is_uint(x, 1, 8), what)
+        rotation = get(value, "rotation", is_text, what)
+        must(rotation in ("dense", "hadamard"), "UnsupportedVersion", f"{what}: rotation {rotation}")
+        must((rotation == "dense") == (dim <= 128), "Corrupt", f"{what}: rotation {rotation} with dim {dim}")
+        must(value.get("padded") == spatial.padded_dim(dim), "Corrupt", f"{what}: padded {value.get('padded')}")
+        return spatial.Rabitq(metric, dim, bits, get(value, "seed", is_bytes(32), what))
+    only_keys(value, common + ("subspaces", "codebooks"), what)
+    bits = get(value, "bits", lambda x: is_uint(x) and x in (4, 8), what)
+    runs = get(value, "subspaces", lambda x: is_uint(x, 1, dim), what)
+    width = -(-dim // runs)
+    books = read_centroids(directory, check_table_ref(value.get("codebooks"), what), width, f"{what} codebooks")
+    must(len(books) == runs << bits, "Corrupt", f"{what}: {len(books)} codewords, expected {runs << bits}")
+    return spatial.Pq(metric, bits, books.reshape(runs, 1 << bits, width))
 
 
 # --------------------------------------------------------------------------------------------------- indexes (0007 §5)
@@ -711,6 +765,7 @@ class Column:
         must(total == len(data), "Corrupt", f"{what}: totalBytes {total}, {len(data)} are there")
         check_ref_form(ref, data, head_bytes, blocks, what)
         self.type, self.width, self.rows, self.flags = type_, width, rows, flags
+        self.zero_vectors = False
         self.read_table(blocks, head_bytes)
         self.read_dictionary(48 + 48 * blocks, dict_bytes, dict_count)
         writer(zeros(data, 48 + 48 * blocks + dict_bytes, head_bytes), f"{what}: padding of the head is not zero")
@@ -777,6 +832,17 @@ class Column:
         at = self.slice(row)
         return None if at is None else self.data[at[0]:at[1]]
 
+    def mask(self):
+        """Which rows have a value."""
+        if not self.flags:
+            return np.ones(self.rows, bool)
+        return np.array([self.present(block, r) for block in self.blocks for r in range(block.rows)], bool)
+
+    def matrix(self):
+        """Every row's vector; zeros for those that have none."""
+        runs = [np.frombuffer(self.data, "<f4", block.rows * self.width // 4, block.values) for block in self.blocks]
+        return np.concatenate(runs).reshape(self.rows, self.width // 4)
+
     def json(self, row):
         """The value as it stands in a dump; None when it is absent."""
         raw = self.raw(row)
@@ -840,7 +906,7 @@ class Column:
             # A sum in f64 of so few f32 can't overflow: it is finite exactly when all of them are.
             must(math.isfinite(sum(struct.unpack(f"<{len(values) // 4}f", values))), "Corrupt", f"{at}: a component that is not finite")
             gone = set(absent)
-            must(all(r in gone or not zeros(values, r * width, (r + 1) * width) for r in range(n)), "Corrupt",
+            must(self.zero_vectors or all(r in gone or not zeros(values, r * width, (r + 1) * width) for r in range(n)), "Corrupt",
                  f"{at}: a vector of zeros")
         return n - len(absent)
 
@@ -880,15 +946,18 @@ def anchors_of(directory, batch, what):
 # -------------------------------------------------------------------------------------------------- segments (0007 §4)
 
 def segment_parts(data):
+    flags, = struct.unpack_from("<H", data, 6)
     rows, dim, cells, blocks = struct.unpack_from("<4I", data, 8)
-    anchors, size = struct.unpack_from("<QQ", data, 128)
+    anchors, size, codes, codes_size = struct.unpack_from("<4Q", data, 128)
     vectors, vectors_size = struct.unpack_from("<QQ", data, 176)
-    at = 200 + 8 * cells
-    table = [struct.unpack_from("<II32s32s", data, at + 72 * i) for i in range(blocks)] + [(rows, size, b"", b"")]
+    at, width = 200 + 8 * cells, 104 if flags & 2 else 72
+    table = [struct.unpack_from("<II32s32s", data, at + width * i) for i in range(blocks)] + [(rows, size, b"", b"")]
     for i in range(blocks):
         yield f"anchors of block {i}", anchors + table[i][1], anchors + table[i + 1][1], table[i][2]
-        if vectors_size:
-            yield f"vectors of block {i}", vectors + 4 * dim * table[i][0], vectors + 4 * dim * table[i + 1][0], table[i][3]
+        for name, start, total, digest in (("vectors", vectors, vectors_size, table[i][3]),
+                                           ("codes", codes, codes_size, data[at + width * i + 72:at + width * i + 104])):
+            if total:
+                yield f"{name} of block {i}", start + total // rows * table[i][0], start + total // rows * table[i + 1][0], digest
 
 
 def varint(data, at, end, what):
@@ -904,57 +973,70 @@ def varint(data, at, end, what):
         shift += 7
 
 
-def check_segment(directory, entry, batch, offsets, column, field, index_digest, planes, sample, what):
-    """A segment against the batch it was made from. `offsets`: of the batch's rows; `column`: the field's."""
-    ref = entry.container
+def check_segment(directory, entry, field, track, find_rows, sample, what):
+    """A segment against the columns it was made from. `find_rows` gives, for ticks, their vectors in the columns.
+    Returns the ticks of its rows, the rows that were computed, and whether it has vectors and codes."""
+    ref, index = entry.container, track.spatial
     data = directory.read(ref.digest, what, ref.length, explain=explain_container(ref, segment_parts))
     what = f"{what}, {text_address(ref.digest)}"
     must(len(data) >= 200, "Corrupt", f"{what}: {len(data)} bytes")
     magic, version, flags, rows, dim, cells, blocks = struct.unpack_from("<4sHHIIII", data)
-    index, compressor, reserved = struct.unpack_from("<34s34sI", data, 24)
-    (head_bytes, total, cell_table, block_table, anchors, anchors_bytes, codes, codes_bytes, factors, factors_bytes,
-     vectors, vectors_bytes, reserved2) = struct.unpack_from("<13Q", data, 96)
+    lineage, compressor, reserved = struct.unpack_from("<34s34sI", data, 24)
+    (head_bytes, total, cell_table, block_table, anchors, anchors_bytes, codes, codes_bytes, reserved2, reserved3,
+     vectors, vectors_bytes, reserved4) = struct.unpack_from("<13Q", data, 96)
     must(magic == b"DDBS", "Corrupt", f"{what}: magic {magic}")
     must(version >= 1, "Corrupt", f"{what}: version 0")
     must(version == 1, "UnsupportedVersion", f"{what}: version {version}")
-    must(flags & ~1 == 0, "UnsupportedVersion", f"{what}: flags {flags}")
+    must(flags & ~3 == 0, "UnsupportedVersion", f"{what}: flags {flags}")
     must(rows == entry.rows >= 1, "Corrupt", f"{what}: rows {rows}, the entry says {entry.rows}")
     must(dim == field.dim, "Corrupt", f"{what}: dim {dim}")
-    must(index == b"\x1e\x20" + index_digest, "LineageMismatch", f"{what}: of another SpatialIndex {index.hex()}")
-    writer(not any(compressor) and reserved == reserved2 == 0, f"{what}: compressor or reserved bytes are not zero")
-    must(codes == codes_bytes == factors == factors_bytes == 0, "Corrupt", f"{what}: codes or factors")
+    must(lineage == b"\x1e\x20" + track.index, "LineageMismatch", f"{what}: of another SpatialIndex {lineage.hex()}")
+    own = b"\x1e\x20" + track.compressor if track.compressor else bytes(34)
+    must(compressor == own, "LineageMismatch", f"{what}: of another VectorCompressor {compressor.hex()}")
+    must(reserved == reserved2 == reserved3 == reserved4 == 0, "Corrupt", f"{what}: reserved bytes are not zero")
     must(1 <= cells <= rows and 1 <= blocks <= rows, "Corrupt", f"{what}: {cells} cells, {blocks} blocks")
     must((cell_table, block_table) == (200, 200 + 8 * cells), "Corrupt", f"{what}: tables at {cell_table}, {block_table}")
-    must(head_bytes == pad(200 + 8 * cells + 72 * blocks) <= len(data), "Corrupt", f"{what}: headBytes {head_bytes}")
-    must(anchors == head_bytes and anchors + anchors_bytes <= len(data), "Corrupt", f"{what}: anchors at {anchors}, {anchors_bytes} bytes")
-    has_vectors = flags & 1 == 1
+    has_vectors, has_codes = flags & 1 == 1, flags & 2 == 2
     must(has_vectors == field.rerank, "Corrupt", f"{what}: flags {flags}, rerank {field.rerank}")
-    expected = (pad(anchors + anchors_bytes), 4 * dim * rows) if has_vectors else (0, 0)
-    must((vectors, vectors_bytes) == expected, "Corrupt", f"{what}: vectors at {(vectors, vectors_bytes)}, expected {expected}")
-    end = vectors + vectors_bytes if has_vectors else anchors + anchors_bytes
+    must(has_codes == (track.compressor is not None), "Corrupt", f"{what}: flags {flags}, {'a' if track.compressor else 'no'} compressor")
+    width = 104 if has_codes else 72
+    tables_end = 200 + 8 * cells + width * blocks
+    must(head_bytes == pad(tables_end) <= len(data), "Corrupt", f"{what}: headBytes {head_bytes}")
+    must(anchors == head_bytes and anchors + anchors_bytes <= len(data), "Corrupt", f"{what}: anchors at {anchors}, {anchors_bytes} bytes")
+    w = track.codes.row_bytes if has_codes else 0
+    end, paddings, sections = anchors + anchors_bytes, [(tables_end, head_bytes)], []
+    for name, there, start, size, row_bytes in (("codes", has_codes, codes, codes_bytes, w), ("vectors", has_vectors, vectors, vectors_bytes, 4 * dim)):
+        expected = (pad(end), row_bytes * rows) if there else (0, 0)
+        must((start, size) == expected, "Corrupt", f"{what}: {name} at {(start, size)}, expected {expected}")
+        if there:
+            sections.append((name, start, row_bytes))
+            paddings.append((end, start))
+            end = start + size
     must(total == end == len(data), "Corrupt", f"{what}: totalBytes {total}, sections end at {end}, {len(data)} are there")
     check_ref_form(ref, data, head_bytes, blocks, what)
-    writer(zeros(data, 200 + 8 * cells + 72 * blocks, head_bytes), f"{what}: padding of the head is not zero")
-    writer(not has_vectors or zeros(data, anchors + anchors_bytes, vectors), f"{what}: padding before the vectors is not zero")
+    writer(all(zeros(data, *padding) for padding in paddings), f"{what}: padding is not zero")
 
     table = [struct.unpack_from("<II", data, cell_table + 8 * i) for i in range(cells)]
     cell_rows = table_rows([first for _, first in table], rows, f"{what} cell table")
     numbers = [cell for cell, _ in table]
-    must(all(map(operator.lt, numbers, numbers[1:])) and numbers[-1] < 1 << field.bits, "Corrupt", f"{what}: cells out of order or range")
-    block_rows = [struct.unpack_from("<II32s32s", data, block_table + 72 * i) for i in range(blocks)]
+    must(all(map(operator.lt, numbers, numbers[1:])) and numbers[-1] < index.cells, "Corrupt", f"{what}: cells out of order or range")
+    per_table = index.cells // index.tables
+    must(numbers[0] // per_table == numbers[-1] // per_table, "Corrupt", f"{what}: cells of tables {numbers[0] // per_table} and {numbers[-1] // per_table}")
+    block_rows = [struct.unpack_from("<II32s32s", data, block_table + width * i) for i in range(blocks)]
     firsts = [row[0] for row in block_rows]
     block_counts = table_rows(firsts, rows, f"{what} block table")
     starts = [row[1] for row in block_rows]
     must(starts[0] == 0 and all(map(operator.lt, starts, starts[1:])) and starts[-1] < anchors_bytes, "Corrupt", f"{what}: anchorsOffset out of order")
-    writer(firsts == cut_segment(cell_rows, max(1, KIB64 // (4 * dim if has_vectors else 8))), f"{what}: blocks begin at rows {firsts[:9]}")
-    for i, (_, start, anchors_hash, vectors_hash) in enumerate(block_rows):
+    most = max(1, KIB64 // (4 * dim if has_vectors else max(8, w)))
+    writer(firsts == cut_segment(cell_rows, most), f"{what}: blocks begin at rows {firsts[:9]}")
+    for i, (first, start, anchors_hash, vectors_hash) in enumerate(block_rows):
         stop = starts[i + 1] if i + 1 < blocks else anchors_bytes
         parts.expect(data[anchors + start:anchors + stop], anchors_hash, f"{what} anchors of block {i}")
-        if has_vectors:
-            at = vectors + 4 * dim * firsts[i]
-            parts.expect(data[at:at + 4 * dim * block_counts[i]], vectors_hash, f"{what} vectors of block {i}")
-        else:
-            writer(not any(vectors_hash), f"{what}: a hash of vectors that are not there")
+        hashes = {"vectors": vectors_hash, "codes": data[block_table + width * i + 72:block_table + width * i + 104]}
+        for name, at, row_bytes in sections:
+            part = data[at + row_bytes * first:at + row_bytes * (first + block_counts[i])]
+            parts.expect(part, hashes[name], f"{what} {name} of block {i}")
+        must(has_vectors or not any(vectors_hash), "Corrupt", f"{what}: a hash of vectors that are not there")
 
     # Every row's cell and anchor.
     cell_starts = {first: cell for cell, first in table}
@@ -975,32 +1057,41 @@ def check_segment(directory, entry, batch, offsets, column, field, index_digest,
             cell_of.append(cell)
             anchor_of.append(value)
         must(at == stop, "Corrupt", f"{what}: varints of block {i} do not fill it")
-
-    # Exactly the rows of the batch with a vector, each with the column's bytes.
-    if isinstance(offsets, range):
-        missing = [a for a in anchor_of if a not in offsets]
-        row_of = [a // offsets.step for a in anchor_of]
-    else:
-        places = {a: r for r, a in enumerate(offsets)}
-        missing = [a for a in anchor_of if a not in places]
-        row_of = [places.get(a, 0) for a in anchor_of]
-    must(not missing, "Corrupt", f"{what}: no record at offset {missing[:1]}")
     must(len(set(anchor_of)) == rows, "Corrupt", f"{what}: an anchor twice")
-    values = [column.raw(r) for r in row_of]
-    must(None not in values, "Corrupt", f"{what}: a record without a vector")
+
+    # Rows that are there, each with the column's bytes.
+    ticks = np.array(anchor_of, np.uint64) + np.uint64(entry.base)
+    found, values = find_rows(ticks)
+    must(found.all(), "Corrupt", f"{what}: no record at offset {[anchor_of[i] for i in np.flatnonzero(~found)[:1]]} with a vector")
     if has_vectors:
-        w = 4 * dim
-        different = [i for i in range(rows) if data[vectors + w * i:vectors + w * (i + 1)] != values[i]]
-        must(not different, "Corrupt", f"{what}: vector of row {different[:1]} is not the column's")
-    n = min(sample, rows)
-    chosen = sorted({i * rows // n for i in range(n)}) if n else []
-    xs = [struct.unpack(f"<{dim}f", values[i]) for i in chosen]
-    for i, cell in zip(chosen, cells_of(xs, planes)):
-        must(cell == cell_of[i], "Corrupt", f"{what}: row {i} stands in cell {cell_of[i]}, its vector in {cell}")
-    for i, x in zip(chosen, xs):
-        square = folds([x], [x])[0]
-        must(0 < square < math.inf, "Corrupt", f"{what}: the vector of row {i} has no direction")
-    return len(chosen), has_vectors
+        copies = np.frombuffer(data, np.uint8, vectors_bytes, vectors).reshape(rows, 4 * dim)
+        different = np.flatnonzero((copies != values.view(np.uint8).reshape(rows, 4 * dim)).any(axis=1))
+        must(not len(different), "Corrupt", f"{what}: vector of row {different[:1]} is not the column's")
+
+    # Cells and codes.
+    n = rows if sample is None else min(sample, rows)
+    chosen = np.unique(np.arange(n) * rows // n) if n else np.empty(0, np.int64)
+    xs, cell_of = values[chosen], np.array(cell_of, np.int64)[chosen]
+    if field.algorithm.endswith("-cosine"):
+        square = spatial.own_folds(xs)
+        none = np.flatnonzero(~((0 < square) & (square < math.inf)))
+        must(not len(none), "Corrupt", f"{what}: the vector of row {chosen[none[:1]]} has no direction")
+    right = index.cells_of(xs, numbers[0] // per_table)
+    wrong = np.flatnonzero(right != cell_of)
+    for i in wrong[:1]:
+        raise Bad("Corrupt", f"{what}: row {chosen[i]} stands in cell {cell_of[i]}, its vector in {right[i]}")
+    must(True, "Corrupt", "cells")
+    if has_codes:
+        stored = np.frombuffer(data, np.uint8, codes_bytes, codes).reshape(rows, w)[chosen]
+        for at in range(0, len(chosen), spatial.ROWS_AT_ONCE):
+            run = slice(at, at + spatial.ROWS_AT_ONCE)
+            made = track.codes.rows(index.space(xs[run]), index.centroids(cell_of[run]))
+            wrong = np.flatnonzero((made != stored[run]).any(axis=1))
+            if len(wrong):
+                i = wrong[0]
+                raise Bad("Corrupt", f"{what}: the code of row {chosen[at + i]} is {stored[at + i].tobytes().hex()}, its vector's {made[i].tobytes().hex()}")
+        must(True, "Corrupt", "codes")
+    return ticks, len(chosen), has_vectors, has_codes
 
 
 def cut_segment(cell_rows, most):
@@ -1020,18 +1111,18 @@ def cut_segment(cell_rows, most):
 
 # --------------------------------------------------------------------------------------------------- datasets
 
-Manifest = namedtuple("Manifest", "digest genesis parents seq op_id schema fields rows auto_high lane timeline tracks bytes")
-Track = namedtuple("Track", "index planes segments")
+Manifest = namedtuple("Manifest", "digest genesis parents seq op op_id schema fields rows auto_high lane timeline tracks bytes")
+Track = namedtuple("Track", "index spatial compressor codes segments")
 
 
 class Reader:
     def __init__(self, directory, sample):
         self.directory, self.sample = directory, sample
         self.indexes = Indexes(directory)
-        self.manifests, self.geneses, self.planes = {}, {}, {}
-        self.done_batches, self.done_segments = {}, set()
-        self.flat = {}
-        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "segments", "with vectors", "cells computed"), 0)
+        self.manifests, self.geneses, self.spatial, self.codes = {}, {}, {}, {}
+        self.done_batches, self.done_segments = {}, {}
+        self.ticks, self.columns, self.flat = {}, {}, {}
+        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "segments", "with vectors", "with codes", "rows computed"), 0)
 
     # Manifests
 
@@ -1067,7 +1158,7 @@ class Reader:
         seq = get(m, "seq", is_uint, what)
         get(m, "ts", time_anchor, what)
         get(m, "writer", is_text, what)
-        get(m, "op", is_text, what)
+        op = get(m, "op", is_text, what)
         op_id = get(m, "opId", is_bytes(16), what)
         fields = check_schema(m.get("schema"), what)
         rows = get(m, "rows", is_uint, what)
@@ -1081,15 +1172,25 @@ class Reader:
         for id_, field in vectors.items():
             track, at = tracks[id_], f"{what} track {field.name}"
             must(isinstance(track, dict), "Corrupt", f"{at}: no map")
-            only_keys(track, ("spatialIndex", "inline", "segments"), at)
+            only_keys(track, ("spatialIndex", "inline", "segments", "compressor", "compressorInline"), at)
             index = address(track.get("spatialIndex"), f"{at} spatialIndex")
             inline = get(track, "inline", is_bytes(), at)
             stored = self.directory.read(index, f"{at} SpatialIndex", limit=MAX_CBOR)
             must(stored == inline, "Corrupt", f"{at}: inline is not the SpatialIndex")
-            if (index, field) not in self.planes:
-                self.planes[index, field] = check_spatial_index(inline, field, f"{at} SpatialIndex")
-            read[id_] = Track(index, self.planes[index, field], track.get("segments"))
-        return Manifest(digest, genesis, parents, seq, op_id, m["schema"], fields, rows, auto_high, lane, m["timeline"], read, len(data))
+            if (index, field) not in self.spatial:
+                self.spatial[index, field] = check_spatial_index(self.directory, inline, field, f"{at} SpatialIndex")
+            own, compressor, codes = self.spatial[index, field], None, None
+            if "compressor" in track or "compressorInline" in track:
+                compressor = address(track.get("compressor"), f"{at} compressor")
+                inline = get(track, "compressorInline", is_bytes(), at)
+                must(self.directory.read(compressor, f"{at} VectorCompressor", limit=MAX_CBOR) == inline, "Corrupt",
+                     f"{at}: compressorInline is not the VectorCompressor")
+                must(own is not None and own.trained, "Corrupt", f"{at}: a compressor with an index that is not trained")
+                if (compressor, field) not in self.codes:
+                    self.codes[compressor, field] = check_compressor(self.directory, inline, field, f"{at} VectorCompressor")
+                codes = self.codes[compressor, field]
+            read[id_] = Track(index, own, compressor, codes, track.get("segments"))
+        return Manifest(digest, genesis, parents, seq, op, op_id, m["schema"], fields, rows, auto_high, lane, m["timeline"], read, len(data))
 
     def entries(self, m):
         """Batches and {field id: segments} of a Manifest, out of its Indexes. The last few are remembered."""
@@ -1110,7 +1211,7 @@ class Reader:
             writer(m.auto_high == 0 or batches, f"{what}: autoHigh {m.auto_high} without records")
         for p in parents:
             must(p.genesis == m.genesis, "LineageMismatch", f"{what}: a parent of another Genesis")
-            must(encode(p.schema) == encode(m.schema), "Corrupt", f"{what}: the schema is not its parent's")
+            must(encode(lasting(p.schema)) == encode(lasting(m.schema)), "Corrupt", f"{what}: the schema is not its parent's")
             writer(m.auto_high >= p.auto_high, f"{what}: autoHigh {m.auto_high}, its parent's {p.auto_high}")
         if len(parents) == 1:
             self.check_append(m, parents[0], batches, segments, what)
@@ -1120,7 +1221,10 @@ class Reader:
         before, segments_before = self.entries(p)
         writer(batches[:len(before)] == before, f"{what}: does not begin with its parent's batches")
         for id_, found in segments.items():
-            writer(found[:len(segments_before[id_])] == segments_before[id_], f"{what}: does not begin with its parent's segments")
+            if m.op == "append":
+                same = (m.tracks[id_].index, m.tracks[id_].compressor) == (p.tracks[id_].index, p.tracks[id_].compressor)
+                writer(same, f"{what}: an append with another SpatialIndex or VectorCompressor")
+                writer(found[:len(segments_before[id_])] == segments_before[id_], f"{what}: does not begin with its parent's segments")
         if m.auto_high == p.auto_high:
             return
         new = batches[len(before):]
@@ -1135,36 +1239,24 @@ class Reader:
     def check_batches(self, m, what):
         """Every batch and segment of a Manifest that has not been checked before."""
         batches, segments = self.entries(m)
-        by_base = {batch.base: batch for batch in batches}
-        must(len(by_base) == len(batches), "Corrupt", f"{what}: two batches from one tick")
-        todo = {id_: {entry.base: entry for entry in found} for id_, found in segments.items()}
-        for id_, found in segments.items():
-            must(len(todo[id_]) == len(found), "Corrupt", f"{what}: two segments of field {id_} from one tick")
+        must(len({batch.base for batch in batches}) == len(batches), "Corrupt", f"{what}: two batches from one tick")
         key_of_schema = encode(m.schema)
         for i, batch in enumerate(batches):
             key = batch, key_of_schema
-            own = tuple((id_, todo[id_].get(batch.base)) for id_ in sorted(todo))
-            if key not in self.done_batches or any((batch, id_, entry, m.tracks[id_].index) not in self.done_segments for id_, entry in own if entry):
-                self.done_batches[key] = guarded(f"{what} batch {i}", self.check_batch, m, batch, own, f"batch from {batch.base}")
-            having = self.done_batches[key]
-            if having is None:
-                continue
-            for id_, entry in own:
-                field = next(f for f in m.fields if f.id == id_)
-                rows = having.get(id_, 0) if field.algorithm == "dreamdb.lsh-cosine" else 0
-                guarded(what, must, (entry.rows if entry else 0) == rows, "Corrupt",
-                        f"{what}: segment of field {field.name} for the batch from {batch.base} has {entry.rows if entry else 0} rows, {rows} have a vector")
-        for id_, found in segments.items():
-            strays = [base for base in todo[id_] if base not in by_base]
-            must(not strays, "Corrupt", f"{what}: a segment from {strays[:1]}, where no batch begins")
-            order = [batch.base for batch in batches if batch.base in todo[id_]]
-            writer([entry.base for entry in found] == order, f"{what}: segments of field {id_} in another order than the batches")
+            if key not in self.done_batches:
+                self.done_batches[key] = guarded(f"{what} batch {i}", self.check_batch, m, batch, f"batch from {batch.base}")
+        for field in m.fields:
+            if field.dim is not None:
+                present = [self.done_batches[batch, key_of_schema] for batch in batches]
+                guarded(what, self.check_track, m, field, batches, segments[field.id], present, what)
 
-    def check_batch(self, m, batch, segments, what):
-        """A batch's containers. Gives {field id: rows present}."""
+    def check_batch(self, m, batch, what):
+        """A batch's containers. Gives {field id: ticks of the rows that have a vector}."""
         offsets = guarded(what, anchors_of, self.directory, batch, what)
         fields = {f.id: f for f in m.fields}
-        having, columns, broken = {}, {}, offsets is None
+        having, present, broken = {}, {}, offsets is None
+        if offsets is not None:
+            self.ticks[batch] = np.array(offsets, np.uint64) + np.uint64(batch.base)
         for id_, ref in batch.columns:
             field = fields.get(id_)
             writer(field is not None, f"{what}: a column of field {id_}, which the schema does not have")
@@ -1172,34 +1264,84 @@ class Reader:
                 continue
             at = f"{what} field {field.name}"
             column = guarded(at, Column, self.directory, ref, field.kind, field.type, field.width, batch.rows, at)
-            present = guarded(at, column.check) if column else None
-            if present is None:
+            if column and field.dim is not None:
+                column.zero_vectors = not field.algorithm.endswith("-cosine")
+            rows = guarded(at, column.check) if column else None
+            if rows is None:
                 broken = True
                 continue
             self.counts["columns"] += 1
-            having[id_], columns[id_] = present, column
+            having[id_] = rows
+            if field.dim is not None and offsets is not None:
+                present[id_] = self.ticks[batch][column.mask()]
+                self.keep_column(batch, id_, column)
         listed = {id_ for id_, _ in batch.columns}
         for field in m.fields:
             if field.required and (field.id in having or field.id not in listed):
                 n = having.get(field.id, 0)
                 guarded(what, must, n == batch.rows, "Corrupt", f"{what}: {n} of {batch.rows} rows have {field.name}, which is required")
         self.counts["batches"] += 1
-        for id_, entry in segments:
-            self.done_segments.add((batch, id_, entry, m.tracks[id_].index))
-            if entry is None or offsets is None or id_ not in columns:
+        return None if broken else present
+
+    def keep_column(self, batch, id_, column):
+        """Remembers the vectors of the last few columns."""
+        while len(self.columns) >= 64:
+            self.columns.pop(next(iter(self.columns)))
+        self.columns[batch, id_] = column.mask(), column.matrix()
+
+    def vectors_of(self, batch, field):
+        if (batch, field.id) not in self.columns:
+            what = f"batch from {batch.base} field {field.name}"
+            ref = dict(batch.columns)[field.id]
+            self.keep_column(batch, field.id, Column(self.directory, ref, field.kind, field.type, field.width, batch.rows, what))
+        return self.columns[batch, field.id]
+
+    def find_rows(self, batches, field, ticks):
+        """Which ticks have a vector in these batches, and the vectors."""
+        found, values = np.zeros(len(ticks), bool), np.zeros((len(ticks), field.dim), np.float32)
+        low, high = int(ticks.min()), int(ticks.max())
+        likely = sorted(batches, key=lambda batch: batch.base != low)
+        for batch in likely:
+            if batch.base > high or batch.base + batch.span < low or field.id not in dict(batch.columns):
                 continue
-            at = f"{what} segment of {fields[id_].name}"
-            guarded(at, must, entry.span == batch.span, "Corrupt", f"{at}: span {entry.span}, the batch's is {batch.span}")
-            if m.tracks[id_].planes is None:
-                fail(f"Corrupt: {at}: {fields[id_].algorithm} has no segments")
-                continue
-            found = guarded(at, check_segment, self.directory, entry, batch, offsets, columns[id_], fields[id_], m.tracks[id_].index,
-                            m.tracks[id_].planes, self.sample, at)
-            if found:
+            own = self.ticks[batch]
+            rows = np.minimum(np.searchsorted(own, ticks), len(own) - 1)
+            mask, matrix = self.vectors_of(batch, field)
+            here = (own[rows] == ticks) & mask[rows]
+            values[here] = matrix[rows[here]]
+            found |= here
+            if found.all():
+                break
+        return found, values
+
+    def check_track(self, m, field, batches, segments, present, what):
+        """A Track's segments: each by itself, and that they hold the anchors of exactly the rows that have a vector."""
+        track, what = m.tracks[field.id], f"{what} track {field.name}"
+        if track.spatial is None:
+            must(not segments, "Corrupt", f"{what}: {field.algorithm} that is not trained has no segments")
+            return
+        if None in present:
+            raise Broken
+        held = []
+        for entry in segments:
+            key = entry, track.index, track.compressor, field
+            if key not in self.done_segments:
+                at = f"segment from {entry.base} of {field.name}"
+                find = lambda ticks: self.find_rows(batches, field, ticks)
+                self.done_segments[key] = guarded(at, check_segment, self.directory, entry, field, track, find, self.sample, at)
                 self.counts["segments"] += 1
-                self.counts["cells computed"] += found[0]
-                self.counts["with vectors"] += found[1]
-        return None if broken else having
+                if self.done_segments[key]:
+                    _, computed, vectors, codes = self.done_segments[key]
+                    self.counts["rows computed"] += computed
+                    self.counts["with vectors"] += vectors
+                    self.counts["with codes"] += codes
+            if self.done_segments[key] is None:
+                raise Broken
+            held.append(self.done_segments[key][0])
+        nothing = np.empty(0, np.uint64)
+        expected = np.repeat(np.sort(np.concatenate([nothing] + [own[field.id] for own in present if field.id in own])), track.spatial.tables)
+        held = np.sort(np.concatenate([nothing] + held))
+        must(np.array_equal(held, expected), "Corrupt", f"{what}: its segments have {len(held)} anchors, {len(expected)} are those of rows with a vector, or they differ")
 
     # Records
 
@@ -1305,13 +1447,14 @@ def main():
     arguments.add_argument("directory")
     arguments.add_argument("--ref")
     arguments.add_argument("--dump")
-    arguments.add_argument("--cells", type=int, default=50)
+    arguments.add_argument("--cells", type=int)
     arguments.add_argument("--lenient", action="store_true")
     options = arguments.parse_args()
     lenient = options.lenient
-    missing = [name for name, there in (("python3-cbor2", cbor2), ("b3sum", shutil.which("b3sum"))) if not there]
+    tools = (("python3-cbor2", cbor2), ("python3-numpy", np), ("b3sum", shutil.which("b3sum")))
+    missing = [name for name, there in tools if not there]
     if missing:
-        print(f"{' and '.join(missing)} missing: apt-get install -y --no-install-recommends python3-cbor2 b3sum", file=sys.stderr)
+        print(f"{' and '.join(missing)} missing: apt-get install -y --no-install-recommends python3-cbor2 python3-numpy b3sum", file=sys.stderr)
         return 3
 
     guarded("known answers", known_answers)

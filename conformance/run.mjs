@@ -33,7 +33,7 @@ async function runFile(file, vectors, mode) {
   let failed = 0;
   for (const { name, run } of await checksFor(file, vectors, mode)) {
     try {
-      run();
+      await run();
       passed++;
     } catch (error) {
       failed++;

@@ -32,8 +32,10 @@ export {
   type MediaOptions,
   type RecordIn,
   type RecordOut,
+  type ScalarOptions,
   Schema,
 } from "./dataset/schema.ts";
+export type { Where } from "./dataset/where.ts";
 export { DreamDBError, type ErrorCode, isDreamDBError } from "./errors.ts";
 export type { EmbeddingField, FieldSpec, MediaField, ScalarField } from "./objects/field.ts";
 export { memoryStore } from "./store/memory.ts";

@@ -1,15 +1,16 @@
 /**
  * A reader written from spec/ alone, in Python, reads what the library writes: conformance/check-reader.mjs. It needs
- * python3-cbor2 and b3sum; without them the test fails in CI, and is skipped elsewhere under a name that says so.
+ * python3-cbor2, python3-numpy and b3sum; without them the test fails in CI, and is skipped elsewhere under a name that says so.
  */
 import { spawnSync } from "node:child_process";
 import { expect, test } from "@jest/globals";
 
 const TOOLS_MISSING = 3;
-const install = "apt-get install -y --no-install-recommends python3-cbor2 b3sum";
+const install = "apt-get install -y --no-install-recommends python3-cbor2 python3-numpy b3sum";
 
 const missing = [
   { name: "python3-cbor2", command: "/usr/bin/python3", args: ["-c", "import cbor2"] },
+  { name: "python3-numpy", command: "/usr/bin/python3", args: ["-c", "import numpy"] },
   { name: "b3sum", command: "b3sum", args: ["--version"] },
 ]
   .filter(({ command, args }) => spawnSync(command, args).status !== 0)

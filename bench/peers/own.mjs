@@ -12,18 +12,18 @@ const CARRIED = 6;
  * @param entry the index of the word vectors, raced
  * @returns {{ scale: object[], filters: object[], batch: object | undefined, missing: string[][] }}
  */
-export async function ownSections(entry, scaleSets, { rounds }) {
+export async function ownSections(entry, scaleSets, how) {
   return {
     variant: entry.variant,
-    scale: await scale(entry, scaleSets, rounds),
-    filters: await filters(entry, rounds),
-    batch: await batch(entry, rounds),
+    scale: await scale(entry, scaleSets, how),
+    filters: await filters(entry, how),
+    batch: await batch(entry, how),
     missing: missing(),
   };
 }
 
 /** The same queries over more and more of the rows: [{ rows, point }], at a recall of .95. */
-async function scale(entry, dataSets, rounds) {
+async function scale(entry, dataSets, how) {
   const entries = [];
   for (const dataSet of dataSets) {
     await prepare(dataSet);
@@ -31,19 +31,19 @@ async function scale(entry, dataSets, rounds) {
     entries.push(...(await builtVariants("DreamDB", dataSet, { wanted })));
   }
   entries.push(again(entry, carried(entry, 0.95)));
-  await race(entries, { rounds });
+  await race(entries, how);
   return entries.map(({ dataSet, count, points }) => ({ dataSet, rows: count, point: bestAt(points, 0.95) }));
 }
 
 /** [{ filter, share, point, unfiltered }]: the fastest with a recall of .95 among the rows that match. */
-async function filters(entry, rounds) {
+async function filters(entry, how) {
   for (const filter of Object.keys(FILTERS)) await prepareFilter(entry.dataSet, filter);
   const plain = carried(entry, 0.85);
   const filtered = Object.keys(FILTERS).flatMap((filter) =>
     plain.map((setting) => ({ ...setting, filter, label: `${setting.label} where ${filter}` })),
   );
   const raced = again(entry, [...plain, ...filtered]);
-  await race([raced], { rounds });
+  await race([raced], how);
   const unfiltered = bestAt(
     raced.points.filter((point) => point.filter === undefined),
     0.95,
@@ -56,7 +56,7 @@ async function filters(entry, rounds) {
 }
 
 /** Queries by the batch beside the same settings one by one; undefined while there is no verb for it. */
-async function batch(entry, rounds) {
+async function batch(entry, how) {
   if (missing().some(([verb]) => verb === "queryMany")) return undefined;
   const single = carried(entry, 0.95);
   const batched = single.map((setting) => ({
@@ -65,7 +65,7 @@ async function batch(entry, rounds) {
     label: `${setting.label}, batch of ${BATCH}`,
   }));
   const raced = again(entry, [...single, ...batched]);
-  await race([raced], { rounds });
+  await race([raced], how);
   const best = (size) =>
     bestAt(
       raced.points.filter((point) => point.batch === size),

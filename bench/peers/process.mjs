@@ -12,7 +12,8 @@ const ENVIRONMENT = {
   OPENBLAS_NUM_THREADS: "1",
   RUST_LOG: "error",
 };
-const CORE = String(cpus().length - 1);
+/** The last one, as systems tend to serve interrupts on the first; BENCH_CORE names another. */
+const CORE = process.env.BENCH_CORE ?? String(cpus().length - 1);
 export const isPinned = spawnSync("taskset", ["-c", CORE, "true"]).status === 0;
 
 function start(file, args, stdio, nodeArgs = []) {

@@ -34,7 +34,7 @@ function dataSetSection(name, set, { absent }) {
     "",
     `Local intrinsic dimension ${set.lid.toFixed(1)}.`,
     "",
-    "| contender | build CPU s | memory MB | first result ms | QPS at recall ≥ .90 | ≥ .95 | ≥ .99 |",
+    "| contender | build CPU s (wall) | memory MB | first result ms | QPS at recall ≥ .90 | ≥ .95 | ≥ .99 |",
     "|---|---:|---:|---:|---:|---:|---:|",
     ...set.entries.map(entryRow),
     ...absent.flatMap((peer) => quotedRow(peer.name, QUOTED[name]?.[peer.name])),
@@ -59,7 +59,7 @@ function entryRow(entry) {
   });
   const first =
     firstMs === undefined ? "" : `${whole(firstMs.median)} (${whole(firstMs.low)}–${whole(firstMs.high)})`;
-  return `| ${name} | ${seconds(figures.index.cpuSeconds)} | ${whole(megabytes)} | ${first} | ${cells.join(" | ")} |`;
+  return `| ${name} | ${buildTime(figures.index)} | ${whole(megabytes)} | ${first} | ${cells.join(" | ")} |`;
 }
 
 function quotedRow(name, figures) {
@@ -87,18 +87,19 @@ function ratioRows({ entries }) {
 export function fastest(entries, least) {
   return entries
     .flatMap((entry) => {
-      const point = bestAt(entry.points ?? [], least);
+      const point = bestAt(entry.points, least);
       return point === undefined ? [] : [{ entry, point }];
     })
     .reduce((best, one) => (best === undefined || one.point.qps > best.point.qps ? one : best), undefined);
 }
 
-function ownSection({ own, dataSets }) {
+function ownSection({ own, ownFailed, dataSets }) {
+  if (ownFailed !== undefined) return [`## DreamDB alone\n\nFailed: ${ownFailed.split("\n")[0]}`];
   if (own === undefined) return [];
   const entries = dataSets[own.dataSet].entries.filter(
     ({ contender, figures }) => CONTENDERS[contender].ours && figures,
   );
-  const smallest = own.scale[0];
+  const smallest = own.scale.find(({ point }) => point !== undefined);
   const lines = [
     `## DreamDB alone (${own.variant}, word vectors)`,
     "",
@@ -107,7 +108,7 @@ function ownSection({ own, dataSets }) {
     "| rows | × rows | QPS | CPU µs a query | × cost |",
     "|---:|---:|---:|---:|---:|",
     ...own.scale.map(({ rows, point }) =>
-      point === undefined || smallest.point === undefined
+      point === undefined
         ? `| ${rows.toLocaleString("en")} | | not reached | | |`
         : `| ${rows.toLocaleString("en")} | ${(rows / smallest.rows).toFixed(1)} | ${qps(point)} | ${(1e6 / point.qps).toFixed(0)} | ${(smallest.point.qps / point.qps).toFixed(1)} |`,
     ),
@@ -161,6 +162,10 @@ function qps({ qps: middle, low, high }) {
 
 function recall(share) {
   return share.toFixed(3).replace(/^0/, "");
+}
+
+function buildTime({ cpuSeconds, wallSeconds }) {
+  return cpuSeconds < 0.05 ? "–" : `${seconds(cpuSeconds)} (${seconds(wallSeconds)})`;
 }
 
 function seconds(value) {

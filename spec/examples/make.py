@@ -404,6 +404,8 @@ def index_space(metric, exponent, x):
 def least_exponent(rows):
     """The least e with every |x| 2^-e at most 1."""
     longest = max(math.sqrt(sum_f64(v * v for v in x)) for x in rows)
+    if not longest:
+        return 0
     return min(e for e in range(-126, 150) if longest * 2.0**-e <= 1)
 
 
@@ -428,7 +430,7 @@ def nearest(y, centroids):
 
 
 def drawn_rows(seed, total, count):
-    words = struct.unpack(f"<{count}I", keystream(seed, 4 * count, 0x4B4D4E53))
+    words = struct.unpack(f"<{count}I", keystream(seed, 4 * count, 0x4B4D5341))
     rows = []
     for i, word in enumerate(words):
         first, past = i * total // count, (i + 1) * total // count
@@ -436,12 +438,27 @@ def drawn_rows(seed, total, count):
     return rows
 
 
-def k_means(rows, k, iterations, seed):
-    """Centroids by the reference build, and the cells of the rows in every round."""
-    centroids, history = [list(rows[i]) for i in drawn_rows(seed, len(rows), k)], []
-    for _ in range(iterations):
+def shuffled(seed, count):
+    words = struct.unpack(f"<{count}I", keystream(seed, 4 * count, 0x4B4D5348))
+    order = list(range(count))
+    for i in range(count - 1, 0, -1):
+        j = (i + 1) * words[i] >> 32
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
+def k_means(sample, k, iterations, seed):
+    """Centroids by the reference build; for every round the rows it looks at and their cells."""
+    order, history, begin = shuffled(seed, len(sample)), [], k
+    centroids = [list(sample[i]) for i in order[:k]]
+    for t in range(iterations):
+        half = 1 << (iterations - t) // 2
+        count = max(min(len(sample), 4 * k), -(-len(sample) // half))
+        looked = [order[i % len(sample)] for i in range(begin, begin + count)]
+        begin += count
+        rows = [sample[i] for i in looked]
         cells = [nearest(y, centroids) for y in rows]
-        history.append(cells)
+        history.append((looked, cells))
         counts = [cells.count(c) for c in range(k)]
         for c in range(k):
             if counts[c]:
@@ -530,7 +547,7 @@ def rabitq(y, z, center, bits, metric):
     rn, cr = sum4(f32(v * v) for v in r), sum4(f32(c * v) for c, v in zip(center, r))
     hy, scale = half_length(metric, y), f32(1 / math.sqrt(size))
     out = {"r": r, "rn": rn, "cr": cr, "hy": hy, "is": scale}
-    if rn == 0:
+    if rn < 2.0**-96:
         a = f32(cr - hy)
         return {**out, "a1": a, "f1": 0.0, "e1": 0.0, "u": [level] * size, "aB": a, "fB": 0.0, "eB": 0.0}
     signs = [1.0 if v >= 0 else -1.0 for v in r]
@@ -542,21 +559,21 @@ def rabitq(y, z, center, bits, metric):
         return {**out, "u": [int(s > 0) for s in signs]}
     sigma, best = f32(math.sqrt(f32(rn / size))), None
     out["sigma"] = sigma
-    for s in range(8):
-        step = f32(sigma * f32(f32(STEPS[bits]) * f32(0.7 + 0.1 * s)))
+    for t in range(8):
+        step = f32(sigma * f32(f32(STEPS[bits]) * f32((7 + t) / 10)))
         inv = f32(1 / step)
-        g = [min(max(math.floor(f32(v * inv)), -level), level - 1) + 0.5 for v in r]
+        g = [s * (min(math.floor(f32(abs(v) * inv)), level - 1) + 0.5) for s, v in zip(signs, r)]
         dot, nn = sum4(f32(a * b) for a, b in zip(g, r)), sum4(f32(a * a) for a in g)
         merit = f32(dot / f32(math.sqrt(nn)))
         if best is None or merit > best[0]:
-            best = merit, s, g, dot, nn
-    merit, s, g, dot, nn = best
+            best = merit, t, g, dot, nn
+    merit, tried, g, dot, nn = best
     cq = sum4(f32(a * c) for a, c in zip(g, center))
     fb = f32(rn / dot) if dot > 0 else 0.0
     ab = f32(f32(cr - f32(fb * cq)) - hy)
     eb = error_of(f32(f32(fb * fb) * nn), rn, size)
     u = [math.floor(v) + level for v in g]
-    return {**out, "s": s, "merit": merit, "u": u, "dot": dot, "nn": nn, "cq": cq, "aB": ab, "fB": fb, "eB": eb}
+    return {**out, "tried": tried, "merit": merit, "u": u, "dot": dot, "nn": nn, "cq": cq, "aB": ab, "fB": fb, "eB": eb}
 
 
 def rabitq_parts(code, bits):
@@ -859,7 +876,7 @@ class TinyIvf(Tiny):
         batch_b = self.batch("ivf earlier", EARLIER, None)[0]
         third = self.manifest([second], 2, "append", [batch_a, batch_b], [], 6, 16385, 20_000)
         self.build(algorithm, sorted(LATER + EARLIER, key=lambda r: r[0]))
-        fourth = self.manifest([third], 3, "rebuildIvf", [batch_a, batch_b], [self.whole], 6, 16385, 21_000)
+        fourth = self.manifest([third], 3, "rebuild-ivf", [batch_a, batch_b], [self.whole], 6, 16385, 21_000)
         self.manifests = [first, second, third, fourth]
         self.branch = self.ref("branch", fourth, 3, 0xC3)
         self.keys["refs/tiny-ivf"] = cbor(self.branch)
@@ -868,7 +885,7 @@ class TinyIvf(Tiny):
         return None
 
     def build(self, algorithm, records):
-        vectors = [r["embedding"] for _, r in records]
+        vectors = [r["embedding"] for _, r in LATER + EARLIER]  # as they were appended
         self.exponent = least_exponent(vectors)
         self.seed = blake3(f"{algorithm}/{DIM}/{self.CELLS}".encode())
         self.sample = drawn_rows(self.seed, len(vectors), len(vectors))
@@ -937,11 +954,12 @@ def metric_example():
 
 def k_means_example(ivf):
     out = [f'seed = BLAKE3("dreamdb.ivf-l2/{DIM}/{ivf.CELLS}") = {ivf.seed.hex()}', f"exponent {ivf.exponent}"]
-    out.append(f"rows drawn, 6 of 6: {drawn_rows(ivf.seed, 6, 6)}; 2 of 6 to begin with: {drawn_rows(ivf.seed, 6, 2)}; 3 of 1000: {drawn_rows(ivf.seed, 1000, 3)}")
-    vectors = [r["embedding"] for _, r in sorted(LATER + EARLIER, key=lambda r: r[0])]
+    out.append(f"rows drawn, 6 of 6: {drawn_rows(ivf.seed, 6, 6)}; 3 of 1000: {drawn_rows(ivf.seed, 1000, 3)}")
+    out.append(f"shuffled: {shuffled(ivf.seed, 6)}")
+    vectors = [r["embedding"] for _, r in LATER + EARLIER]
     out += ["", "row  y"] + [f"{i:3}  {floats(index_space('l2', ivf.exponent, x))}" for i, x in enumerate(vectors)]
-    for i, cells in enumerate(ivf.history):
-        out.append(("" if i else "\n") + f"cells in round {i}: {cells}")
+    for i, (looked, cells) in enumerate(ivf.history):
+        out.append(("" if i else "\n") + f"round {i}: rows {looked}, their cells {cells}")
     out += ["", "centroids after it, with their h"]
     out += [f"  {c}  {floats(v)}  {half_square(v):.9g}\n     {hexes(v)}  {hexes([half_square(v)])}" for c, v in enumerate(ivf.centroids)]
     return "\n".join(out)
@@ -987,13 +1005,13 @@ def rotation_example(ivf):
 
 
 def code_example(ivf):
-    x = LATER[1][1]["embedding"]
-    y, cell, code = ivf.code(x, ivf.BITS)
+    coded = [(r["embedding"], *ivf.code(r["embedding"], ivf.BITS)) for _, r in LATER]
+    x, y, cell, code = next(found for found in coded if found[3]["rn"] > 0)
     out = [f"x = {list(x)}, y = {floats(y)}, cell {cell}", ""]
     names = ("rn", "cr", "hy", "is", "l1", "cb", "f1", "a1", "e1", "sigma", "dot", "nn", "cq", "fB", "aB", "eB")
     out += [f"{'r' if i == 0 else ' '}      {hexes(code['r'][i:i + 8])}" for i in range(0, len(code["r"]), 8)]
     out += [f"{n:<5}  {hexes([code[n]])}  {code[n]:.9g}" for n in names]
-    out.insert(out.index(next(o for o in out if o.startswith("sigma"))) + 1, f"s      {code['s']}")
+    out.insert(out.index(next(o for o in out if o.startswith("sigma"))) + 1, f"i      {code['tried']}")
     out.append(f"u      {code['u']}")
     out.append("")
     out.append("stored, 4 bits")

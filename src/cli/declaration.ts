@@ -17,10 +17,11 @@ export interface Declaration {
   algorithm?: string;
   lshBits?: number;
   rerank?: boolean;
+  index?: boolean;
 }
 
 const MEDIA = ["mime", "required"];
-const SCALAR = ["required"];
+const SCALAR = ["required", "index"];
 
 /** The builder's method for each kind, and the options that kind may have. */
 const KINDS: Record<Kind, { method: keyof Schema & `add${string}`; options: readonly string[] }> = {
@@ -80,7 +81,7 @@ export function declarationsOf(fields: readonly FieldSpec[]): Declaration[] {
   return fields.map((field) => {
     const { name, kind, required } = field;
     if ("mime" in field) return { name, kind, mime: field.mime, required };
-    if (field.kind !== "embedding") return { name, kind, required };
+    if (field.kind !== "embedding") return { name, kind, required, ...(field.index ? { index: true } : {}) };
     const { dim, algorithm, lshBits, rerank } = field;
     return {
       name,
@@ -119,7 +120,7 @@ export function schemaTable(fields: readonly FieldSpec[], style: Style): string 
 
 function detailsOf(field: FieldSpec): string {
   if ("mime" in field) return field.mime;
-  if (field.kind !== "embedding") return "";
+  if (field.kind !== "embedding") return field.index ? "index" : "";
   const bits = field.algorithm === "dreamdb.lsh-cosine" ? `, ${field.lshBits} bits` : "";
   return `dim ${field.dim}, ${field.algorithm}${bits}`;
 }

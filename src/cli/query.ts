@@ -7,11 +7,12 @@ import { type CommonOptions, command, countFrom, Output } from "./command.ts";
 import { fileError } from "./failure.ts";
 import { pairs, table } from "./table.ts";
 import { bytesText, plural } from "./text.ts";
-import { parseText } from "./value.ts";
+import { conditionsOf } from "./where.ts";
 
 const EXAMPLES = `
 dreamdb query photos --field embedding --vector '[0.1, 0.9, 0.3]'
 dreamdb query photos --field embedding --like 1772366400000000000 --where label=cat --top-k 5
+dreamdb query photos --field embedding --vector '[0.1, 0.9, 0.3]' --where '{"year": {"gte": 2020, "lt": 2024}}'
 my-model "a red car" | dreamdb query photos --field embedding --vector-file - --json`;
 
 interface QueryOptions extends CommonOptions {
@@ -47,8 +48,8 @@ export function queryCommand(): Command {
     .option("--like <anchor>", "the vector of this record, which itself is left out")
     .option("--top-k <n>", "records to find", countFrom(1), 10)
     .option(
-      "--where <field=value>",
-      "only records with this scalar value; may be repeated",
+      "--where <condition>",
+      "only records with this scalar value (field=value), or that meet a condition in JSON; may be repeated",
       (text: string, all: string[]) => [...all, text],
       [],
     )
@@ -99,13 +100,13 @@ async function queryOf(
   like: bigint | undefined,
 ): Promise<VectorQuery> {
   const { field, topK, nprobe, recall } = options;
-  const whereEq = conditionsOf(dataset, options.where);
+  const conditions = conditionsOf(dataset.schema.fields, options.where);
   return {
     field,
     query: like === undefined ? await givenVector(options) : await vectorOf(dataset, field, like),
     // One more, since the record that was asked about is its own nearest.
     topK: like === undefined ? topK : topK + 1,
-    whereEq,
+    ...conditions,
     ...(options.fields === undefined ? {} : { fields: options.fields.split(",").map((part) => part.trim()) }),
     ...(nprobe === undefined ? {} : { nprobe }),
     ...(recall === undefined ? {} : { recallTarget: recall }),
@@ -175,33 +176,6 @@ function parseAnchor(text: string): bigint {
     found: text,
     expected: "Unix nanoseconds, in digits",
   });
-}
-
-/** `label=cat` and so on, each value read as its field's kind wants it. */
-function conditionsOf(
-  dataset: Dataset,
-  where: readonly string[],
-): Record<string, string | number | bigint | boolean> {
-  const conditions: Record<string, string | number | bigint | boolean> = {};
-  for (const text of where) {
-    const at = text.indexOf("=");
-    if (at < 1) throw invalid("where", text, "field=value");
-    const name = text.slice(0, at);
-    if (Object.hasOwn(conditions, name)) throw invalid("where", text, "each field once");
-    const field = dataset.schema.fields.find((candidate) => candidate.name === name);
-    if (field === undefined) {
-      throw invalid(
-        "where",
-        name,
-        `one of ${dataset.schema.fields.map((candidate) => candidate.name).join(", ")}`,
-      );
-    }
-    const value = parseText(field, text.slice(at + 1));
-    if (value === undefined || typeof value === "object")
-      throw invalid("where", text, `${name}= and a value of kind ${field.kind}`);
-    conditions[name] = value;
-  }
-  return conditions;
 }
 
 function invalid(field: string, found: unknown, expected: string): DreamDBError {

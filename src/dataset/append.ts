@@ -120,6 +120,7 @@ function dataObjects(prepared: Prepared): NewPage[] {
     add(batch.anchors);
     for (const column of batch.columns.values()) add(column);
     for (const segment of batch.segments.values()) add(segment.sealed);
+    add(batch.scalarIndex);
   }
   return objects;
 }
@@ -186,12 +187,13 @@ function draftOf(
 function batchEntry(batch: PreparedBatch, base: bigint): BatchEntry {
   const { rows, ticks } = batch;
   const columns = new Map([...batch.columns].map(([id, column]) => [id, column.ref]));
+  const index = batch.scalarIndex === undefined ? {} : { scalarIndex: batch.scalarIndex.ref };
   if (batch.anchors !== undefined) {
     const span = ((ticks as bigint[]).at(-1) as bigint) - base;
-    return { base, span, rows, anchors: { container: batch.anchors.ref }, columns };
+    return { base, span, rows, anchors: { container: batch.anchors.ref }, columns, ...index };
   }
   const step = ticks === undefined ? (rows === 1 ? 0n : LANES) : (evenStep(ticks) as bigint);
-  return { base, span: step * BigInt(rows - 1), rows, anchors: { step }, columns };
+  return { base, span: step * BigInt(rows - 1), rows, anchors: { step }, columns, ...index };
 }
 
 function segmentEntry(batch: PreparedBatch, field: number, entry: BatchEntry): SegmentEntry[] {

@@ -6,7 +6,9 @@ import { ColumnKind, type ColumnSource, encodeColumn, type Sealed, ValueType } f
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { metricOf } from "../objects/metric.ts";
+import { encodeScalarIndex, type IndexSource } from "../objects/scalar-index.ts";
 import { LANES } from "./anchors.ts";
+import { indexSource } from "./index-source.ts";
 import type { Indexer } from "./indexer.ts";
 import { orderByCell, type PreparedSegment, sealSegment } from "./seal-segment.ts";
 import { type ColumnBuilder, columnBuilder, valueTypeOf } from "./values.ts";
@@ -26,6 +28,7 @@ export interface PreparedBatch {
   anchors?: Sealed;
   columns: Map<number, Sealed>;
   segments: Map<number, PreparedSegment>;
+  scalarIndex?: Sealed;
 }
 
 export interface Prepared {
@@ -66,9 +69,15 @@ export function prepareBatches(
   return { batches, places: order === undefined ? undefined : inverse(order) };
 }
 
-/** Rows that no column of fixed width passes the target with, so that its builder is never larger. */
+/** Bytes that an entry of a ScalarIndex takes for a value of fixed width, head and padding included. */
+const INDEX_ENTRY_BYTES = 14;
+
+/** Rows that no column of fixed width passes the target with, so that its builder is never larger; nor their index. */
 function rowsOfBatch(fields: readonly FieldSpec[]): number {
-  const widths = fields.map((field) => valueTypeOf(field).width).filter((width) => width > 0);
+  const indexed = fields.filter((field) => "index" in field).length;
+  const widths = [...fields.map((field) => valueTypeOf(field).width), INDEX_ENTRY_BYTES * indexed].filter(
+    (width) => width > 0,
+  );
   return Math.max(1, Math.min(MAX_BATCH_ROWS, ...widths.map((width) => Math.floor(TARGET_BYTES / width))));
 }
 
@@ -207,6 +216,7 @@ function sealBatch(
 ): PreparedBatch {
   const columns = new Map<number, Sealed>();
   const segments = new Map<number, PreparedSegment>();
+  const indexed: IndexSource[] = [];
   const offsets = batchOffsets(rows, ticks);
   manifest.fields.forEach((field, f) => {
     const source = (builders[f] as ColumnBuilder).finish();
@@ -224,8 +234,18 @@ function sealBatch(
       if (segment !== undefined) segments.set(field.id, segment);
     }
     columns.set(field.id, encodeColumn(source));
+    if ("index" in field) indexed.push(indexSource(field.id, source));
   });
-  const batch: PreparedBatch = { rows, columns, segments };
+  const scalarIndex = encodeScalarIndex(
+    rows,
+    indexed.sort((a, b) => a.field - b.field),
+  );
+  const batch: PreparedBatch = {
+    rows,
+    columns,
+    segments,
+    ...(scalarIndex === undefined ? {} : { scalarIndex }),
+  };
   if (ticks === undefined) return batch;
   const anchors = evenStep(ticks) === undefined ? encodeColumn(anchorColumn(offsets)) : undefined;
   return { ...batch, ticks, ...(anchors === undefined ? {} : { anchors }) };

@@ -44,15 +44,19 @@ import {
   type RebuildTarget,
   rebuildIvf,
 } from "./rebuild.ts";
-import { type Batch, type FieldTypes, type RecordIn, type RecordOut, Schema } from "./schema.ts";
+import {
+  type AnyFields,
+  type Batch,
+  type FieldTypes,
+  type RecordIn,
+  type RecordOut,
+  Schema,
+} from "./schema.ts";
 import type { Traffic } from "./session.ts";
 import { startingIndex } from "./starting-index.ts";
 import { streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
-
-/** A dataset whose schema is not known to the compiler. */
-// biome-ignore lint/suspicious/noExplicitAny: record types come from the stored schema
-export type AnyFields = any;
+import { filterOf, type Where } from "./where.ts";
 
 export type Located = { backend: Backend } & DatasetOptions;
 type BackendArgument = Backend | Located;
@@ -62,13 +66,15 @@ export interface CreateOptions extends DatasetOptions {
   origin?: bigint;
 }
 
-export interface StreamOptions {
+export interface StreamOptions<F extends FieldTypes = AnyFields> {
   /** Records a batch. Default 256. */
   batchSize?: number;
   /** Fields to read. Default all. */
   fields?: string[];
   /** Anchors in Unix nanoseconds, both included. */
   range?: { from?: bigint; to?: bigint };
+  /** Only records that meet this condition on their scalars. Default all. */
+  where?: Where<F>;
 }
 
 export interface Snapshot {
@@ -340,8 +346,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return { _anchor: anchor, ...Object.fromEntries(present) } as RecordOut<F>;
   }
 
-  /** All records in time order, a batch of columns at a time; memory stays bounded whatever the size. */
-  iterStream(options: StreamOptions = {}): AsyncIterableIterator<Batch<F>> {
+  /**
+   * All records in time order, or those that `where` chooses, a batch of columns at a time; memory stays bounded
+   * whatever the size. Errors: `InvalidArgument`, `InvalidAnchor`.
+   */
+  iterStream(options: StreamOptions<F> = {}): AsyncIterableIterator<Batch<F>> {
     const { ctx, manifest, genesis } = this.state;
     const fields = chosenFields(manifest.fields, options.fields, () => true);
     const batchSize = positive("batchSize", options.batchSize ?? 256, 1 << 24);
@@ -352,7 +361,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       from: from === undefined || from < genesis.origin ? 0n : from - genesis.origin,
       to: to === undefined ? MAX_TICK : to - genesis.origin,
     };
-    const columns = streamColumns(ctx.session, manifest, genesis.origin, fields, range, batchSize);
+    const condition = filterOf({ where: options.where }, manifest.fields);
+    const { session } = ctx;
+    const columns = streamColumns(session, manifest, genesis.origin, fields, range, batchSize, condition);
     return columns as unknown as AsyncIterableIterator<Batch<F>>;
   }
 
@@ -360,7 +371,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * The nearest records to a vector. Await it for all batches, or iterate it.
    * Errors: `InvalidArgument` naming the argument, what was found and what was expected.
    */
-  iterVector(query: VectorQuery): VectorResults<VectorBatch<F>> {
+  iterVector(query: VectorQuery<F>): VectorResults<VectorBatch<F>> {
     const target = this.searchTarget();
     let all: Promise<VectorBatch<F>[]> | undefined;
     const run = (): AsyncGenerator<VectorBatch<F>> =>

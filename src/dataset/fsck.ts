@@ -26,6 +26,7 @@ import { codebookShape, decodeVectorCompressor } from "../objects/vector-compres
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import type { Backend } from "./context.ts";
+import { checkScalarIndex } from "./fsck-index.ts";
 import { readValues, valueTypeOf } from "./values.ts";
 
 export interface FsckProblem {
@@ -184,6 +185,27 @@ class Checker {
   private async batch(entry: BatchEntry, fields: ReadonlyMap<number, FieldSpec>): Promise<void> {
     if ("container" in entry.anchors) await this.column(entry.anchors.container, entry.rows, undefined);
     for (const [id, ref] of entry.columns) await this.column(ref, entry.rows, fields.get(id));
+    if (entry.scalarIndex !== undefined) await this.scalarIndex(entry.scalarIndex, entry, fields);
+  }
+
+  /** The index, and that it says of every row what the columns say. */
+  private async scalarIndex(
+    ref: ContainerRef,
+    entry: BatchEntry,
+    fields: ReadonlyMap<number, FieldSpec>,
+  ): Promise<void> {
+    await this.once(ref.address, async (bytes) => {
+      checkContainer(bytes, ref);
+      await checkScalarIndex(bytes, entry.rows, async (id) => {
+        const column = entry.columns.get(id);
+        const field = fields.get(id);
+        if (column === undefined || field === undefined || !("index" in field))
+          throw fault("scalar-index.field", id, "an indexed field with a column in the batch");
+        // A column that is missing or damaged has been reported already.
+        const found = await this.store.get(objectKey(column.address));
+        return found === undefined || addressOf(found.bytes) !== column.address ? undefined : found.bytes;
+      });
+    });
   }
 
   private async column(ref: ContainerRef, rows: number, field: FieldSpec | undefined): Promise<void> {

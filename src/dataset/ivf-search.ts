@@ -30,7 +30,6 @@ export function probingOf(cells: number, topK: number, options: ProbingOptions):
     nprobe: Math.min(cells, options.nprobe ?? Math.max(8, Math.ceil(DEFAULT_PROBES * Math.sqrt(cells)))),
     rerank: factor === 0 ? 0 : Math.max(topK, LEAST_RERANK, Math.ceil(factor * topK)),
     epsilon: options.epsilon ?? DEFAULT_EPSILON,
-    filter: 0,
   };
 }
 

@@ -6,13 +6,14 @@
 import { type IvfHits, IvfIndex } from "../kernels/ivf.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { Span } from "../objects/column.ts";
-import type { IndexRoot, SegmentEntry } from "../objects/index-tree.ts";
+import type { BatchEntry, IndexRoot, SegmentEntry } from "../objects/index-tree.ts";
 import type { Track } from "../objects/manifest.ts";
 import { distanceOf, type Metric, metricOf } from "../objects/metric.ts";
 import { decodeSegmentAnchors, type SegmentBlock } from "../objects/segment.ts";
 import { rotationOf } from "../objects/vector-compressor.ts";
 import { Turns } from "../store/turns.ts";
 import { rabitqOf, readCentroids, trainedIndexOf } from "./indexer.ts";
+import type { RowNumbers } from "./row-numbers.ts";
 import { blocksOf, entriesOf, mergeRanges, type OpenSegment, openSegments, rowsOfCell } from "./segments.ts";
 import { inParallel, type Session } from "./session.ts";
 
@@ -25,8 +26,8 @@ export interface Probing {
   rerank: number;
   /** How many standard errors below the k-th best an estimate may lie and still be looked at. */
   epsilon: number;
-  /** Address of a bit for each row of the timeline, 1 = may be found; 0 for no filter. */
-  filter: number;
+  /** A bit for each row of the timeline, lowest first, 1 = may be found; rows have to be numbered. */
+  filter?: Uint8Array;
 }
 
 /** What a search did. */
@@ -72,6 +73,8 @@ interface Part {
 /** Reads vectors by anchor, for Tracks whose segments carry none: ticks.length × dim f32. */
 export type VectorsOf = (ticks: readonly bigint[]) => Promise<Float32Array>;
 
+/** Filters whose bits stay in the compute core's memory. */
+const MAX_FILTERS = 8;
 /** Cells that are read at a time when all are wanted. */
 const PREWARM_CELLS = 64;
 
@@ -95,6 +98,10 @@ export class IvfTrack {
   /** The query that last looked at each cell. */
   private readonly lastUse: Uint32Array;
   private queries = 0;
+  private numbers: RowNumbers | undefined;
+  private readonly filters = new Map<Uint8Array, number>();
+  /** What the last search found; the next one uses it again. */
+  private found: IvfHits | undefined;
   /** The cells of the last query: a view that goes stale. */
   private selected: Uint32Array = new Uint32Array();
   private readonly turns = new Turns();
@@ -155,6 +162,8 @@ export class IvfTrack {
         entries.length >= held &&
         this.segments.every(({ entry }, i) => entry.container.address === entries[i]?.container.address);
       if (!isExtended) this.dropAll();
+      // New rows have no number yet: the next filter brings them all.
+      this.numbers = undefined;
       const from = this.segments.length;
       this.segments.push(...(await openSegments(this.session, track, entries.slice(from))));
       await this.extend(from);
@@ -164,10 +173,44 @@ export class IvfTrack {
     });
   }
 
+  /** Gives the rows in memory, and those that will come, their numbers in the timeline: what filters speak of. */
+  numberRows(numbers: RowNumbers): Promise<void> {
+    return this.turns.run("", async () => {
+      if (this.numbers?.root === numbers.root) return;
+      this.numbers = numbers;
+      this.parts.forEach((parts, cell) => {
+        if (parts === undefined || parts.length === 0) return;
+        const { ticks, ordinals } = this.index.rowsOf(cell);
+        numbers.fill(ticks, ordinals);
+      });
+    });
+  }
+
+  /** Whether rows are numbered as in this timeline. */
+  isNumbered(root: IndexRoot<BatchEntry>): boolean {
+    return this.numbers?.root === root;
+  }
+
+  /** Address of a filter's bits in the compute core's memory, where the last few stay. */
+  private filterAt(bits: Uint8Array): number {
+    const held = this.filters.get(bits);
+    if (held !== undefined) return held;
+    for (const [oldest, pointer] of this.filters) {
+      if (this.filters.size < MAX_FILTERS) break;
+      this.kernels.free(pointer);
+      this.filters.delete(oldest);
+    }
+    const pointer = this.kernels.copyIn(bits);
+    this.filters.set(bits, pointer);
+    return pointer;
+  }
+
   /** The nearest rows, without waiting for anything; undefined when some of what it takes is not in memory. */
   searchNow(query: Float32Array, probing: Probing, stats?: ProbeStats): Nearest | undefined {
     if (this.select(query, probing.nprobe) !== undefined) return undefined;
-    const found = this.index.search(probing);
+    const filter = probing.filter === undefined ? 0 : this.filterAt(probing.filter);
+    const found = this.index.search({ ...probing, filter });
+    this.found = found;
     if (!found.exact && probing.rerank > 0) return undefined;
     return this.nearest(found, stats);
   }
@@ -224,7 +267,7 @@ export class IvfTrack {
 
   /** What a search that was not exact has left, copied. */
   private candidates(): Candidates {
-    const { count, cells, rows, ticks } = this.index.hits;
+    const { count, cells, rows, ticks } = this.found as IvfHits;
     return {
       cells: Array.from(cells.subarray(0, count)),
       rows: Array.from(rows.subarray(0, count)),
@@ -268,6 +311,8 @@ export class IvfTrack {
   }
 
   free(): void {
+    for (const pointer of this.filters.values()) this.kernels.free(pointer);
+    this.filters.clear();
     this.index.free();
   }
 
@@ -346,10 +391,12 @@ export class IvfTrack {
       slices(opened, from, to).map(({ opened: { block, ticks, codes }, from: first, to: past }) => {
         const [a, b] = [first - block.firstRow, past - block.firstRow];
         const rowBytes = codes === undefined ? 0 : codes.length / block.rows;
+        const ordinals = new Uint32Array(past - first);
+        this.numbers?.fill(ticks.subarray(a, b), ordinals);
         const rows = {
           rows: past - first,
           ticks: ticks.subarray(a, b),
-          ordinals: new Uint32Array(past - first),
+          ordinals,
           ...(codes === undefined ? {} : { codes: codes.subarray(a * rowBytes, b * rowBytes) }),
         };
         return { cell, rows, part: { segment: number, block, from: first, to: past } };

@@ -47,7 +47,7 @@ export interface RebuildIvfOptions {
   field: string;
   /** Cells, from 1 to the size of the sample. Default 2 · √rows. */
   k?: number;
-  /** Rows that k-means runs on. Default 32 a cell, or all there are. */
+  /** Rows that k-means runs on. Default 64 a cell, or all there are. */
   sample?: number;
   /** Rounds of k-means. Default 10. */
   iterations?: number;
@@ -89,7 +89,7 @@ export interface RebuildTarget {
 const SEGMENT_TARGET_BYTES = 64 << 20;
 const DEFAULT_MEMORY_BYTES = 1 << 30;
 const DEFAULT_ITERATIONS = 10;
-const DEFAULT_SAMPLE_PER_CELL = 32;
+const DEFAULT_SAMPLE_PER_CELL = 64;
 const DEFAULT_CELLS_PER_ROOT = 2;
 const MAX_ITERATIONS = 1000;
 const MAX_CELLS = 1 << 20;

@@ -1,4 +1,5 @@
 /** Reading rows of batches: verified blocks of columns, decoded to values. */
+import { type Bits, nextRow } from "../index/bitset.ts";
 import {
   type BlockRows,
   blockOfRow,
@@ -22,6 +23,8 @@ export class ColumnReader {
   private readonly container: OpenContainer<ColumnHead>;
   /** Whether to read ahead and keep nothing (a scan) or to keep blocks in the session (point reads). */
   private readonly isScan: boolean;
+  /** Rows that will be asked for, when not all of them: blocks without any are not read ahead. */
+  private readonly chosen: Bits | undefined;
   private ahead = new Map<number, BlockRows>();
 
   private constructor(
@@ -29,11 +32,13 @@ export class ColumnReader {
     field: FieldSpec,
     container: OpenContainer<ColumnHead>,
     isScan: boolean,
+    chosen: Bits | undefined,
   ) {
     this.session = session;
     this.field = field;
     this.container = container;
     this.isScan = isScan;
+    this.chosen = chosen;
   }
 
   /** undefined when the batch has no value of this field. Errors: `Corrupt`, `HashMismatch`, `NotFound`. */
@@ -42,12 +47,13 @@ export class ColumnReader {
     field: FieldSpec,
     entry: BatchEntry,
     isScan: boolean,
+    chosen?: Bits,
   ): Promise<ColumnReader | undefined> {
     const ref = entry.columns.get(field.id);
     if (ref === undefined) return undefined;
     const container = await session.openColumn(ref);
     checkColumn(container.head, field, entry);
-    return new ColumnReader(session, field, container, isScan);
+    return new ColumnReader(session, field, container, isScan, chosen);
   }
 
   get head(): ColumnHead {
@@ -80,14 +86,32 @@ export class ColumnReader {
     const ready = this.ahead.get(index);
     if (ready !== undefined) return ready;
     const { blocks } = this.head;
-    const count = this.isScan ? READ_AHEAD_BLOCKS : blockOfRow(this.head, to - 1) - index + 1;
-    const wanted = blocks.slice(index, index + count);
-    const parts = await this.session.spans(this.container, wanted, !this.isScan);
+    const wanted = this.isScan ? this.nextBlocks(index) : numbersTo(index, blockOfRow(this.head, to - 1));
+    const spans = wanted.map((i) => blocks[i] as ColumnBlock);
+    const parts = await this.session.spans(this.container, spans, !this.isScan);
     this.ahead = new Map(
-      wanted.map((block, i) => [index + i, openBlock(this.head, block, parts[i] as Uint8Array)]),
+      wanted.map((i, n) => [i, openBlock(this.head, spans[n] as ColumnBlock, parts[n] as Uint8Array)]),
     );
     return this.ahead.get(index) as BlockRows;
   }
+
+  /** A block, and those after it that have rows to read, up to READ_AHEAD_BLOCKS. */
+  private nextBlocks(index: number): number[] {
+    const { blocks } = this.head;
+    const { chosen } = this;
+    if (chosen === undefined) return numbersTo(index, Math.min(blocks.length, index + READ_AHEAD_BLOCKS) - 1);
+    const wanted = [index];
+    for (let i = index + 1; i < blocks.length && wanted.length < READ_AHEAD_BLOCKS; i++) {
+      const { firstRow, rows } = blocks[i] as ColumnBlock;
+      if (nextRow(chosen, firstRow, firstRow + rows) < firstRow + rows) wanted.push(i);
+    }
+    return wanted;
+  }
+}
+
+/** From `first` to `last`, both included. */
+function numbersTo(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
 
 function checkColumn(head: ColumnHead, field: FieldSpec, entry: BatchEntry): void {

@@ -46,6 +46,10 @@ export interface FieldType<C extends Column<unknown, unknown>, R extends boolean
 }
 export type FieldTypes = Record<string, FieldType<Column<unknown, unknown>, boolean>>;
 
+/** A dataset whose schema is not known to the compiler. */
+// biome-ignore lint/suspicious/noExplicitAny: record types come from the stored schema
+export type AnyFields = any;
+
 type Names<F extends FieldTypes, R extends boolean> = {
   [K in keyof F]: F[K]["required"] extends R ? K : never;
 }[keyof F];
@@ -80,6 +84,8 @@ export type Batch<F extends FieldTypes> = Flatten<
 type Bytes = Column<Uint8Array, Uint8Array>;
 type Vector = Column<number[] | Float32Array, Float32Array>;
 type Text = Column<string, string>;
+/** Text that filters compare for equality alone. */
+type Category = Text & { orderless: true };
 type Bool = Column<boolean, boolean>;
 type Int = Column<number | bigint, number | bigint>;
 type Float = Column<number, number>;
@@ -95,6 +101,11 @@ type Add<
 export interface FieldOptions<R extends boolean = boolean> {
   /** Whether every record must have a value. Default true. */
   required?: R;
+}
+
+export interface ScalarOptions<R extends boolean = boolean> extends FieldOptions<R> {
+  /** Whether appends also write an index of the values, which filters use. Default false. */
+  index?: boolean;
 }
 
 export interface MediaOptions<R extends boolean = boolean> extends FieldOptions<R> {
@@ -214,14 +225,14 @@ export class Schema<F extends FieldTypes = {}> {
   /** Text with few distinct values, such as labels or splits; stored through a dictionary. */
   addScalarCategorical<N extends string, R extends boolean = true>(
     name: N,
-    options: FieldOptions<R> = {},
-  ): Add<F, N, Text, R> {
+    options: ScalarOptions<R> = {},
+  ): Add<F, N, Category, R> {
     return this.scalar(name, "categorical", options);
   }
 
   addScalarBool<N extends string, R extends boolean = true>(
     name: N,
-    options: FieldOptions<R> = {},
+    options: ScalarOptions<R> = {},
   ): Add<F, N, Bool, R> {
     return this.scalar(name, "bool", options);
   }
@@ -229,7 +240,7 @@ export class Schema<F extends FieldTypes = {}> {
   /** A signed 64-bit integer; reads give a number where it is exact, a bigint beyond. */
   addScalarInt<N extends string, R extends boolean = true>(
     name: N,
-    options: FieldOptions<R> = {},
+    options: ScalarOptions<R> = {},
   ): Add<F, N, Int, R> {
     return this.scalar(name, "int", options);
   }
@@ -237,7 +248,7 @@ export class Schema<F extends FieldTypes = {}> {
   /** A finite 64-bit float. */
   addScalarFloat<N extends string, R extends boolean = true>(
     name: N,
-    options: FieldOptions<R> = {},
+    options: ScalarOptions<R> = {},
   ): Add<F, N, Float, R> {
     return this.scalar(name, "float", options);
   }
@@ -245,7 +256,7 @@ export class Schema<F extends FieldTypes = {}> {
   /** Free text. */
   addScalarString<N extends string, R extends boolean = true>(
     name: N,
-    options: FieldOptions<R> = {},
+    options: ScalarOptions<R> = {},
   ): Add<F, N, Text, R> {
     return this.scalar(name, "string", options);
   }
@@ -253,7 +264,7 @@ export class Schema<F extends FieldTypes = {}> {
   /** Unix nanoseconds; a Date is taken as milliseconds. Reads give a bigint. */
   addScalarTimestamp<N extends string, R extends boolean = true>(
     name: N,
-    options: FieldOptions<R> = {},
+    options: ScalarOptions<R> = {},
   ): Add<F, N, Timestamp, R> {
     return this.scalar(name, "timestamp", options);
   }
@@ -273,9 +284,11 @@ export class Schema<F extends FieldTypes = {}> {
   private scalar<N extends string, C extends Column<unknown, unknown>, R extends boolean>(
     name: N,
     kind: ScalarKind,
-    options: FieldOptions<R>,
+    options: ScalarOptions<R>,
   ): Add<F, N, C, R> {
-    return this.add({ ...this.base(name, options), kind });
+    const index = options.index ?? false;
+    if (typeof index !== "boolean") throw violation(`${name}.index`, index, "true or false");
+    return this.add({ ...this.base(name, options), kind, ...(index ? { index } : {}) });
   }
 
   private base(name: string, options: FieldOptions): { id: number; name: string; required: boolean } {

@@ -1,11 +1,14 @@
-/** `iterStream`: all records in time order, in bounded memory. */
+/** `iterStream`: all records in time order, or those that meet a condition, in bounded memory. */
+import { type Bits, isNoRow, nextGap, nextRow } from "../index/bitset.ts";
 import type { FieldSpec } from "../objects/field.ts";
 import type { BatchEntry } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
 import { corrupt } from "../objects/shape.ts";
+import { matchBatch } from "./filter.ts";
 import { ColumnReader } from "./rows.ts";
 import type { Session } from "./session.ts";
 import { anchorsOf, type BatchAnchors, batchesByTime, type TickRange } from "./timeline.ts";
+import type { Condition } from "./where.ts";
 
 /** A batch of columns on its way to the caller. */
 export type Columns = { _time_anchors: bigint[] } & Record<string, unknown[]>;
@@ -16,35 +19,45 @@ export function emptyColumns(fields: readonly FieldSpec[]): Columns {
   return columns;
 }
 
-/** A place in one batch of records. */
+/** A place in one batch of records: always at a row to give out, or at the end. */
 class Cursor {
   row: number;
   private readonly anchors: BatchAnchors;
   private readonly readers: (ColumnReader | undefined)[];
   private readonly fields: readonly FieldSpec[];
+  /** The rows to give out, when not all of them. */
+  private readonly chosen: Bits | undefined;
   private readonly endRow: number;
 
   private constructor(
     anchors: BatchAnchors,
     readers: (ColumnReader | undefined)[],
     fields: readonly FieldSpec[],
+    chosen: Bits | undefined,
     range: TickRange,
   ) {
     this.anchors = anchors;
     this.readers = readers;
     this.fields = fields;
-    this.row = anchors.rowFrom(range.from);
+    this.chosen = chosen;
     this.endRow = anchors.rowFrom(range.to + 1n);
+    this.row = this.nextFrom(anchors.rowFrom(range.from));
   }
 
+  /** undefined when no row of the batch meets the condition. */
   static async open(
     session: Session,
     entry: BatchEntry,
     fields: readonly FieldSpec[],
+    condition: Condition | undefined,
     range: TickRange,
-  ): Promise<Cursor> {
-    const readers = await Promise.all(fields.map((field) => ColumnReader.open(session, field, entry, true)));
-    return new Cursor(await anchorsOf(session, entry), readers, fields, range);
+  ): Promise<Cursor | undefined> {
+    const chosen = condition === undefined ? undefined : await matchBatch(session, entry, condition);
+    if (chosen !== undefined && isNoRow(chosen)) return undefined;
+    const readers = await Promise.all(
+      fields.map((field) => ColumnReader.open(session, field, entry, true, chosen)),
+    );
+    return new Cursor(await anchorsOf(session, entry), readers, fields, chosen, range);
   }
 
   get isDone(): boolean {
@@ -55,22 +68,33 @@ class Cursor {
     return this.anchors.tick(this.row);
   }
 
-  /** Rows from here on that lie before `tick`; all that are left without one. */
-  rowsBefore(tick: bigint | undefined): number {
-    const end = tick === undefined ? this.endRow : Math.min(this.endRow, this.anchors.rowFrom(tick));
-    return end - this.row;
+  /** The first row at or after `tick`; the end of the range without one. */
+  endBefore(tick: bigint | undefined): number {
+    return tick === undefined ? this.endRow : Math.min(this.endRow, this.anchors.rowFrom(tick));
   }
 
-  async take(rows: number, origin: bigint, out: Columns): Promise<void> {
-    const end = this.row + rows;
+  /** Gives out rows up to (not including) `end`, `most` of them at most. */
+  async take(end: number, most: number, origin: bigint, out: Columns): Promise<void> {
+    const full = out._time_anchors.length + most;
+    while (this.row < end && out._time_anchors.length < full) {
+      const gap = this.chosen === undefined ? end : nextGap(this.chosen, this.row, end);
+      await this.takeRun(Math.min(gap, this.row + full - out._time_anchors.length), origin, out);
+    }
+  }
+
+  private async takeRun(end: number, origin: bigint, out: Columns): Promise<void> {
     for (let row = this.row; row < end; row++) out._time_anchors.push(this.anchors.tick(row) + origin);
     for (let f = 0; f < this.fields.length; f++) {
       const values = out[(this.fields[f] as FieldSpec).name] as unknown[];
       const reader = this.readers[f];
-      if (reader === undefined) for (let i = 0; i < rows; i++) values.push(undefined);
+      if (reader === undefined) for (let row = this.row; row < end; row++) values.push(undefined);
       else await reader.read(this.row, end, values);
     }
-    this.row = end;
+    this.row = this.nextFrom(end);
+  }
+
+  private nextFrom(row: number): number {
+    return this.chosen === undefined ? row : nextRow(this.chosen, row, this.endRow);
   }
 }
 
@@ -85,6 +109,7 @@ export async function* streamColumns(
   fields: readonly FieldSpec[],
   range: TickRange,
   batchSize: number,
+  condition?: Condition,
 ): AsyncGenerator<Columns> {
   const waiting = batchesByTime(session, manifest.timeline, range);
   let upcoming = await waiting.next();
@@ -92,17 +117,17 @@ export async function* streamColumns(
   let out = emptyColumns(fields);
   for (;;) {
     while (!upcoming.done && (open.length === 0 || upcoming.value.base <= earliest(open).tick)) {
-      const cursor = await Cursor.open(session, upcoming.value, fields, range);
-      if (!cursor.isDone) open.push(cursor);
+      const cursor = await Cursor.open(session, upcoming.value, fields, condition, range);
+      if (cursor !== undefined && !cursor.isDone) open.push(cursor);
       upcoming = await waiting.next();
     }
     if (open.length === 0) break;
     const cursor = earliest(open);
     const limit = firstOf(open, cursor, upcoming.done ? undefined : upcoming.value.base);
-    const before = cursor.rowsBefore(limit);
-    if (before === 0) throw corrupt("timeline", `two records at tick ${cursor.tick}`, "one record an anchor");
-    const rows = Math.min(batchSize - out._time_anchors.length, before);
-    await cursor.take(rows, origin, out);
+    const end = cursor.endBefore(limit);
+    if (end <= cursor.row)
+      throw corrupt("timeline", `two records at tick ${cursor.tick}`, "one record an anchor");
+    await cursor.take(end, batchSize - out._time_anchors.length, origin, out);
     if (cursor.isDone) open.splice(open.indexOf(cursor), 1);
     if (out._time_anchors.length === batchSize) {
       yield out;

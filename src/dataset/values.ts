@@ -151,44 +151,6 @@ function shortest(value: bigint): number | bigint {
     : value;
 }
 
-/** A test for one value, for filters; throws when a field of this kind can't hold `wanted`. */
-export function equalityTest(field: FieldSpec, wanted: unknown): (value: unknown) => boolean {
-  switch (field.kind) {
-    case "categorical":
-    case "string":
-      if (typeof wanted !== "string") throw wrongFilter(field, wanted, "text");
-      return (value) => value === wanted;
-    case "bool":
-      if (typeof wanted !== "boolean") throw wrongFilter(field, wanted, "true or false");
-      return (value) => value === wanted;
-    case "float":
-      if (typeof wanted !== "number" || Number.isNaN(wanted)) throw wrongFilter(field, wanted, "a number");
-      return (value) => value === wanted;
-    case "int":
-    case "timestamp": {
-      const valid =
-        typeof wanted === "bigint" || (typeof wanted === "number" && Number.isSafeInteger(wanted));
-      if (!valid) throw wrongFilter(field, wanted, "a safe integer or a bigint");
-      const integer = BigInt(wanted);
-      return (value) => value !== undefined && BigInt(value as number | bigint) === integer;
-    }
-    default:
-      throw wrongFilter(field, wanted, "a filter on a scalar field");
-  }
-}
-
-function wrongFilter(field: FieldSpec, found: unknown, expected: string): DreamDBError {
-  return new DreamDBError(
-    "InvalidArgument",
-    `whereEq can't compare this with a field of kind ${field.kind}`,
-    {
-      field: `whereEq.${field.name}`,
-      found,
-      expected,
-    },
-  );
-}
-
 function wrongType(field: FieldSpec, index: number, found: unknown, expected: string): DreamDBError {
   return new DreamDBError("SchemaViolation", `record ${index} does not fit the schema; nothing was written`, {
     field: field.name,

@@ -26,6 +26,25 @@ export interface KernelExports {
   lshCells(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
   lshMargins(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
 
+  rabitqScratchBytes(padded: number, tile: number): number;
+  rabitqEncode(
+    y: number,
+    n: number,
+    dim: number,
+    cells: number,
+    centroids: number,
+    kind: number,
+    table: number,
+    padded: number,
+    bits: number,
+    squares: number,
+    out: number,
+    scratch: number,
+    tile: number,
+  ): void;
+  scaleRows(x: number, invNorms: number, n: number, dim: number, out: number): void;
+  scaleValues(x: number, count: number, factor: number, out: number): void;
+
   rotationBytes(kind: number, dim: number, padded: number): number;
   rotationScratchBytes(kind: number, dim: number, padded: number): number;
   rotationTable(

@@ -1,12 +1,11 @@
 import { DreamDBError } from "../errors.ts";
 import * as at from "../layout/ivf.ts";
 import type { Kernels } from "./kernels.ts";
+import { codeBytes, type Metric } from "./rabitq.ts";
 import { Rotation, type RotationKind } from "./rotation.ts";
 
-export type IvfMetric = "cosine" | "dot" | "l2";
-
 export interface IvfOptions {
-  metric: IvfMetric;
+  metric: Metric;
   dim: number;
   /** Vectors of dot and l2 stand in the index times 2^−exponent; 0 for cosine. */
   exponent: number;
@@ -63,7 +62,7 @@ export interface IvfHits {
   reranked: number;
 }
 
-const METRICS: Record<IvfMetric, number> = {
+const METRICS: Record<Metric, number> = {
   cosine: at.METRIC_COSINE,
   dot: at.METRIC_DOT,
   l2: at.METRIC_L2,
@@ -71,6 +70,7 @@ const METRICS: Record<IvfMetric, number> = {
 const MAX_TOP_K = 65_536;
 const MAX_KEPT = 1 << 20;
 const MAX_BITS = 8;
+const MAX_EXPONENT = 300;
 const ESTIMATED = 0x80000000;
 /** Codes and vectors are copied in at most so many bytes at a time. */
 const STAGING_BYTES = 1 << 18;
@@ -83,7 +83,7 @@ export class IvfIndex {
   readonly cells: number;
   readonly dim: number;
   readonly bits: number;
-  readonly metric: IvfMetric;
+  readonly metric: Metric;
   private readonly kernels: Kernels;
   private readonly rotation: Rotation;
   private readonly padded: number;
@@ -99,6 +99,7 @@ export class IvfIndex {
   private roomBlock = 0;
   private results = 0;
   private cellBytes = 0;
+  private cellTable = 0;
   private queryVector: Float32Array = new Float32Array();
   private queryHead: Uint32Array = new Uint32Array();
   private selection: Uint32Array = new Uint32Array();
@@ -110,8 +111,8 @@ export class IvfIndex {
     const { metric, dim, exponent, centroids, rotation, bits } = options;
     if (!Object.hasOwn(METRICS, metric)) throw invalid("metric", metric, "cosine, dot or l2");
     if (!Number.isInteger(bits) || bits < 0 || bits > MAX_BITS) throw invalid("bits", bits, `0…${MAX_BITS}`);
-    if (!Number.isInteger(exponent) || Math.abs(exponent) > 126)
-      throw invalid("exponent", exponent, "−126…126");
+    if (!Number.isInteger(exponent) || Math.abs(exponent) > MAX_EXPONENT)
+      throw invalid("exponent", exponent, `−${MAX_EXPONENT}…${MAX_EXPONENT}`);
     const cells = centroids.length / dim;
     if (!Number.isInteger(cells) || cells < 1)
       throw invalid("centroids", centroids.length, `a positive multiple of ${dim}`);
@@ -122,7 +123,7 @@ export class IvfIndex {
     this.bits = bits;
     this.metric = metric;
     this.padded = rotation.padded;
-    this.codeBytes = bits === 0 ? 0 : (bits * this.padded) / 8 + (bits === 1 ? 8 : 16);
+    this.codeBytes = bits === 0 ? 0 : codeBytes(this.padded, bits);
     this.recordBytes = bits < 2 ? 0 : align((bits > 4 ? this.padded : this.padded / 2) + 8);
     this.cellBlocks = new Uint32Array(cells);
     try {
@@ -287,6 +288,17 @@ export class IvfIndex {
     this.copyVectors(cell, [{ rows, vectors }]);
   }
 
+  /** Views of a loaded cell's anchors and row numbers, which the caller may write; stale at the next allocation. */
+  rowsOf(cell: number): { ticks: BigUint64Array; ordinals: Uint32Array } {
+    this.checkCell(cell);
+    const rows = this.read(cell, at.CELL_ROWS);
+    const ticks = this.read(cell, at.CELL_TICKS);
+    return {
+      ticks: new BigUint64Array(this.kernels.bytes(ticks, 0).buffer, ticks, rows),
+      ordinals: this.kernels.u32(this.read(cell, at.CELL_ORDINALS), rows),
+    };
+  }
+
   /** Forgets a cell; harmless when it is not loaded. */
   dropCell(cell: number): void {
     this.checkCell(cell);
@@ -322,8 +334,6 @@ export class IvfIndex {
     this.rotation.free();
   }
 
-  private cellTable = 0;
-
   private layIndex(metric: number, exponent: number): void {
     const { kernels, cells, dim, padded, index } = this;
     kernels.bytes(index, at.INDEX_BYTES).fill(0);
@@ -349,7 +359,7 @@ export class IvfIndex {
     ];
     const head = kernels.u32(index, at.INDEX_BYTES / 4);
     for (const [offset, value] of fields) head[offset / 4] = value;
-    kernels.f32(index + at.INDEX_UNIT, 1)[0] = 2 ** -exponent;
+    new Float64Array(kernels.bytes(index, 0).buffer, index + at.INDEX_UNIT, 1)[0] = 2 ** -exponent;
   }
 
   private layQuery(): void {

@@ -21,8 +21,7 @@ export const INDEX_CODE_BYTES = 20; // of a stored code row
 export const INDEX_RECORD_BYTES = 24; // stride of the B-bit records; 0 without
 export const INDEX_ROTATION_KIND = 28;
 export const INDEX_ROTATION_TABLE = 32; // →
-export const INDEX_UNIT = 36; // f32: 2^−exponent
-export const INDEX_CELL_TABLE = 40; // → cells × CELL_BYTES
+export const INDEX_CELL_TABLE = 36; // → cells × CELL_BYTES
 export const INDEX_CENTROID_BLOCKS = 44; // → FastScan blocks of the centroids, relative to their mean
 export const INDEX_CENTROID_LEVELS = 48; // → cells × levelBytes i16: the centroids, finely quantised
 export const INDEX_CENTROID_SQUARES = 52; // → cells × f32: |c|²
@@ -33,6 +32,7 @@ export const INDEX_ADDRESSES = 68; // → u32 work space: where their records st
 export const INDEX_SCORES = 72; // → f32 work space: their scores
 export const INDEX_IDS = 76; // → u32 work space: their places
 export const INDEX_RANKED = 80; // → work space of the final order
+export const INDEX_UNIT = 88; // f64: 2^−exponent
 export const INDEX_BYTES = 128;
 
 // A cell of the index.

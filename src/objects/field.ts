@@ -49,6 +49,8 @@ export interface EmbeddingField extends FieldBase {
 
 export interface ScalarField extends FieldBase {
   kind: ScalarKind;
+  /** Whether each batch carries an index of the values; left out when not. */
+  index?: true;
 }
 
 export type FieldSpec = MediaField | EmbeddingField | ScalarField;
@@ -88,7 +90,7 @@ export function isCompressible(algorithm: Algorithm): boolean {
 
 export function fieldToCbor(field: FieldSpec): unknown {
   const shared = { id: field.id, name: field.name, modality: modalityOf(field), required: field.required };
-  if (field.kind !== "embedding") return shared;
+  if (!("dim" in field)) return "index" in field ? { ...shared, index: true } : shared;
   const { algorithm, lshBits, rerank, compressor } = field;
   return {
     ...shared,
@@ -116,10 +118,18 @@ function fieldOf(shape: Shape, base: FieldBase, { path, parameters }: Modality):
   const [family, kind = ""] = path;
   if (family === "image" || family === "video" || family === "audio")
     return { ...base, kind: family, mime: kind };
-  if (family === "scalar" && SCALARS.has(kind)) return { ...base, kind: kind as ScalarKind };
+  if (family === "scalar" && SCALARS.has(kind))
+    return { ...base, kind: kind as ScalarKind, ...(isIndexed(shape) ? { index: true } : {}) };
   if (family === "vector" && kind === "f32")
     return embeddingFromCbor(shape, base, parameters.get("dim") ?? "");
   return undefined;
+}
+
+/** The key is there just for fields with an index. */
+function isIndexed(shape: Shape): boolean {
+  if (!shape.has("index")) return false;
+  if (shape.flag("index")) return true;
+  throw corrupt("field.index", false, "true, or no such key");
 }
 
 function storedModality(tag: string): Modality {

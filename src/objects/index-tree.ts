@@ -33,6 +33,8 @@ export interface BatchEntry extends Interval {
   anchors: { step: bigint } | { container: ContainerRef };
   /** By field id. */
   columns: Map<number, ContainerRef>;
+  /** The ScalarIndex of the fields that ask for one; left out when none of them has one here. */
+  scalarIndex?: ContainerRef;
 }
 
 /** One packed segment of cell fragments. */
@@ -57,8 +59,9 @@ export interface IndexRoot<E extends Interval> {
 /** How entries of one tree are written; `of` is stored in each page. */
 export interface EntryCodec<E extends Interval> {
   of: "timeline" | "segments";
-  /** Items of an entry, the interval's three included. */
+  /** Items of an entry, the interval's three included, and of one with all that may be left out. */
   items: number;
+  maxItems: number;
   encode(entry: E): unknown[];
   decode(items: Shape, interval: Interval): E;
 }
@@ -66,10 +69,14 @@ export interface EntryCodec<E extends Interval> {
 export const batchCodec: EntryCodec<BatchEntry> = {
   of: "timeline",
   items: 5,
+  maxItems: 6,
   encode(entry) {
     const anchors =
       "step" in entry.anchors ? entry.anchors.step : containerRefToCbor(entry.anchors.container);
-    return [anchors, new Map([...entry.columns].map(([id, ref]) => [id, containerRefToCbor(ref)]))];
+    const columns = new Map([...entry.columns].map(([id, ref]) => [id, containerRefToCbor(ref)]));
+    return entry.scalarIndex === undefined
+      ? [anchors, columns]
+      : [anchors, columns, containerRefToCbor(entry.scalarIndex)];
   },
   decode(items, interval) {
     const columns = byFieldId(items.map(4), "batch.columns", (ref, id) =>
@@ -85,13 +92,16 @@ export const batchCodec: EntryCodec<BatchEntry> = {
     if ("step" in anchors && interval.rows > 1 !== anchors.step > 0n) {
       throw corrupt("batch.anchors", anchors.step, "a step of at least 1, or 0 for a single row");
     }
-    return { ...interval, anchors, columns };
+    if (!items.has(5)) return { ...interval, anchors, columns };
+    const scalarIndex = containerRefFromCbor(items.value(5), "batch.scalarIndex");
+    return { ...interval, anchors, columns, scalarIndex };
   },
 };
 
 export const segmentCodec: EntryCodec<SegmentEntry> = {
   of: "segments",
   items: 4,
+  maxItems: 4,
   encode: (entry) => [containerRefToCbor(entry.container)],
   decode: (items, interval) => ({ ...interval, container: containerRefFromCbor(items.value(3), "segment") }),
 };
@@ -228,7 +238,7 @@ function entriesToCbor<E extends Interval>(entries: readonly E[], codec: EntryCo
 function entriesFromCbor<E extends Interval>(items: unknown[], codec: EntryCodec<E>): E[] {
   let base = 0n;
   return items.map((item) => {
-    const shape = new Shape(item, codec.of).exactly(codec.items);
+    const shape = new Shape(item, codec.of).exactly(codec.items, codec.maxItems);
     base += shape.difference(0);
     return codec.decode(shape, checkedInterval(base, shape.u64(1), shape.uint(2, 2 ** 32 - 1), codec.of));
   });

@@ -18,15 +18,17 @@ export class Shape {
     this.what = what;
   }
 
-  /** Refuses a map, and an array of another length. */
-  exactly(count: number): this {
-    if (!Array.isArray(this.items)) throw corrupt(this.what, this.items, `an array of ${count}`);
-    if (this.items.length !== count) throw corrupt(this.what, `${this.items.length} items`, count);
+  /** Refuses a map, and an array of another length. @param most items when the last ones may be left out */
+  exactly(count: number, most = count): this {
+    const expected = most === count ? count : `${count} to ${most}`;
+    if (!Array.isArray(this.items)) throw corrupt(this.what, this.items, `an array of ${expected}`);
+    if (this.items.length < count || this.items.length > most)
+      throw corrupt(this.what, `${this.items.length} items`, expected);
     return this;
   }
 
   has(key: string | number): boolean {
-    return this.value(key) !== undefined;
+    return Array.isArray(this.items) ? (key as number) < this.items.length : this.items.has(key);
   }
 
   uint(key: string | number, max = Number.MAX_SAFE_INTEGER, min = 0): number {

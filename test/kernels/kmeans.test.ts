@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { CellAssigner, sampleRows, trainKmeans } from "../../src/kernels/kmeans.ts";
+import { CellAssigner, rowsOfRounds, sampleRows, trainKmeans } from "../../src/kernels/kmeans.ts";
 import { bitsOf, bothBuilds, FILLS, filled, seeded } from "./reference.ts";
 import { type Kernels, loadKernels } from "./subject.ts";
 import { cellOfVector, drawnRows, kmeans } from "./training-reference.ts";
@@ -67,13 +67,13 @@ describe.each(Object.entries(FILLS))("%s vectors", (_, fill) => {
     [1, 30, 4],
     [2, 50, 50],
     [5, 80, 1],
-    [9, 200, 17],
+    [9, 300, 17],
     [16, 70, 30],
   ])("centroids of dim %d, n %d, k %d are the reference's in both builds", async (dim, n, k) => {
     const y = filled(n * dim, fill, seeded(dim));
-    const wanted = kmeans(rowsOf(y, dim), k, 4, SEED).flatMap((centroid) => [...centroid]);
+    const wanted = kmeans(rowsOf(y, dim), k, 5, SEED).flatMap((centroid) => [...centroid]);
     for (const kernels of builds) {
-      const found = await trained(kernels, y, dim, k, 4);
+      const found = await trained(kernels, y, dim, k, 5);
       expect(bitsOf(found)).toEqual(bitsOf(wanted));
       expect(found.every(Number.isFinite)).toBe(true);
     }
@@ -141,7 +141,7 @@ test("vectors all equal: one centroid is theirs, the others stand a nudge off", 
 
 test("long trainings let other work run and tell where they stand", async () => {
   const kernels = builds[0] as Kernels;
-  const [n, dim, k, iterations] = [6000, 32, 128, 6];
+  const [n, dim, k, iterations] = [16_384, 32, 128, 6];
   const vectors = kernels.copyIn(filled(n * dim, FILLS.ordinary as () => number, seeded(2)));
   const told: { done: number; total: number }[] = [];
   let turns = 0;
@@ -152,10 +152,18 @@ test("long trainings let other work run and tell where they stand", async () => 
   kernels.free(vectors);
   expect(turns).toBeGreaterThan(0);
   expect(told.length).toBeGreaterThan(1);
-  expect(told.at(-1)).toEqual({ done: n * iterations, total: n * iterations });
-  expect(
-    told.every(({ done, total }, i) => total === n * iterations && done >= (told[i - 1]?.done ?? 0)),
-  ).toBe(true);
+  const all = rowsOfRounds(n, k, iterations).reduce((sum, rows) => sum + rows, 0);
+  expect(told.at(-1)).toEqual({ done: all, total: all });
+  expect(told.every(({ done, total }, i) => total === all && done >= (told[i - 1]?.done ?? 0))).toBe(true);
+});
+
+test("rounds look at more and more rows", () => {
+  expect(rowsOfRounds(65_536, 1024, 10)).toEqual([
+    4096, 4096, 4096, 8192, 8192, 16_384, 16_384, 32_768, 32_768, 65_536,
+  ]);
+  expect(rowsOfRounds(1000, 250, 4)).toEqual([1000, 1000, 1000, 1000]);
+  expect(rowsOfRounds(9, 1, 3)).toEqual([5, 5, 9]);
+  expect(rowsOfRounds(5, 5, 0)).toEqual([]);
 });
 
 test("sampled rows are the reference's: ascending, all different, one from each part", () => {

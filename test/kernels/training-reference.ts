@@ -90,7 +90,7 @@ export function fold(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 /** `count` of `total` rows by the seed, one from each of `count` equal parts. */
 export function drawnRows(seed: Uint8Array, total: number, count: number): number[] {
-  const draws = stream(seed, 0x4b4d4e53, count * 4);
+  const draws = stream(seed, 0x4b4d5341, count * 4);
   return Array.from({ length: count }, (_, i) => {
     const [first, past] = [Math.floor((i * total) / count), Math.floor(((i + 1) * total) / count)];
     return first + Math.floor(((past - first) * draws.getUint32(4 * i, true)) / 2 ** 32);
@@ -104,10 +104,27 @@ export function kmeans(
   iterations: number,
   seed: Uint8Array,
 ): Float32Array[] {
-  const centroids = drawnRows(seed, rows.length, k).map((row) => (rows[row] as Float32Array).slice());
+  const n = rows.length;
+  const shuffled = [...rows];
+  const draws = stream(seed, 0x4b4d5348, n * 4);
+  for (let i = n - 1; i > 0; i--) {
+    const j = Math.floor(((i + 1) * draws.getUint32(4 * i, true)) / 2 ** 32);
+    [shuffled[i], shuffled[j]] = [
+      shuffled[j] as Float32Array<ArrayBuffer>,
+      shuffled[i] as Float32Array<ArrayBuffer>,
+    ];
+  }
+  const centroids = shuffled.slice(0, k).map((row) => row.slice());
+  let next = k;
   for (let round = 0; round < iterations; round++) {
     const members: Float32Array<ArrayBufferLike>[][] = centroids.map(() => []);
-    for (const row of rows) members[cellOfVector(row, centroids)]?.push(row);
+    // The last round takes all rows, the two before it half of them, and so on down to four a centroid.
+    const half = 2 ** Math.ceil((iterations - 1 - round) / 2);
+    const used = Math.max(Math.min(n, 4 * k), Math.ceil(n / half));
+    for (const past = next + used; next < past; next++) {
+      const row = shuffled[next % n] as Float32Array;
+      members[cellOfVector(row, centroids)]?.push(row);
+    }
     members.forEach((own, c) => {
       if (own.length > 0) centroids[c] = mean(own);
     });
@@ -134,6 +151,113 @@ function mean(rows: readonly Float32Array[]): Float32Array<ArrayBuffer> {
     { length: dim },
     (_, j) => rows.reduce((sum, row) => sum + at(row, j), 0) / rows.length,
   );
+}
+
+/** Four chains of f32 sums, term t in chain t mod 4. */
+function sum4(length: number, term: (t: number) => number): number {
+  const chains = [0, 0, 0, 0];
+  for (let t = 0; t < length; t++) chains[t % 4] = fround(at(chains, t % 4) + term(t));
+  return fround(fround(at(chains, 0) + at(chains, 1)) + fround(at(chains, 2) + at(chains, 3)));
+}
+
+const STEPS = [0, 0, 0.9957, 0.586, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308];
+const GREATEST = 3.4028234663852886e38;
+
+/** The stored code of a rotated row z in the cell of rotated centroid c; hy is ½|y|² for l2, else 0. */
+export function rabitqCode(z: Float32Array, c: Float32Array, bits: number, hy: number): Uint8Array {
+  const D = z.length;
+  const r = z.map((value, t) => value - at(c, t));
+  const length = r.map(Math.abs);
+  const times = (a: number, b: number): number => fround(a * b);
+  const rn = sum4(D, (t) => times(at(r, t), at(r, t)));
+  const cr = sum4(D, (t) => times(at(c, t), at(r, t)));
+  const level = 2 ** (bits - 1);
+  const is = fround(1 / Math.sqrt(D));
+  const error = (squares: number): number =>
+    fround(fround(Math.sqrt(Math.max(0, fround(squares - rn)))) / fround(Math.sqrt(D - 1)));
+  if (rn < 2 ** -96) {
+    const a = fround(cr - hy);
+    return storedCode(new Array(D).fill(level), bits, [
+      a,
+      0,
+      0,
+      0,
+      Math.abs(a) <= GREATEST ? a : GREATEST,
+      0,
+    ]);
+  }
+  const sign = Array.from(r, (value) => (value >= 0 ? 1 : -1));
+  const l1 = sum4(D, (t) => at(length, t));
+  const cb = sum4(D, (t) => at(sign, t) * at(c, t));
+  const f1 = l1 > 0 ? fround(rn / times(l1, is)) : 0;
+  const a1 = fround(fround(cr - times(times(f1, cb), is)) - hy);
+  const e1 = error(times(f1, f1));
+  if (bits === 1)
+    return storedCode(
+      sign.map((s) => (s > 0 ? 1 : 0)),
+      1,
+      [a1, f1, e1, 0, 0, 0],
+    );
+
+  // min and the clamp of what is not a number to the top are one rule.
+  const steps = (inv: number, top: number): number[] =>
+    Array.from(length, (x) => (Math.floor(times(x, inv)) < top ? Math.floor(times(x, inv)) : top));
+  const sigma = fround(Math.sqrt(fround(rn / D)));
+  let best = { score: -Infinity, inv: 0, dot: 0, nn: 0 };
+  for (let s = 0; s < 8; s++) {
+    const inv = fround(1 / times(sigma, times(fround(at(STEPS, bits)), fround((7 + s) / 10))));
+    const g = steps(inv, level - 1).map((m) => m + 0.5);
+    const dot = sum4(D, (t) => times(at(g, t), at(length, t)));
+    const nn = sum4(D, (t) => times(at(g, t), at(g, t)));
+    const score = fround(dot / fround(Math.sqrt(nn)));
+    if (score > best.score) best = { score, inv, dot, nn };
+  }
+  const m = steps(best.inv, best.inv === 0 ? 0 : level - 1);
+  const code = m.map((step, t) => (at(sign, t) > 0 ? level + step : level - 1 - step));
+  const cq = sum4(D, (t) => times(at(sign, t) * (at(m, t) + 0.5), at(c, t)));
+  const f = best.dot > 0 ? fround(rn / best.dot) : 0;
+  const a = fround(fround(cr - times(f, cq)) - hy);
+  const e = error(times(times(f, f), best.nn));
+  if (Math.abs(a) <= GREATEST && f <= GREATEST) return storedCode(code, bits, [a1, f1, e1, e, a, f]);
+  const signs = sign.map((s) => (s > 0 ? level : level - 1));
+  return storedCode(signs, bits, [a1, f1, e1, Infinity, GREATEST, 0]);
+}
+
+function storedCode(
+  code: readonly number[],
+  bits: number,
+  [a1, f1, e1, e, a, f]: [number, number, number, number, number, number],
+): Uint8Array {
+  const planeBytes = code.length / 8;
+  const out = new DataView(new ArrayBuffer(bits * planeBytes + (bits === 1 ? 8 : 16)));
+  code.forEach((u, t) => {
+    for (let plane = 0; plane < bits; plane++) {
+      const byte = plane * planeBytes + (t >> 3);
+      out.setUint8(byte, out.getUint8(byte) | (((u >> (bits - 1 - plane)) & 1) << (t & 7)));
+    }
+  });
+  const [fixedA, fixedF] = [nearestEven(fround(a1 * 16384)), nearestEven(fround(f1 * 16384))];
+  const inside = Math.abs(fixedA) <= 32767 && fixedF <= 32767;
+  const fixedError = (value: number): number => {
+    const fixed = nearestEven(fround(value * 65536));
+    return fixed < 65535 ? fixed : 65535;
+  };
+  const factors = bits * planeBytes;
+  out.setInt16(factors, inside ? fixedA : 32767, true);
+  out.setInt16(factors + 2, inside ? fixedF : 0, true);
+  out.setUint16(factors + 4, fixedError(e1), true);
+  out.setUint16(factors + 6, fixedError(e), true);
+  if (bits > 1) {
+    out.setFloat32(factors + 8, a, true);
+    out.setFloat32(factors + 12, f, true);
+  }
+  return new Uint8Array(out.buffer);
+}
+
+function nearestEven(x: number): number {
+  const low = Math.floor(x);
+  if (x - low !== 0.5) return Math.round(x);
+  return low % 2 === 0 ? low : low + 1;
 }
 
 function at(values: ArrayLike<number>, i: number): number {
