@@ -1,15 +1,16 @@
-// Stress of what builds and searches a spatial index: rotations, k-means, IVF. These kernels work on vectors in the
+// Stress of what builds and searches a spatial index: rotations, k-means, RaBitQ codes, IVF. These kernels work on vectors in the
 // index's space, so the rows are scaled by a power of two first.
 import { seeded } from "../../bench/timing.mjs";
 import { IvfIndex } from "../../build/lib/kernels/ivf.js";
 import { CellAssigner } from "../../build/lib/kernels/kmeans.js";
+import { RabitqEncoder, toIndexSpace } from "../../build/lib/kernels/rabitq.js";
 import { paddedDim, Rotation, rotationKind } from "../../build/lib/kernels/rotation.js";
 import { floatBytes, floats, joined } from "./outputs.mjs";
 
 const SEED = Uint8Array.from({ length: 32 }, (_, i) => i * 11 + 5);
 const MAX_CELLS = 21;
 /** A search looks at no more of the rows: making their codes takes longer than searching them. */
-const MAX_ROWS = 700;
+const MAX_ROWS = 400;
 
 /** As RECIPES of stress.mjs. */
 export const INDEX_RECIPES = {
@@ -47,11 +48,49 @@ export const INDEX_RECIPES = {
       },
     };
   },
+  "into the index's space, cosine and dot": (kernels, { rows, n, dim }) => {
+    const out = kernels.alloc(2 * n * dim * 4);
+    return {
+      run: () => {
+        toIndexSpace(kernels, "cosine", 0, rows, n, dim, out);
+        toIndexSpace(kernels, "dot", 3, rows, n, dim, out + n * dim * 4);
+      },
+      result: () => floats(kernels, out, 2 * n * dim),
+      free: () => kernels.free(out),
+    };
+  },
+  "RaBitQ, 1 bit, dot": rabitq("dot", 1),
+  "RaBitQ, 4 bits, L2": rabitq("l2", 4),
+  "RaBitQ, 7 bits, cosine": rabitq("cosine", 7),
   "IVF, 1-bit codes, estimates only, dot": ivf("dot", 1, { vectors: false, rerank: 0 }),
   "IVF, 4-bit codes, vectors in the cells, L2": ivf("l2", 4, { vectors: true, rerank: 30 }),
   "IVF, 8-bit codes, vectors brought after, cosine": ivf("cosine", 8, { vectors: false, rerank: 30 }),
   "IVF, no codes, masked, dot": ivf("dot", 0, { vectors: true, rerank: 10, masked: true }),
 };
+
+/** The codes of up to MAX_ROWS rows, each relative to one of the first as its centroid. */
+function rabitq(metric, bits) {
+  return (kernels, { rows, n: all, dim }) => {
+    const n = Math.min(all, MAX_ROWS);
+    const k = Math.min(n, MAX_CELLS);
+    const scaled = scaledRows(kernels, rows, n * dim);
+    const rotation = rotationOf(kernels, dim);
+    const centroids = scaled.slice(0, k * dim);
+    const encoder = new RabitqEncoder(kernels, { rotation, centroids, bits, metric });
+    const y = kernels.copyIn(scaled);
+    const cells = kernels.copyIn(Uint32Array.from({ length: n }, (_, i) => (i * 7) % k));
+    const codes = kernels.alloc(n * encoder.codeBytes);
+    return {
+      run: () => encoder.encode(y, n, cells, codes),
+      result: () => kernels.bytes(codes, n * encoder.codeBytes),
+      free: () => {
+        encoder.free();
+        rotation.free();
+        for (const pointer of [y, cells, codes]) kernels.free(pointer);
+      },
+    };
+  };
+}
 
 /** A search of a few cells of an index whose codes are seeded bytes: any code row is one that may occur. */
 function ivf(metric, bits, { vectors, rerank, masked = false }) {

@@ -16,13 +16,13 @@ export const FILLS = {
   "of all sizes": (random) => floatOfBits(random() * 2 ** 31, random() * 254, random() < 0.5),
 };
 
-/** Rows × dimensions: the one that is timed, then what is left over when lanes and blocks are full. */
+/** Rows × dimensions: whole blocks of lanes, then what is left over when lanes and blocks are full. */
 export const SHAPES = [
-  { n: 2000, dim: 100 },
-  { n: 1003, dim: 129 },
+  { n: 1024, dim: 96 },
+  { n: 403, dim: 129 },
   { n: 517, dim: 31 },
   { n: 263, dim: 2 },
-  { n: 206, dim: 512 },
+  { n: 103, dim: 512 },
   { n: 66, dim: 1 },
 ];
 
