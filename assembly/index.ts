@@ -19,3 +19,8 @@ export {
   checkFinite, foldDistances, foldDots, foldSquares, rowInvNorms, scanCosine, scanDistance, scanDot, scoresAt, scoresCosine, scoresDistance, scoresDot,
 } from "./scan";
 export { topkBytes, topkDrain, topkPush, topkPushIds, topkReset } from "./topk";
+export {
+  vamanaCountEdges, vamanaDistances, vamanaLink, vamanaLinkAmong, vamanaNearCells, vamanaPlaceEdges, vamanaRelink,
+} from "./vamana-build";
+export { vamanaCodes, vamanaQuery } from "./vamana-codes";
+export { vamanaGather, vamanaNodes, vamanaStart, vamanaWalk } from "./vamana-walk";

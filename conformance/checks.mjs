@@ -13,6 +13,8 @@ export const MODULES = [
   "kernels/kmeans",
   "kernels/rabitq",
   "kernels/rotation",
+  "kernels/vamana",
+  "kernels/vamana-walk",
 ];
 
 const checks = {
@@ -24,10 +26,11 @@ const checks = {
   "lsh.json": lshChecks,
   "rabitq.json": rabitqChecks,
   "rotation.json": rotationChecks,
+  "vamana.json": vamanaChecks,
   "time.json": timeChecks,
 };
 
-/** The checks of one vector file: `{ name, run }` each. A file without checks is one failing check. */
+/** The checks of one vector file: `{ name, run }` each; `run` may give a promise. A file without checks is one failing check. */
 export function checksOf(fileName, vectors, lib, kernels) {
   const make = checks[fileName];
   if (make !== undefined) return make(vectors, lib, kernels);
@@ -270,4 +273,54 @@ function hexOfFloats(values) {
   const view = new DataView(new ArrayBuffer(values.length * 4));
   for (let i = 0; i < values.length; i++) view.setFloat32(4 * i, values[i], true);
   return toHex(new Uint8Array(view.buffer));
+}
+
+function vamanaChecks({ cases }, lib, kernels) {
+  return cases.map((given) => ({
+    name: `${given.metric}, ${given.cells.length} vectors of ${given.dim} dimensions`,
+    async run() {
+      const { dim, degree, candidates, probes, cells } = given;
+      const n = cells.length;
+      const vectors = kernels.copyIn(floatsOf(given.vectors));
+      const graph = await lib.linkVamana(kernels, {
+        ...{ vectors, n, dim, degree, candidates, probes },
+        centroids: floatsOf(given.centroids),
+        cells: Uint32Array.from(cells),
+      });
+      kernels.free(vectors);
+      const list = (node) => [...kernels.u32(graph.lists + node * degree * 4, degree)];
+      const lists = given.rows.map((_, node) => list(node).filter((other) => other !== 0xffffffff));
+      const { entry, repaired } = graph;
+      equal(
+        { rows: [...graph.rows], entry, lists, repaired },
+        { rows: given.rows, entry: given.entry, lists: given.lists, repaired: given.repaired },
+      );
+      checkWalks(lib, kernels, graph, given);
+      graph.free();
+    },
+  }));
+}
+
+function checkWalks(lib, kernels, graph, given) {
+  const { dim, degree, metric, rows, walks } = given;
+  const [n, stride, width] = [rows.length, lib.codeStride(dim), lib.codeWidth(dim)];
+  const coded = kernels.alloc(n * stride);
+  kernels.exports.vamanaCodes(graph.vectors, n, dim, graph.rowBytes, metric === "l2" ? 1 : 0, coded, stride);
+  const factors = (at) => rows.map((_, i) => kernels.f32(coded + i * stride + width + at, 1)[0]);
+  equal(
+    rows.map((_, i) => toHex(kernels.bytes(coded + i * stride, dim))),
+    given.codes,
+  );
+  equal([hexOfFloats(factors(0)), hexOfFloats(factors(4))], [given.scales, given.halves]);
+  const place = lib.layGraph(kernels, n, dim, degree, { rows: coded, lists: graph.lists });
+  const walk = new lib.GraphWalk(kernels, place, n, dim, 64);
+  for (const { query, beam, most, nodes } of walks) {
+    walk.start(floatsOf(query), graph.entry, beam);
+    equal(walk.go(), undefined);
+    const best = walk.best(most);
+    equal([...kernels.u32(best.nodes, best.count)], nodes);
+  }
+  walk.free();
+  kernels.free(place);
+  kernels.free(coded);
 }

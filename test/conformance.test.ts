@@ -40,6 +40,7 @@ test("all files are here", () => {
     "rabitq.json",
     "rotation.json",
     "time.json",
+    "vamana.json",
   ]);
 });
 

@@ -27,15 +27,7 @@ import type { Explanation } from "./explain.ts";
 import { type Health, healthOf } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
-import {
-  chosenFields,
-  explain,
-  positive,
-  readRow,
-  type SearchTarget,
-  search,
-  type VectorQuery,
-} from "./query.ts";
+import { chosenFields, explain, positive, type SearchTarget, search, type VectorQuery } from "./query.ts";
 import {
   type PublishCompressorOptions,
   publishCompressor,
@@ -44,6 +36,7 @@ import {
   type RebuildTarget,
   rebuildIvf,
 } from "./rebuild.ts";
+import { readRow } from "./rows.ts";
 import {
   type AnyFields,
   type Batch,
@@ -339,7 +332,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const fields = chosenFields(manifest.fields, options.fields, () => true);
     const at = await locate(ctx.session, manifest.timeline, toTick(anchor, genesis.origin, "anchor"));
     if (at === undefined) return undefined;
-    const values = await readRow({ ctx }, fields, at);
+    const values = await readRow(ctx.session, fields, at);
     const present = fields
       .map((field, i) => [field.name, values[i]] as const)
       .filter(([, value]) => value !== undefined);

@@ -5,7 +5,7 @@ import type { Manifest } from "../objects/manifest.ts";
 import type { Context } from "./context.ts";
 import type { Hit } from "./hits.ts";
 import type { IvfTrack, Nearest, ProbeStats, Probing, VectorsOf } from "./ivf-track.ts";
-import { readRow } from "./query.ts";
+import { readRow } from "./rows.ts";
 import { locate } from "./timeline.ts";
 
 /** What the caller may say of how the cells are searched. */
@@ -71,7 +71,7 @@ async function readVectors(
   await Promise.all(
     ticks.map(async (tick, i) => {
       const at = await locate(target.ctx.session, target.manifest.timeline, tick);
-      const [vector] = at === undefined ? [] : await readRow(target, [field], at);
+      const [vector] = at === undefined ? [] : await readRow(target.ctx.session, [field], at);
       if (vector === undefined) {
         throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
           field: "segment.anchors",

@@ -3,14 +3,8 @@ import { probeCells } from "../index/probe.ts";
 import type { LshPlanes } from "../kernels/kernels.ts";
 import type { Span } from "../objects/column.ts";
 import type { EmbeddingField } from "../objects/field.ts";
-import { type SegmentEntry, segmentCodec } from "../objects/index-tree.ts";
-import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
-import {
-  decodeSegmentAnchors,
-  decodeSegmentHead,
-  type SegmentBlock,
-  type SegmentHead,
-} from "../objects/segment.ts";
+import type { Manifest, Track } from "../objects/manifest.ts";
+import { decodeSegmentAnchors, type SegmentBlock } from "../objects/segment.ts";
 import type { Context } from "./context.ts";
 import { type Scan, scanColumns } from "./exact-search.ts";
 import type { Source } from "./hits.ts";
@@ -24,7 +18,7 @@ import {
   rowsOfCell,
 } from "./segments.ts";
 import { inParallel } from "./session.ts";
-import { anchorsOf, entriesIn, firstAtLeast } from "./timeline.ts";
+import { anchorsOf, firstAtLeast } from "./timeline.ts";
 
 /** One cell in so many is probed when the caller does not say: recall@10 of .94 on 340k word vectors. */
 const DEFAULT_PROBED_SHARE = 8;

@@ -17,11 +17,11 @@ import type { IvfTrack, Probing } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
 import { probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
-import { ColumnReader } from "./rows.ts";
+import { readRow } from "./rows.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
 import { inParallel } from "./session.ts";
 import { type Columns, emptyColumns } from "./stream.ts";
-import { type Located, locate } from "./timeline.ts";
+import { locate } from "./timeline.ts";
 import { copyVector } from "./values.ts";
 import { type Condition, filterOf, type Where } from "./where.ts";
 
@@ -314,7 +314,7 @@ async function materialise(
         found: hit.tick,
       });
     }
-    rows[i] = await readRow(target, fields, at);
+    rows[i] = await readRow(session, fields, at);
   });
   out._time_anchors = hits.map((hit) => hit.tick + target.origin);
   out._distances = hits.map((hit) => hit.distance);
@@ -323,20 +323,4 @@ async function materialise(
     out[field.name] = rows.map((row) => row[f]);
   });
   return out;
-}
-
-/** The values of one record, in the order of `fields`. */
-export async function readRow(
-  target: { ctx: Context },
-  fields: readonly FieldSpec[],
-  at: Located,
-): Promise<unknown[]> {
-  return Promise.all(
-    fields.map(async (field) => {
-      const reader = await ColumnReader.open(target.ctx.session, field, at.entry, false);
-      const values: unknown[] = [];
-      await reader?.read(at.row, at.row + 1, values);
-      return values[0];
-    }),
-  );
 }

@@ -11,6 +11,7 @@ import type { FieldSpec } from "../objects/field.ts";
 import type { BatchEntry } from "../objects/index-tree.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { OpenContainer, Session } from "./session.ts";
+import type { Located } from "./timeline.ts";
 import { readValues, valueTypeOf } from "./values.ts";
 
 /** Blocks read ahead when a column is read through: a row group of at most 1 MiB. */
@@ -125,4 +126,20 @@ function checkColumn(head: ColumnHead, field: FieldSpec, entry: BatchEntry): voi
   }
   if (head.rows !== entry.rows)
     throw corrupt(`column of "${field.name}"`, `${head.rows} rows`, `${entry.rows} rows`);
+}
+
+/** The values of one record, in the order of `fields`. */
+export async function readRow(
+  session: Session,
+  fields: readonly FieldSpec[],
+  at: Located,
+): Promise<unknown[]> {
+  return Promise.all(
+    fields.map(async (field) => {
+      const reader = await ColumnReader.open(session, field, at.entry, false);
+      const values: unknown[] = [];
+      await reader?.read(at.row, at.row + 1, values);
+      return values[0];
+    }),
+  );
 }

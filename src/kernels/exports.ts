@@ -137,6 +137,35 @@ export interface KernelExports {
     room: number,
   ): number;
   ivfSelect(index: number, query: number, nprobe: number): number;
+  vamanaNearCells(build: number, first: number, past: number): void;
+  vamanaLink(build: number, first: number, past: number): void;
+  vamanaLinkAmong(build: number, list: number, n: number, first: number, past: number, out: number): void;
+  vamanaCountEdges(build: number, lists: number, nodes: number, first: number, past: number): void;
+  vamanaPlaceEdges(build: number, lists: number, nodes: number, first: number, past: number): void;
+  vamanaRelink(build: number, first: number, past: number): void;
+  vamanaDistances(build: number, node: number, list: number, n: number, out: number): void;
+  vamanaCodes(
+    rows: number,
+    n: number,
+    dim: number,
+    rowBytes: number,
+    hasHalf: number,
+    out: number,
+    stride: number,
+  ): void;
+  vamanaQuery(query: number, dim: number, out: number): number;
+  vamanaStart(walk: number, entry: number, nodes: number): void;
+  vamanaWalk(graph: number, walk: number): number;
+  vamanaNodes(walk: number, most: number, out: number): number;
+  vamanaGather(
+    nodes: number,
+    n: number,
+    rows: number,
+    rowBytes: number,
+    invNorms: number,
+    outRows: number,
+    outNorms: number,
+  ): void;
 
   isSimd(): number;
 }

@@ -24,7 +24,6 @@
  */
 import { type Address, addressFromMultihash, addressToMultihash } from "../core/address.ts";
 import { blake3 } from "../core/blake3.ts";
-import { MAX_TICK } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
 import {
   SEGMENT_BLOCK_ROW_BYTES,

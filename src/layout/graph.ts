@@ -1,0 +1,7 @@
+/** Offsets and sizes in a page of a graph (spec/0013-graph-indexing.md §6). Bytes, little-endian. */
+export const GRAPH_PAGE_HEADER_BYTES = 64;
+export const GRAPH_PAGE_BLOCK_ROW_BYTES = 48;
+/** Blocks of every page but the last. */
+export const GRAPH_PAGE_BLOCKS = 128;
+/** Fills a neighbour list behind its last node. */
+export const NO_NODE = 0xffffffff;
