@@ -13,6 +13,9 @@ export { ivfMissing, ivfSearch, ivfSelect } from "./ivf-search";
 export { addToCells, assignCells, moveCentroids, packCells } from "./kmeans";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
+export {
+  pqBlockBytes, pqBlocks, pqByteTable, pqEncode, pqScan, pqScores, pqScratchBytes, pqTable, residuals, sliceColumns,
+} from "./pq";
 export { rabitqEncode, rabitqScratchBytes, scaleRows, scaleValues } from "./rabitq";
 export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";
 export {

@@ -26,6 +26,30 @@ export interface KernelExports {
   lshCells(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
   lshMargins(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
 
+  residuals(y: number, n: number, dim: number, cells: number, centroids: number, out: number): void;
+  sliceColumns(x: number, n: number, dim: number, from: number, width: number, out: number): void;
+  pqScratchBytes(dim: number): number;
+  pqEncode(
+    y: number,
+    n: number,
+    dim: number,
+    cells: number,
+    centroids: number,
+    packed: number,
+    m: number,
+    bits: number,
+    squares: number,
+    out: number,
+    stride: number,
+    scratch: number,
+  ): void;
+  pqTable(q: number, dim: number, packed: number, m: number, bits: number, table: number): void;
+  pqScores(codes: number, n: number, stride: number, m: number, table: number, out: number): void;
+  pqBlockBytes(n: number, m: number): number;
+  pqBlocks(codes: number, n: number, stride: number, m: number, blocks: number): void;
+  pqByteTable(table: number, m: number, bytes: number, scale: number): void;
+  pqScan(blocks: number, count: number, m: number, bytes: number, out: number): void;
+
   rabitqScratchBytes(padded: number, tile: number): number;
   rabitqEncode(
     y: number,
