@@ -11,13 +11,15 @@ const MODES = ["scalar", "simd"];
  * `called` names the kernels that ran at all, `stressed` those of them that ran under stress.
  * @param lib the library's functions, `loadKernels` among them
  * @param vectorFiles name → content
- * @returns mode → { passed, failures, digests, called, stressed, seconds }, or mode → { error }
+ * @returns `auto`, the mode the library chooses by itself; `scalar` and `simd`, of each mode
+ *   { passed, failures, digests, called, stressed, seconds }, or { lacking: true }, or { error }
  */
 export async function runAll(lib, vectorFiles) {
-  const results = {};
+  const results = { auto: (await lib.loadKernels("auto", { fresh: true })).mode };
   for (const mode of MODES) {
     try {
-      results[mode] = await runBuild(lib, vectorFiles, mode);
+      const lacking = mode === "simd" && !lib.hasSimd();
+      results[mode] = lacking ? { lacking } : await runBuild(lib, vectorFiles, mode);
     } catch (error) {
       results[mode] = { error: textOf(error) };
     }
@@ -96,5 +98,5 @@ function counted(exports, called) {
 }
 
 function textOf(error) {
-  return `${error?.name}: ${error?.message}\n${error?.stack ?? ""}`.slice(0, 2000);
+  return `${error?.name}: ${error?.message}\n${error?.stack ?? ""}`.slice(0, 800);
 }
