@@ -81,7 +81,8 @@ async function readAll(store: Store): Promise<unknown> {
   }
   const anchors = rows.map((row) => row._anchor as bigint);
   const records = await Promise.all([0, 10, 21, 25, 80].map((i) => dataset.get(anchors[i]!)));
-  return { rows: rows.map(shorten), hits, records: records.map(shorten), state: dataset.currentManifest() };
+  const state = dataset.currentManifest();
+  return { rows: rows.map(shorten), some: some.map(shorten), hits, records: records.map(shorten), state };
 }
 
 /** Long arrays as their length and sum: comparing them thousands of times takes its time. */
