@@ -222,6 +222,33 @@ describe.each(["cosine", "l2"] as const)("a graph by %s", (metric) => {
   });
 });
 
+test("a walk keeps its blocks while others end", async () => {
+  const kernels = builds[1] as Kernels;
+  const [dim, random] = [500, seeded(31)];
+  const given: Given = {
+    ...{ kernels, metric: "cosine", dim, degree: 16, cells: 30 },
+    vectors: filled(1500 * dim, FILLS.ordinary as () => number, random),
+  };
+  const built = await build(given);
+  expect(1500 / built.index.blockNodes).toBeGreaterThan(20);
+  const storage = new Storage(built, given);
+  const warm = await storage.loaded(built);
+  const cold = VamanaGraph.open(kernels, built.bytes, 0);
+  const walks = Array.from({ length: 12 }, async (_, i) => {
+    const query = storage.row(i * 100);
+    const options = { topK: 1 + i, beam: 1 + 4 * i };
+    const readBlock: ReadBlock = async (ref, offset, length) => {
+      await new Promise((resolve) => setTimeout(resolve, random() * 10));
+      return storage.readBlock(ref, offset, length);
+    };
+    const found = await cold.searchCold(query, { ...options, readBlock, readVectors: storage.readVectors });
+    expect(found).toEqual(warm.search(query, options));
+  });
+  await Promise.all(walks);
+  warm.free();
+  cold.free();
+});
+
 describe("graphs of few or odd vectors", () => {
   test.each([
     ["one vector", 1, 3, (i: number) => i + 1],
