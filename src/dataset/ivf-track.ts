@@ -98,6 +98,7 @@ export class IvfTrack {
   /** The query that last looked at each cell. */
   private readonly lastUse: Uint32Array;
   private queries = 0;
+  private isFreed = false;
   private numbers: RowNumbers | undefined;
   private readonly filters = new Map<Uint8Array, number>();
   /** What the last search found; the next one uses it again. */
@@ -147,9 +148,9 @@ export class IvfTrack {
     return this.index.cells;
   }
 
-  /** Whether it shows the state that `track` is in. */
+  /** Whether it is in use, and shows the state that `track` is in. */
   isAt(track: Track): boolean {
-    return this.root === track.segments;
+    return this.root === track.segments && !this.isFreed;
   }
 
   /** Moves to another state of the Track: segments that were appended join the cells that are loaded. */
@@ -261,7 +262,8 @@ export class IvfTrack {
     const { index, lastUse } = this;
     this.selected = index.select(query, nprobe);
     this.queries = (this.queries + 1) >>> 0;
-    for (const cell of this.selected) lastUse[cell] = this.queries;
+    const { selected, queries } = this;
+    for (let i = 0; i < selected.length; i++) lastUse[selected[i] as number] = queries;
     return index.missing(index.bits === 0);
   }
 
@@ -311,6 +313,7 @@ export class IvfTrack {
   }
 
   free(): void {
+    this.isFreed = true;
     for (const pointer of this.filters.values()) this.kernels.free(pointer);
     this.filters.clear();
     this.index.free();
