@@ -30,9 +30,11 @@ import {
   type TrainedIndex,
 } from "../objects/spatial-index.ts";
 import { defaultRabitq, encodeVectorCompressor } from "../objects/vector-compressor.ts";
+import { type Derived, SharedIndex } from "../workers/shared-index.ts";
+import { SharedSample } from "../workers/shared-sample.ts";
 import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
-import { type Indexer, type Indexers, trainedIndexOf } from "./indexer.ts";
+import { type Indexer, type Indexers, readCentroids, trainedIndexOf } from "./indexer.ts";
 import { type CellOrder, orderByCell, type PreparedSegment, sealSegment } from "./seal-segment.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
 
@@ -123,12 +125,7 @@ export async function rebuildIvf(
   const seed = seedOf(algorithm, field.dim, k, chosen);
 
   try {
-    const trained = await train(
-      target.ctx.kernels,
-      source,
-      { k, sample, iterations, seed },
-      options.onProgress,
-    );
+    const trained = await train(target.ctx, source, { k, sample, iterations, seed }, options.onProgress);
     const centroids = encodeCentroids(trained.centroids, k, field.dim);
     const index: TrainedIndex = {
       algorithm,
@@ -228,7 +225,7 @@ function seedOf(algorithm: IvfAlgorithm, dim: number, k: number, seed: number): 
 
 /** Centroids of a sample of the field's vectors, and the power of two that scales them. */
 async function train(
-  kernels: Kernels,
+  { kernels, pool }: Context,
   source: VectorSource,
   how: { k: number; sample: number; iterations: number; seed: Uint8Array },
   onProgress: ((progress: RebuildProgress) => void) | undefined,
@@ -243,14 +240,13 @@ async function train(
     if (how.k > n) throw invalid("k", how.k, `at most the ${n} vectors of the sample`);
     const exponent = metric === "cosine" ? 0 : exponentOf(kernels, x, n, dim);
     toIndexSpace(kernels, metric, exponent, x, n, dim, x);
+    const sample = { vectors: x, n, dim, k: how.k };
     const centroids = await trainKmeans(kernels, {
-      vectors: x,
-      n,
-      dim,
-      k: how.k,
+      ...sample,
       iterations: how.iterations,
       seed: how.seed,
       onProgress: ({ done, total }) => onProgress?.({ stage: "train", done, total }),
+      finder: pool && ((order) => SharedSample.deal(pool, kernels, sample, order)),
     });
     return { centroids, exponent, sampled: n };
   } finally {
@@ -310,17 +306,29 @@ async function replaceTrack(
   const write = async (from: VectorSource, report?: (done: number) => void): Promise<SegmentEntry[]> => {
     const entries: SegmentEntry[] = [];
     let done = 0;
-    for await (const run of from.runs()) {
-      for (const { entry, sealed, order } of segmentsOf(ctx.kernels, track, indexer, run, field.rerank)) {
-        await putObjects(ctx, [{ address: sealed.ref.address, bytes: sealed.bytes }]);
-        entries.push(entry);
-        order.cells.forEach((cell, i) => {
-          (rowsOfCell[cell] as number) +=
-            (order.firstRows[i + 1] ?? order.rows.length) - (order.firstRows[i] as number);
-        });
-        done += entry.rows;
-        report?.(done);
+    const shared =
+      ctx.pool &&
+      (await SharedIndex.open(ctx.pool, { track, centroids: await readCentroids(ctx.session, index) }));
+    try {
+      for await (const run of from.runs()) {
+        const before = done;
+        const derived = await shared?.derive(ctx.kernels, run.vectors, run.rows, indexer.codeBytes, (rows) =>
+          report?.(before + rows),
+        );
+        const segments = segmentsOf(ctx.kernels, track, indexer, run, derived, field.rerank);
+        for (const { entry, sealed, order } of segments) {
+          await putObjects(ctx, [{ address: sealed.ref.address, bytes: sealed.bytes }]);
+          entries.push(entry);
+          order.cells.forEach((cell, i) => {
+            (rowsOfCell[cell] as number) +=
+              (order.firstRows[i + 1] ?? order.rows.length) - (order.firstRows[i] as number);
+          });
+          done += entry.rows;
+          if (derived === undefined) report?.(done);
+        }
       }
+    } finally {
+      shared?.free();
     }
     return entries;
   };
@@ -398,15 +406,19 @@ function draftOf(
   return { manifest, objects };
 }
 
-/** Sorts a run into cells and cuts it into segments of about 64 MiB, a cell after the other. */
+/**
+ * Sorts a run into cells and cuts it into segments of about 64 MiB, a cell after the other. Cells and codes are those
+ * that workers have `derived`, or are made here.
+ */
 function* segmentsOf(
   kernels: Kernels,
   track: Track,
   indexer: Indexer,
   { vectors, rows, ticks }: VectorRun,
+  derived: Derived | undefined,
   withVectors: boolean,
 ): Generator<{ entry: SegmentEntry; sealed: PreparedSegment["sealed"]; order: CellOrder }> {
-  const cellOf = indexer.cellsOf(vectors, rows);
+  const cellOf = derived?.cells ?? indexer.cellsOf(vectors, rows);
   const byTime = timeOrder(ticks);
   const order = orderByCell(
     kernels,
@@ -418,7 +430,17 @@ function* segmentsOf(
   const rowBytes = (withVectors ? 4 * track.spatialIndex.dim : 0) + indexer.codeBytes + ANCHOR_BYTES;
   for (const part of cutByCells(inTime, Math.max(1, Math.floor(SEGMENT_TARGET_BYTES / rowBytes)))) {
     const [base, last] = extremes(ticks, part.rows);
-    const { sealed } = sealSegment(kernels, track, indexer, vectors, part, ticks, base, withVectors);
+    const { sealed } = sealSegment(
+      kernels,
+      track,
+      indexer,
+      vectors,
+      part,
+      ticks,
+      base,
+      withVectors,
+      derived?.codes,
+    );
     yield {
       entry: { base, span: last - base, rows: part.rows.length, container: sealed.ref },
       sealed,

@@ -48,6 +48,7 @@ export function orderByCell(
  * @param vectors address of the vectors, dim f32 each, that `order.rows` numbers
  * @param ticks each row's anchor by row number, and `base` what they are stored relative to
  * @param withVectors whether the segment carries the vectors too
+ * @param codes each row's code by row number, when they are made already
  */
 export function sealSegment(
   kernels: Kernels,
@@ -58,10 +59,11 @@ export function sealSegment(
   ticks: BigUint64Array,
   base: bigint,
   withVectors: boolean,
+  codes?: Uint8Array,
 ): PreparedSegment {
   const { dim } = track.spatialIndex;
   const { rows, cells, firstRows } = order;
-  const made = gatherAndEncode(kernels, indexer, dim, vectors, order, withVectors);
+  const made = gatherAndEncode(kernels, indexer, dim, vectors, order, withVectors, codes);
   const sealed = encodeSegment({
     spatialIndex: track.address,
     dim,
@@ -89,10 +91,17 @@ function gatherAndEncode(
   source: number,
   { rows, cells, firstRows }: CellOrder,
   withVectors: boolean,
+  made: Uint8Array | undefined,
 ): { vectors?: Uint8Array; codes?: Uint8Array } {
   const { codeBytes } = indexer;
   const vectors = withVectors ? new Uint8Array(rows.length * dim * 4) : undefined;
   const codes = codeBytes > 0 ? new Uint8Array(rows.length * codeBytes) : undefined;
+  if (codes !== undefined && made !== undefined) {
+    rows.forEach((row, i) => {
+      codes.set(made.subarray(row * codeBytes, (row + 1) * codeBytes), i * codeBytes);
+    });
+    if (vectors === undefined) return { codes };
+  }
   const tileRows = Math.max(1, Math.min(rows.length, Math.floor(TILE_BYTES / (4 * dim))));
   const tile = kernels.alloc(tileRows * (4 * dim + 8 + codeBytes));
   const index = tile + tileRows * 4 * dim;
@@ -105,7 +114,7 @@ function gatherAndEncode(
       kernels.u32(index, n).set(rows.subarray(first, first + n));
       kernels.gatherRows(source, 4 * dim, index, n, tile);
       vectors?.set(kernels.bytes(tile, n * dim * 4), first * dim * 4);
-      if (codes === undefined) continue;
+      if (codes === undefined || made !== undefined) continue;
       const tileCells = kernels.u32(cellOf, n);
       for (let i = 0; i < n; i++) {
         while (first + i >= (firstRows[cell + 1] ?? Number.POSITIVE_INFINITY)) cell++;
