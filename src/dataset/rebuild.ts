@@ -10,6 +10,7 @@ import type { Kernels } from "../kernels/kernels.ts";
 import { trainKmeans } from "../kernels/kmeans.ts";
 import { toIndexSpace } from "../kernels/rabitq.ts";
 import { encodeCentroids } from "../objects/centroids.ts";
+import type { Sealed } from "../objects/column.ts";
 import { type CompressorSpec, compressorOf, type EmbeddingField } from "../objects/field.ts";
 import {
   appendToIndex,
@@ -20,6 +21,7 @@ import {
 } from "../objects/index-tree.ts";
 import type { Manifest, Track, TrackCompressor } from "../objects/manifest.ts";
 import { metricOf } from "../objects/metric.ts";
+import { encodeSegment, type SegmentSource } from "../objects/segment.ts";
 import {
   defaultTrainingSeed,
   encodeSpatialIndex,
@@ -30,12 +32,13 @@ import {
   type TrainedIndex,
 } from "../objects/spatial-index.ts";
 import { defaultRabitq, encodeVectorCompressor } from "../objects/vector-compressor.ts";
+import { inOrder } from "../workers/pool.ts";
 import { type Derived, SharedIndex } from "../workers/shared-index.ts";
 import { SharedSample } from "../workers/shared-sample.ts";
 import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { type Indexer, type Indexers, readCentroids, trainedIndexOf } from "./indexer.ts";
-import { type CellOrder, orderByCell, type PreparedSegment, sealSegment } from "./seal-segment.ts";
+import { type CellOrder, orderByCell, segmentOf } from "./seal-segment.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
 
 export interface RebuildProgress {
@@ -303,6 +306,12 @@ async function replaceTrack(
   };
   const indexer = (await indexers.of(track)) as Indexer;
   const rowsOfCell = new Uint32Array(index.cells);
+  const store = async (part: SegmentPart): Promise<SegmentPart & { sealed: Sealed }> => {
+    const { source } = part;
+    const sealed = await (ctx.pool?.callAny("seal", { source }, buffersOf(source)) ?? encodeSegment(source));
+    await putObjects(ctx, [{ address: sealed.ref.address, bytes: sealed.bytes }]);
+    return { ...part, sealed };
+  };
   const write = async (from: VectorSource, report?: (done: number) => void): Promise<SegmentEntry[]> => {
     const entries: SegmentEntry[] = [];
     let done = 0;
@@ -315,16 +324,23 @@ async function replaceTrack(
         const derived = await shared?.derive(ctx.kernels, run.vectors, run.rows, indexer.codeBytes, (rows) =>
           report?.(before + rows),
         );
-        const segments = segmentsOf(ctx.kernels, track, indexer, run, derived, field.rerank);
-        for (const { entry, sealed, order } of segments) {
-          await putObjects(ctx, [{ address: sealed.ref.address, bytes: sealed.bytes }]);
-          entries.push(entry);
-          order.cells.forEach((cell, i) => {
-            (rowsOfCell[cell] as number) +=
-              (order.firstRows[i + 1] ?? order.rows.length) - (order.firstRows[i] as number);
-          });
-          done += entry.rows;
-          if (derived === undefined) report?.(done);
+        try {
+          const segments = segmentsOf(ctx.kernels, track, indexer, run, derived, field.rerank);
+          for await (const { base, span, order, sealed } of inOrder(
+            segments,
+            (ctx.pool?.size ?? 0) + 1,
+            store,
+          )) {
+            entries.push({ base, span, rows: order.rows.length, container: sealed.ref });
+            order.cells.forEach((cell, i) => {
+              (rowsOfCell[cell] as number) +=
+                (order.firstRows[i + 1] ?? order.rows.length) - (order.firstRows[i] as number);
+            });
+            done += order.rows.length;
+            if (derived === undefined) report?.(done);
+          }
+        } finally {
+          if (derived !== undefined && derived.codes !== 0) ctx.kernels.free(derived.codes);
         }
       }
     } finally {
@@ -406,6 +422,22 @@ function draftOf(
   return { manifest, objects };
 }
 
+/** Rows that become one segment. */
+interface SegmentPart {
+  /** The earliest anchor, and how much later the last is. */
+  base: bigint;
+  span: bigint;
+  order: CellOrder;
+  source: SegmentSource;
+}
+
+/** What is handed to a worker with a segment's source; the order of the rows stays. */
+function buffersOf({ vectors, codes, offsets }: SegmentSource): ArrayBuffer[] {
+  return [vectors, codes?.bytes, offsets].flatMap((part) =>
+    part === undefined ? [] : [part.buffer as ArrayBuffer],
+  );
+}
+
 /**
  * Sorts a run into cells and cuts it into segments of about 64 MiB, a cell after the other. Cells and codes are those
  * that workers have `derived`, or are made here.
@@ -417,7 +449,7 @@ function* segmentsOf(
   { vectors, rows, ticks }: VectorRun,
   derived: Derived | undefined,
   withVectors: boolean,
-): Generator<{ entry: SegmentEntry; sealed: PreparedSegment["sealed"]; order: CellOrder }> {
+): Generator<SegmentPart> {
   const cellOf = derived?.cells ?? indexer.cellsOf(vectors, rows);
   const byTime = timeOrder(ticks);
   const order = orderByCell(
@@ -430,7 +462,7 @@ function* segmentsOf(
   const rowBytes = (withVectors ? 4 * track.spatialIndex.dim : 0) + indexer.codeBytes + ANCHOR_BYTES;
   for (const part of cutByCells(inTime, Math.max(1, Math.floor(SEGMENT_TARGET_BYTES / rowBytes)))) {
     const [base, last] = extremes(ticks, part.rows);
-    const { sealed } = sealSegment(
+    const source = segmentOf(
       kernels,
       track,
       indexer,
@@ -441,11 +473,7 @@ function* segmentsOf(
       withVectors,
       derived?.codes,
     );
-    yield {
-      entry: { base, span: last - base, rows: part.rows.length, container: sealed.ref },
-      sealed,
-      order: part,
-    };
+    yield { base, span: last - base, order: part, source };
   }
 }
 

@@ -1,7 +1,6 @@
 import { type Indexer, trainedIndexer } from "../dataset/indexer.ts";
 import type { Kernels } from "../kernels/kernels.ts";
-import type { IndexParts } from "./messages.ts";
-import type { Derived } from "./shared-index.ts";
+import type { IndexParts, Verbs } from "./messages.ts";
 
 /** A Track's indexer in a worker's compute core, until `free`. */
 export class HeldIndex {
@@ -17,7 +16,7 @@ export class HeldIndex {
   }
 
   /** Cells and codes of n × dim values. @throws DreamDBError OutOfMemory */
-  derive(vectors: Float32Array): Derived {
+  derive(vectors: Float32Array): Verbs["derive"]["value"] {
     const { kernels, indexer } = this;
     const n = vectors.length / this.dim;
     const owned = [kernels.copyIn(vectors)];

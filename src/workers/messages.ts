@@ -2,7 +2,9 @@
 import type { Address } from "../core/address.ts";
 import type { Columns } from "../dataset/stream.ts";
 import type { KernelMode } from "../kernels/load.ts";
+import type { Sealed } from "../objects/column.ts";
 import type { Track } from "../objects/manifest.ts";
+import type { SegmentSource } from "../objects/segment.ts";
 import type { WireError } from "./wire-error.ts";
 
 /** What a Track's indexer is made of. */
@@ -44,6 +46,9 @@ export interface Verbs {
     value: { cells: Uint32Array; codes: Uint8Array };
   };
   releaseIndex: { args: { index: number }; value: undefined };
+
+  /** Lays out and hashes a segment. */
+  seal: { args: { source: SegmentSource }; value: Sealed };
 
   /** A batch of hits for each query of n × dim, and what was read for it. */
   search: {

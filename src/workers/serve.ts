@@ -1,7 +1,9 @@
 /** The worker's side: answers requests one after the other. */
+import { useBulkHasher } from "../core/blake3.ts";
 import { DreamDBError } from "../errors.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import { adoptModule, loadKernels } from "../kernels/load.ts";
+import { encodeSegment } from "../objects/segment.ts";
 import { HeldIndex } from "./held-index.ts";
 import type { Reply, Request, Verb, Verbs } from "./messages.ts";
 import { Reader } from "./reader.ts";
@@ -28,7 +30,9 @@ class Server implements Handlers {
 
   async start({ mode, module }: Verbs["start"]["args"]) {
     adoptModule(mode, module);
-    this.kernels = await loadKernels(mode);
+    const kernels = await loadKernels(mode);
+    useBulkHasher((bytes) => kernels.hashBytes(bytes));
+    this.kernels = kernels;
     return DONE;
   }
 
@@ -72,6 +76,11 @@ class Server implements Handlers {
     this.indexes.get(index)?.free();
     this.indexes.delete(index);
     return DONE;
+  }
+
+  seal({ source }: Verbs["seal"]["args"]) {
+    const value = encodeSegment(source);
+    return { value, transfer: [value.bytes.buffer as ArrayBuffer] };
   }
 
   async search({ from, query, vectors }: Verbs["search"]["args"]) {

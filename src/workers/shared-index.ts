@@ -9,10 +9,11 @@ const RUN_PRODUCTS = 3e8;
 const MAX_RUN_BYTES = 4 << 20;
 const TILE = 64;
 
-/** Cells, and codes where there is a compressor, of rows by their numbers. */
+/** What workers found of rows, by the rows' numbers. */
 export interface Derived {
   cells: Uint32Array;
-  codes: Uint8Array;
+  /** Address of n codes in this thread's compute core, the caller's to free; 0 for none. */
+  codes: number;
 }
 
 /** A Track's indexer in every worker of a pool: cuts rows into runs and puts together what comes back. */
@@ -45,7 +46,7 @@ export class SharedIndex {
     }
   }
 
-  /** Of n × dim f32 at `vectors`; `codeBytes` a row. Errors: as `open`. */
+  /** The cells of n × dim f32 at `vectors`, and their codes of `codeBytes` a row. Errors: as `open`. */
   async derive(
     kernels: Kernels,
     vectors: number,
@@ -54,20 +55,25 @@ export class SharedIndex {
     onProgress: (done: number) => void,
   ): Promise<Derived> {
     const { pool, index, dim, runRows } = this;
-    const derived = { cells: new Uint32Array(n), codes: new Uint8Array(n * codeBytes) };
+    const derived = { cells: new Uint32Array(n), codes: codeBytes === 0 ? 0 : kernels.alloc(n * codeBytes) };
     const starts = Array.from({ length: Math.ceil(n / runRows) }, (_, i) => i * runRows);
     const runs = inOrder(starts, RUNS_AHEAD * pool.size, (first) => {
       const rows = kernels.f32(vectors + first * dim * 4, Math.min(runRows, n - first) * dim).slice();
       return pool.callAny("derive", { index, vectors: rows }, [rows.buffer]);
     });
-    let done = 0;
-    for await (const { cells, codes } of runs) {
-      derived.cells.set(cells, done);
-      derived.codes.set(codes, done * codeBytes);
-      done += cells.length;
-      onProgress(done);
+    try {
+      let done = 0;
+      for await (const { cells, codes } of runs) {
+        derived.cells.set(cells, done);
+        kernels.bytes(derived.codes + done * codeBytes, codes.length).set(codes);
+        done += cells.length;
+        onProgress(done);
+      }
+      return derived;
+    } catch (error) {
+      if (derived.codes !== 0) kernels.free(derived.codes);
+      throw error;
     }
-    return derived;
   }
 
   free(): void {
