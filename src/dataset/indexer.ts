@@ -68,9 +68,7 @@ export class Indexers {
     if (spatialIndex.algorithm === "dreamdb.lsh-cosine") {
       return new LshIndexer(this.kernels.lshPlanes(spatialIndex.seed, spatialIndex.dim, spatialIndex.bits));
     }
-    const index = trainedIndexOf(track);
-    const centroids = await readCentroids(this.session, index);
-    return new IvfIndexer(this.kernels, index, centroids, rabitqOf(track));
+    return trainedIndexer(this.kernels, track, await readCentroids(this.session, trainedIndexOf(track)));
   }
 
   async free(): Promise<void> {
@@ -91,7 +89,7 @@ export async function readCentroids(session: Session, index: TrainedIndex): Prom
 }
 
 /** Errors: `UnsupportedVersion` for an index that can be read but not yet used. */
-export function trainedIndexOf({ spatialIndex }: Track): TrainedIndex {
+export function trainedIndexOf({ spatialIndex }: Pick<Track, "spatialIndex">): TrainedIndex {
   if (isTrained(spatialIndex) && spatialIndex.algorithm !== "dreamdb.imi-cosine") return spatialIndex;
   throw new DreamDBError("UnsupportedVersion", "this version can't search or extend such an index", {
     field: "algorithm",
@@ -101,7 +99,7 @@ export function trainedIndexOf({ spatialIndex }: Track): TrainedIndex {
 }
 
 /** The Track's RaBitQ compressor, if it has one. Errors: `UnsupportedVersion` for another kind. */
-export function rabitqOf(track: Track): RabitqCompressor | undefined {
+export function rabitqOf(track: Pick<Track, "compressor">): RabitqCompressor | undefined {
   const compressor = track.compressor?.object;
   if (compressor === undefined || !("subspaces" in compressor)) return compressor;
   throw new DreamDBError("UnsupportedVersion", "this version can't use such codes", {
@@ -135,6 +133,15 @@ class LshIndexer implements Indexer {
 /** The hyperplanes of an lsh-cosine Track's indexer. */
 export function planesOf(indexer: Indexer | undefined): LshPlanes | undefined {
   return indexer instanceof LshIndexer ? indexer.planes : undefined;
+}
+
+/** The indexer of a built Track, given its centroids (cells × dim). */
+export function trainedIndexer(
+  kernels: Kernels,
+  track: Pick<Track, "spatialIndex" | "compressor">,
+  centroids: Float32Array,
+): Indexer {
+  return new IvfIndexer(kernels, trainedIndexOf(track), centroids, rabitqOf(track));
 }
 
 /** Rows that are brought into index space at a time: they stay in the second-level cache. */

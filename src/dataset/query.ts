@@ -6,6 +6,8 @@ import { DreamDBError } from "../errors.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { type Metric, metricOf } from "../objects/metric.ts";
+import { isTrained } from "../objects/spatial-index.ts";
+import type { Calibration } from "./calibrate.ts";
 import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
@@ -82,7 +84,7 @@ export interface SearchTarget {
 
 /** Runs a query and gives its hits, nearest first, in batches of columns. */
 export async function* search(target: SearchTarget, query: VectorQuery): AsyncGenerator<Columns> {
-  const plan = planOf(target.manifest, query);
+  const plan = vectorPlanOf(target.manifest, query);
   const { hits, isExact } = findNow(target, plan) ?? (await findHits(target, plan));
   for (let from = 0; from < hits.length; from += plan.batchSize) {
     yield await materialise(target, plan.fields, hits.slice(from, from + plan.batchSize), isExact);
@@ -94,7 +96,7 @@ export async function explain(target: SearchTarget, query: VectorQuery): Promise
   const { traffic } = target.ctx.session;
   const before = { ...traffic };
   const started = performance.now();
-  const plan = planOf(target.manifest, query);
+  const plan = vectorPlanOf(target.manifest, query);
   const explaining = newExplaining();
   const { hits, isExact } = await findHits(target, plan, explaining);
   const searched = performance.now();
@@ -112,10 +114,10 @@ export async function explain(target: SearchTarget, query: VectorQuery): Promise
   };
 }
 
-interface Plan {
+/** A query that was checked, but for its vector. */
+export interface Plan {
   field: EmbeddingField;
   track: Track;
-  vector: Float32Array;
   topK: number;
   batchSize: number;
   condition: Condition | undefined;
@@ -126,7 +128,24 @@ interface Plan {
   recallTarget: number | undefined;
 }
 
-function planOf(manifest: Manifest, query: VectorQuery): Plan {
+interface VectorPlan extends Plan {
+  vector: Float32Array;
+}
+
+function vectorPlanOf(manifest: Manifest, query: VectorQuery): VectorPlan {
+  const plan = planOf(manifest, query);
+  return { ...plan, vector: vectorOf(plan.field, query.query, "query") };
+}
+
+/** Errors: `InvalidArgument` naming `name`, unless it is as long as the field's vectors, finite, and has a direction. */
+export function vectorOf(field: EmbeddingField, values: unknown, name: string): Float32Array {
+  const vector = new Float32Array(field.dim);
+  copyVector(values, field.dim, vector, 0, (found) => invalid(name, found, `${field.dim} finite numbers`));
+  checkDirection(metricOf(field.algorithm), vector, name);
+  return vector;
+}
+
+export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): Plan {
   const field = manifest.fields.find((candidate) => candidate.name === query.field);
   if (field?.kind !== "embedding") {
     throw invalid(
@@ -135,14 +154,9 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
       field === undefined ? `one of ${manifest.fields.map(({ name }) => name).join(", ")}` : "a vector field",
     );
   }
-  const vector = new Float32Array(field.dim);
-  copyVector(query.query, field.dim, vector, 0, (found) =>
-    invalid("query", found, `${field.dim} finite numbers`),
-  );
   return {
     field,
     track: manifest.tracks.get(field.id) as Track,
-    vector,
     topK: Math.min(
       positive("topK", query.topK ?? DEFAULT_TOP_K, MAX_TOP_K),
       Math.max(1, manifest.timeline.rows),
@@ -155,7 +169,7 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
   };
 }
 
-function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: VectorQuery): {
+function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: Omit<VectorQuery, "query">): {
   rerankFactor: number | undefined;
   epsilon: number | undefined;
   recallTarget: number | undefined;
@@ -202,7 +216,7 @@ function invalid(field: string, found: unknown, expected: unknown): DreamDBError
   return new DreamDBError("InvalidArgument", "this argument can't be", { field, found, expected });
 }
 
-interface Found {
+export interface Found {
   hits: Hit[];
   /** False when distances are estimates. */
   isExact: boolean;
@@ -212,20 +226,23 @@ interface Found {
  * What an index that is in memory answers without waiting: for a query of a tenth of a millisecond, each promise
  * that is left out counts. Undefined when it takes more than that.
  */
-function findNow({ ivf }: SearchTarget, plan: Plan): Found | undefined {
-  const { field, track, topK, vector, recallTarget } = plan;
+export function findNow({ ivf }: SearchTarget, plan: VectorPlan): Found | undefined {
+  const { track, topK, vector, recallTarget } = plan;
   const opened = ivf.opened(track);
   if (opened === undefined || plan.condition !== undefined || topK > MAX_PROBED_TOP_K) return undefined;
   const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, topK, recallTarget);
   if (measured === undefined) return undefined;
-  checkDirection(metricOf(field.algorithm), vector);
   const probing = probingOf(opened.cells, topK, { ...measured, rerankFactor: plan.rerankFactor });
   const found = opened.searchNow(vector, probing);
   if (found === undefined || !isEnough(found, probing, opened, opened.rows)) return undefined;
   return { hits: hitsOfNearest(found), isExact: found.isExact };
 }
 
-async function findHits(target: SearchTarget, plan: Plan, explaining?: Explaining): Promise<Found> {
+export async function findHits(
+  target: SearchTarget,
+  plan: VectorPlan,
+  explaining?: Explaining,
+): Promise<Found> {
   const indexer = await target.indexers.of(plan.track);
   const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
   if (indexer !== undefined && planesOf(indexer) === undefined && plan.topK <= MAX_PROBED_TOP_K) {
@@ -253,19 +270,24 @@ async function findHits(target: SearchTarget, plan: Plan, explaining?: Explainin
   }
 }
 
+/** What reaches the plan's `recallTarget`; undefined when none was named, or no built index is searched. */
+export async function measuredFor(target: SearchTarget, plan: Plan): Promise<Calibration | undefined> {
+  const { field, track, topK, recallTarget } = plan;
+  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
+    return undefined;
+  const ivf = await target.ivf.of(track);
+  return target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+}
+
 async function findByIvf(
   target: SearchTarget,
-  plan: Plan,
+  plan: VectorPlan,
   explaining: Explaining | undefined,
 ): Promise<Found | undefined> {
-  const { field, track, vector, topK, recallTarget } = plan;
-  checkDirection(metricOf(field.algorithm), vector);
+  const { field, track, vector, topK } = plan;
   const ivf = await target.ivf.of(track);
   const { cells } = ivf;
-  const measured =
-    recallTarget === undefined
-      ? undefined
-      : await target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+  const measured = await measuredFor(target, plan);
   const probing = probingOf(
     cells,
     topK,
@@ -302,17 +324,17 @@ async function filterFor(
 }
 
 /** A cosine needs a direction: a length above 0 that f32 can hold. */
-function checkDirection(metric: Metric, vector: Float32Array): void {
+function checkDirection(metric: Metric, vector: Float32Array, name: string): void {
   if (metric !== "cosine") return;
   let squares = 0;
   for (let i = 0; i < vector.length; i++)
     squares = Math.fround(squares + Math.fround((vector[i] as number) * (vector[i] as number)));
   if (squares > 0 && squares < Number.POSITIVE_INFINITY) return;
-  throw invalid("query", "a length of zero, or beyond f32", "a vector with a direction, for cosine");
+  throw invalid(name, "a length of zero, or beyond f32", "a vector with a direction, for cosine");
 }
 
 /** Reads the chosen fields of `hits`. */
-async function materialise(
+export async function materialise(
   target: SearchTarget,
   fields: readonly FieldSpec[],
   hits: readonly Hit[],
