@@ -112,7 +112,7 @@ export class IvfTrack {
     this.kernels = kernels;
     this.index = index;
     this.budgetBytes = budgetBytes;
-    this.parts = new Array(index.cells);
+    this.parts = Array.from({ length: index.cells }, () => undefined);
     this.hasVectors = new Uint8Array(index.cells);
     this.seen = new Uint8Array(index.cells);
     this.lastUse = new Uint32Array(index.cells);
@@ -214,6 +214,28 @@ export class IvfTrack {
     this.found = found;
     if (!found.exact && probing.rerank > 0) return undefined;
     return this.nearest(found, stats);
+  }
+
+  /**
+   * The nearest rows of many queries (n × dim), each cell read once for all that probe it; undefined for those that
+   * need what is not in memory, or when not all cells are.
+   */
+  searchManyNow(queries: Float32Array, probing: Probing): (Nearest | undefined)[] | undefined {
+    const { index, metric } = this;
+    if (this.parts.some((parts) => parts === undefined)) return undefined;
+    const filter = probing.filter === undefined ? 0 : this.filterAt(probing.filter);
+    const found = index.searchMany(queries, { ...probing, filter });
+    return Array.from(found.counts, (count, i) => {
+      if (found.exact[i] === 0 && probing.rerank > 0) return undefined;
+      const first = i * probing.topK;
+      return {
+        ticks: Array.from(found.ticks.subarray(first, first + count)),
+        distances: Array.from(found.scores.subarray(first, first + count), (score) =>
+          distanceOf(metric, score),
+        ),
+        isExact: found.exact[i] === 1,
+      };
+    });
   }
 
   /** As `searchNow`, reading what is missing. */

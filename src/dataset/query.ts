@@ -15,7 +15,7 @@ import { matchingOrdinals, matchingRows } from "./filter.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
 import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
-import type { IvfTrack, Probing } from "./ivf-track.ts";
+import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
 import { probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
@@ -226,16 +226,43 @@ export interface Found {
  * What an index that is in memory answers without waiting: for a query of a tenth of a millisecond, each promise
  * that is left out counts. Undefined when it takes more than that.
  */
-export function findNow({ ivf }: SearchTarget, plan: VectorPlan): Found | undefined {
-  const { track, topK, vector, recallTarget } = plan;
+export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefined {
+  const ready = readyFor(target, plan);
+  return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
+}
+
+/** As `findNow` for many vectors at once: those that it leaves undefined are searched one by one. */
+export function findManyNow(
+  target: SearchTarget,
+  plan: Plan,
+  vectors: readonly Float32Array[],
+): (Found | undefined)[] {
+  const ready = readyFor(target, plan);
+  if (ready === undefined) return [];
+  const { ivf, probing } = ready;
+  const joined = new Float32Array(vectors.length * plan.field.dim);
+  vectors.forEach((vector, i) => {
+    joined.set(vector, i * plan.field.dim);
+  });
+  return (ivf.searchManyNow(joined, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
+}
+
+/** The index in memory that a plan can be carried out with, and its figures. */
+function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: Probing } | undefined {
+  const { track, topK, recallTarget } = plan;
   const opened = ivf.opened(track);
   if (opened === undefined || plan.condition !== undefined || topK > MAX_PROBED_TOP_K) return undefined;
   const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, topK, recallTarget);
   if (measured === undefined) return undefined;
-  const probing = probingOf(opened.cells, topK, { ...measured, rerankFactor: plan.rerankFactor });
-  const found = opened.searchNow(vector, probing);
-  if (found === undefined || !isEnough(found, probing, opened, opened.rows)) return undefined;
-  return { hits: hitsOfNearest(found), isExact: found.isExact };
+  return {
+    ivf: opened,
+    probing: probingOf(opened.cells, topK, { ...measured, rerankFactor: plan.rerankFactor }),
+  };
+}
+
+function foundOf(nearest: Nearest | undefined, probing: Probing, ivf: IvfTrack): Found | undefined {
+  if (nearest === undefined || !isEnough(nearest, probing, ivf, ivf.rows)) return undefined;
+  return { hits: hitsOfNearest(nearest), isExact: nearest.isExact };
 }
 
 export async function findHits(
