@@ -307,17 +307,22 @@ async function layOut(root, pairs) {
   }
 }
 
-/** Appends in memory and lays the store out as a directory, for syncing every append there takes long. */
-async function writeQuickly(root, name, fields, append) {
+/** Appends in memory. Gives what was written, and the store's keys with their values. */
+async function inMemory(name, fields, append) {
   const store = memoryStore(`check-reader-${name}`);
   const written = await Written.create(name, fields, store);
   await append(written);
-  async function* pairs() {
-    for (const prefix of ["objects/", "refs/"]) {
-      for await (const { key } of store.list(prefix)) yield [key, (await store.get(key)).bytes];
-    }
+  const pairs = [];
+  for (const prefix of ["objects/", "refs/"]) {
+    for await (const { key } of store.list(prefix)) pairs.push([key, (await store.get(key)).bytes]);
   }
-  await layOut(root, pairs());
+  return { written, pairs };
+}
+
+/** Lays such a store out as a directory, for syncing every append there takes long. */
+async function writeQuickly(root, name, fields, append) {
+  const { written, pairs } = await inMemory(name, fields, append);
+  await layOut(root, pairs);
   return new Map([[name, written.expected()]]);
 }
 
@@ -351,6 +356,51 @@ function writeTrained(root) {
     await written.ds.rebuildIvf({ field: "cosine", k: 9, sample: 200, seed: 5 });
     await written.automatic(3);
   });
+}
+
+/** An indexed scalar, of which `share` percent of the rows have a value. */
+const indexed = (add, make, share = 100) => [
+  (s, n) => s[add](n, { index: true, required: share === 100 }),
+  () => often(share, make),
+];
+const INDEXED = {
+  label: indexed("addScalarCategorical", () => pick(LABELS)),
+  split: indexed("addScalarCategorical", () => `split ${random(700)}`, 70),
+  ok: indexed("addScalarBool", () => random(2) === 1),
+  maybe: indexed("addScalarBool", () => random(9) === 1, 40),
+  count: indexed("addScalarInt", () => (random(2) ? pick(INTS) : random(1e6) - 5e5)),
+  stars: indexed("addScalarInt", () => random(40) - 20, 95),
+  weight: indexed("addScalarFloat", () => (random(2) ? pick(FLOATS) : random(1e9) / 997 - 5e5), 80),
+  grade: indexed("addScalarFloat", () => pick(FLOATS), 90),
+  note: indexed("addScalarString", () => pick(TEXTS).slice(0, 200) + random(800), 60),
+  word: indexed("addScalarString", () => pick(TEXTS.slice(0, -1)), 90),
+  long: indexed("addScalarString", () => pick(TEXTS).slice(0, random(2) ? 512 : 513), 90),
+  at: indexed("addScalarTimestamp", () => (random(3) ? pick(TIMES) : BigInt(random(1e9)) ** 2n), 50),
+  rare: indexed("addScalarTimestamp", () => 5n, 1),
+  plain: FULL.count,
+};
+
+/** Scalar indexes of every kind of field; batches of many pages, of one row, without values, of several Roaring containers. */
+function writeIndexed(root) {
+  return writeQuickly(root, "indexed", INDEXED, async (written) => {
+    await written.automatic(3000);
+    await written.at(irregular(50_000_000_000, 700, 0));
+    await written.automatic(20_000, (name) => !["note", "long", "count"].includes(name) || name === "count");
+    await written.automatic(1);
+    await written.automatic(40, (name) => ["label", "ok", "count", "plain"].includes(name));
+    for (let i = 0; i < 70; i++) await written.automatic(1 + (i % 9));
+  });
+}
+
+/** Rows for four Roaring containers and more: runs, bitsets and arrays of them. */
+function writeManyRows(root) {
+  let row = 0;
+  const fields = {
+    phase: indexed("addScalarInt", () => Math.floor(row / 90_000)),
+    dice: indexed("addScalarBool", () => random(6) === 0, 99),
+    gate: [indexed("addScalarBool", () => true, 50)[0], () => (row++ % 50_000 < 30_000 ? true : undefined)],
+  };
+  return writeQuickly(root, "many-rows", fields, (written) => written.automatic(270_000));
 }
 
 /** Indexes with pages of level 1. */
@@ -411,7 +461,7 @@ function runReader(root, ...args) {
   return { code: run.status, out: run.stdout + run.stderr };
 }
 
-/** Dumps every ref of a directory and compares all lines. */
+/** Dumps every ref of a directory and compares all lines. Gives what the reader printed. */
 function compare(root, expected, work) {
   const total = runReader(root);
   console.log(total.out.trimEnd());
@@ -432,6 +482,7 @@ function compare(root, expected, work) {
       );
     else console.log(`ref ${ref}: all values of ${lines.length} records are as appended`);
   }
+  return total.out;
 }
 
 function files(root) {
@@ -723,6 +774,10 @@ try {
   compare(join(work, "data"), await writeAll(join(work, "data")), work);
   compare(join(work, "trained"), await writeTrained(join(work, "trained")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
+  const scalars = compare(join(work, "indexed"), await writeIndexed(join(work, "indexed")), work);
+  const rows = compare(join(work, "many-rows"), await writeManyRows(join(work, "many-rows")), work);
+  for (const [kind, output] of [["arrays", scalars], ["bitsets", scalars], ["bitsets", rows], ["runs", rows]])
+    if (!/^[1-9]/.test(output.split(`Roaring ${kind} `)[1])) problem(`no Roaring ${kind} were read`);
   compare(join(work, "fragile"), await writeFragile(join(work, "fragile")), work);
   await checkDamages(join(work, "fragile"));
 } finally {
