@@ -321,6 +321,38 @@ async function writeQuickly(root, name, fields, append) {
   return new Map([[name, written.expected()]]);
 }
 
+const trained = (dim, options, share = 100) => [
+  (s, n) => s.addEmbedding(n, { dim, required: share === 100, ...options }),
+  () => often(share, () => vector(dim)),
+];
+const TRAINED = {
+  cosine: trained(24, {}),
+  bare: trained(7, { algorithm: "dreamdb.ivf-l2", compressor: "none" }, 60),
+  rough: trained(130, {
+    algorithm: "dreamdb.ivf-dot",
+    rerank: false,
+    compressor: { algorithm: "rabitq", bits: 1 },
+  }),
+  fine: trained(40, { algorithm: "dreamdb.ivf-l2", compressor: { algorithm: "rabitq", bits: 8 } }, 90),
+  label: FULL.label,
+};
+
+/** Indexes built by the library, appended to, built again; segments with rows of many batches. */
+function writeTrained(root) {
+  return writeQuickly(root, "trained", TRAINED, async (written) => {
+    await written.automatic(300);
+    await written.at(irregular(50_000_000_000, 200, 0));
+    await written.at(irregular(50_000_000_000, 150, 5));
+    for (const [field, k] of Object.entries({ cosine: 17, bare: 3, rough: 1, fine: 40 }))
+      await written.ds.rebuildIvf({ field, k, iterations: 3 });
+    await written.automatic(70);
+    await written.at(irregular(50_000_300_000, 90, 7));
+    await written.ds.publishCompressor({ field: "bare", bits: 3 });
+    await written.ds.rebuildIvf({ field: "cosine", k: 9, sample: 200, seed: 5 });
+    await written.automatic(3);
+  });
+}
+
 /** Indexes with pages of level 1. */
 function writeLong(root) {
   return writeQuickly(root, "long", SMALL, async (written) => {
@@ -689,6 +721,7 @@ try {
   compare(join(work, "tiny"), await writeTiny(join(work, "tiny")), work);
   await checkTamperings(work);
   compare(join(work, "data"), await writeAll(join(work, "data")), work);
+  compare(join(work, "trained"), await writeTrained(join(work, "trained")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
   compare(join(work, "fragile"), await writeFragile(join(work, "fragile")), work);
   await checkDamages(join(work, "fragile"));

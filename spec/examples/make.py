@@ -295,6 +295,132 @@ def container_ref(container, name):
     return short if blocks == 1 else short + [head_bytes, blake3(out.data[:head_bytes])]
 
 
+# ---------------------------------------------------------------- ScalarIndex (0011)
+
+
+def roaring(rows):
+    """A portable Roaring bitmap of ascending rows below 65,536."""
+    runs = [[rows[0], 0]]
+    for row in rows[1:]:
+        if row == sum(runs[-1]) + 1:
+            runs[-1][1] += 1
+        else:
+            runs.append([row, 0])
+    key = struct.pack("<HH", 0, len(rows) - 1)
+    plain = struct.pack(f"<{len(rows)}H", *rows) if len(rows) <= 4096 else sum(1 << r for r in rows).to_bytes(8192, "little")
+    if 2 + 4 * len(runs) >= len(plain):
+        return u32(12346) + u32(1) + key + u32(16) + plain
+    return u32(12347) + b"\x01" + key + u16(len(runs)) + b"".join(struct.pack("<HH", *run) for run in runs)
+
+
+def scalar_key(type_, value):
+    if type_ in (4, 5):
+        return value.encode()
+    if type_ == 1:
+        return bytes([value])
+    if type_ == 3:
+        bits = struct.unpack(">Q", struct.pack(">d", value + 0.0))[0]
+        return (bits ^ (2**64 - 1 if bits >> 63 else 2**63)).to_bytes(8, "big")
+    return (value + 2**63).to_bytes(8, "big")
+
+
+def counted(keys):
+    """Keys of differing length behind their offsets."""
+    ends = [0]
+    for key in keys:
+        ends.append(ends[-1] + len(key))
+    return struct.pack(f"<{len(ends)}I", *ends), f"{len(ends)} key offsets: {ends}"
+
+
+def index_tree(field, type_, values):
+    """A tree of one page. Returns its form, entries, present rows, presence bitmap, first key and the page's pieces."""
+    pairs = sorted((scalar_key(type_, v), row) for row, v in enumerate(values) if v is not None)
+    keys = sorted({key for key, _ in pairs})
+    rows = {key: [r for k, r in pairs if k == key] for key in keys}
+    name = lambda key: json.dumps(key.decode()) if type_ in (4, 5) else str(values[rows[key][0]])
+    form = 1 if type_ in (1, 5) or 16 * len(keys) <= len(pairs) else 2
+    if form == 1:
+        bitmaps = [roaring(rows[key]) for key in keys]
+        pieces = [(struct.pack(f"<{len(keys)}I", *map(len, bitmaps)), f"lengths of {len(keys)} bitmaps")]
+        listed = keys
+        tail = [(b, f"bitmap of {name(k)}: rows {', '.join(map(str, rows[k]))}") for k, b in zip(keys, bitmaps)]
+    else:
+        pieces = [(struct.pack(f"<{len(pairs)}I", *(r for _, r in pairs)), f"rows {', '.join(str(r) for _, r in pairs)}")]
+        listed, tail = [key for key, _ in pairs], []
+    if type_ in (4, 5):
+        pieces.append(counted(listed))
+    pieces += [(key, f"key {i}: {name(key)}") for i, key in enumerate(listed)] + tail
+    here = [row for row, v in enumerate(values) if v is not None]
+    presence = roaring(here) if len(here) < len(values) else b""
+    return field, type_, form, len(here), len(listed), presence, keys[0], name(keys[0]), pieces
+
+
+def scalar_index(rows, trees):
+    keys = b"".join((u32(len(t[6])) if t[1] in (4, 5) else b"") + t[6] for t in trees)
+    head_bytes = at = round_up(48 + (64 + 48) * len(trees) + len(keys), 64)
+    placed = []
+    for tree in trees:
+        spots = []
+        for data in (tree[5], b"".join(p for p, _ in tree[8])):
+            at = round_up(at, 64) if data else at
+            spots.append((at if data else 0, data))
+            at += len(data)
+        placed.append(spots)
+    out = Bytes()
+    out.add(b"DDBI", 'magic "DDBI"')
+    out.add(u16(1), "version 1")
+    out.add(u16(0), "flags 0")
+    out.add(u32(rows), f"rows {rows}")
+    out.add(u32(len(trees)), f"trees {len(trees)}")
+    out.add(u32(len(trees)), f"pages {len(trees)}")
+    out.add(u32(len(keys)), f"keyBytes {len(keys)}")
+    out.add(u64(head_bytes), f"headBytes {head_bytes}")
+    out.add(u64(at), f"totalBytes {at}")
+    out.add(bytes(8), "reserved")
+    for i, ((field, type_, form, present, entries, presence, _, _, _), ((offset, data), _)) in enumerate(zip(trees, placed)):
+        out.add(u32(field), f"tree {i}: field {field}")
+        out.add(bytes([type_]), f"tree {i}: type {type_}: {TYPE_NAMES[type_]}")
+        out.add(bytes([form]), f"tree {i}: form {form}: {['bitmaps', 'rows'][form - 1]}")
+        out.add(bytes(2), "reserved")
+        out.add(u32(present), f"tree {i}: present {present}")
+        out.add(u32(entries), f"tree {i}: entries {entries}")
+        out.add(u32(1), f"tree {i}: pages 1")
+        out.add(u32(len(presence)), f"tree {i}: presenceBytes {len(presence)}")
+        out.add(u64(offset), f"tree {i}: presence at {offset}")
+        out.add(blake3(data) if data else bytes(32), f"tree {i}: presence hash")
+    for i, (_, (offset, data)) in enumerate(placed):
+        out.add(u64(offset), f"page {i}: offset {offset}")
+        out.add(u32(len(data)), f"page {i}: bytes {len(data)}")
+        out.add(u32(0), f"page {i}: firstEntry 0")
+        out.add(blake3(data), f"page {i}: hash")
+    for i, tree in enumerate(trees):
+        if tree[1] in (4, 5):
+            out.add(u32(len(tree[6])), f"page {i}: length of its first key")
+        out.add(tree[6], f"page {i}: first key, {tree[7]}")
+    for tree, (_, (_, _)) in zip(trees, placed):
+        if tree[5]:
+            out.pad(64)
+            out.add(tree[5], f"presence of field {tree[0]}")
+        out.pad(64)
+        for data, note in tree[8]:
+            out.add(data, note)
+    assert len(out.data) == at
+    return out
+
+
+def scalar_index_example():
+    trees = [index_tree(2, 5, ["cat", "dog", "cat", None, "cat"]), index_tree(4, 2, [30, -5, 30, 7, 7])]
+    out = scalar_index(5, trees)
+    return out.dump() + "\n\n" + summary(out.data)
+
+
+def keys_example():
+    rows = [("type", "value", "key")]
+    for type_, value in [(1, False), (1, True), (2, -(2**63)), (2, -1), (2, 0), (2, 1), (3, -1.5), (3, -0.0), (3, 5e-324), (3, 1.5), (4, ""), (4, "\u00e9"), (6, 10**18)]:
+        rows.append((TYPE_NAMES[type_], json.dumps(value, ensure_ascii=False), scalar_key(type_, value).hex() or "(empty)"))
+    return table(rows)
+
+
 # ---------------------------------------------------------------- LSH and distance (0004)
 
 
@@ -1270,6 +1396,8 @@ def examples():
         "column-string": container_example(variable_column()),
         "column-anchors": container_example(tiny.containers["earlier anchors"]),
         "segment": container_example(tiny.containers["earlier segment"]),
+        "scalar-keys": keys_example(),
+        "scalar-index": scalar_index_example(),
         "index-page": object_example(page_example(tiny)),
         "index-root": root_example(),
         "metrics": metric_example(),

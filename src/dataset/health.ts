@@ -9,6 +9,7 @@ import { entriesOf, openSegments } from "./segments.ts";
 export interface TrackHealth {
   field: string;
   algorithm: string;
+  dim: number;
   /** What codes are made with, such as `dreamdb.rabitq-cosine`; undefined for none. */
   compressor?: string;
   /** Cells of the index, and those that hold rows. */
@@ -73,6 +74,7 @@ async function trackHealth(
   return {
     field: field.name,
     algorithm: track.spatialIndex.algorithm,
+    dim: field.dim,
     ...(compressor === undefined ? {} : { compressor: compressor.algorithm }),
     cells: cellCount(track.spatialIndex),
     usedCells,
