@@ -17,7 +17,7 @@ import { type Indexers, planesOf } from "./indexer.ts";
 import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
 import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
-import { probesOf, scanCells } from "./lsh-search.ts";
+import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
 import { readRow } from "./rows.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
@@ -43,8 +43,9 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /** Fields that hits carry: by default every scalar; vectors and media only when named. */
   fields?: string[];
   /**
-   * Cells that are looked at, nearest first; widened until topK records are found. All of them make the search of
-   * `lsh-cosine` exact. Default: an eighth of the cells of `lsh-cosine`, and 1.5 · √cells of a built `ivf-…`.
+   * Cells that are looked at, nearest first; widened until topK records are found. Of `lsh-cosine` with several tables,
+   * so many a table, on average. All of them make a search of `lsh-cosine` exact. Default: in all an eighth of the cells
+   * that one table of `lsh-cosine` has, and 1.5 · √cells of a built `ivf-…`.
    */
   nprobe?: number;
   /**
@@ -276,9 +277,11 @@ export async function findHits(
     const found = await findByIvf(target, plan, explaining);
     if (found !== undefined) return found;
   }
-  const isProbed = planes !== undefined && probesOf(plan, planes) < 2 ** planes.bits;
+  const isProbed = planes !== undefined && probesOf(plan, planes) < cellsOf(planes);
   const { kernels, session } = target.ctx;
-  const scan = new Scan<Source>(kernels, metricOf(plan.field.algorithm), plan.vector, plan.topK);
+  // Each of several hash tables may come up with the same rows.
+  const kept = plan.topK * (isProbed ? planes.length : 1);
+  const scan = new Scan<Source>(kernels, metricOf(plan.field.algorithm), plan.vector, kept);
   try {
     const cellsProbed = isProbed ? await scanCells(target, plan, scan, planes) : 1;
     if (!isProbed) {
@@ -288,10 +291,10 @@ export async function findHits(
     }
     if (explaining !== undefined) {
       explaining.strategy = isProbed ? "lsh" : "exact";
-      if (isProbed) Object.assign(explaining, { cells: 2 ** planes.bits, cellsProbed });
+      if (isProbed) Object.assign(explaining, { cells: planes.length * cellsOf(planes), cellsProbed });
       explaining.reranked = scan.scored;
     }
-    return { hits: await hitsOf(session, scan), isExact: true };
+    return { hits: (await hitsOf(session, scan)).slice(0, plan.topK), isExact: true };
   } finally {
     scan.free();
   }
