@@ -17,7 +17,7 @@ export type Backend = string | Store;
 export interface DatasetOptions {
   /** Budget in bytes of verified objects kept in memory. Default 64 MiB. */
   cacheBytes?: number;
-  /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB. */
+  /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB, or a quarter of `coreBytes`. */
   residentBytes?: number;
   /**
    * The most bytes that the compute core's memory may reach, at least 1 MiB; it then has one of its own. Beyond it calls fail
@@ -73,7 +73,8 @@ export async function createContext(
   const store = openStore(checkBackend(backend));
   const cacheBytes = budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES);
   const session = new Session(store, cacheBytes);
-  const residentBytes = budget("residentBytes", options.residentBytes ?? DEFAULT_RESIDENT_BYTES);
+  const ample = Math.min(DEFAULT_RESIDENT_BYTES, Math.floor((coreBytes ?? Number.POSITIVE_INFINITY) / 4));
+  const residentBytes = budget("residentBytes", options.residentBytes ?? ample);
   const vectors = new ResidentVectors(session, kernels, residentBytes);
   return {
     store,
