@@ -67,17 +67,26 @@ export class Member {
 
   private send(thread: Thread, verb: Verb, args: unknown, transfer: ArrayBuffer[], waiting: Waiting): void {
     const id = ++this.lastId;
-    thread.post({ id, verb, args }, transfer);
     this.waiting.set(id, waiting);
     if (this.waiting.size === 1) thread.hold(true);
+    try {
+      thread.post({ id, verb, args }, transfer);
+    } catch (error) {
+      this.settle(id)?.reject(error);
+    }
   }
 
   private receive(reply: Reply): void {
-    const waiting = this.waiting.get(reply.id);
-    this.waiting.delete(reply.id);
-    if (this.waiting.size === 0) this.thread?.hold(false);
+    const waiting = this.settle(reply.id);
     if ("error" in reply) waiting?.reject(fromWire(reply.error));
     else waiting?.resolve(reply.value);
+  }
+
+  private settle(id: number): Waiting | undefined {
+    const waiting = this.waiting.get(id);
+    this.waiting.delete(id);
+    if (this.waiting.size === 0) this.thread?.hold(false);
+    return waiting;
   }
 
   private lose(thread: Thread | undefined, reason: unknown): void {
