@@ -62,7 +62,7 @@ function hitsOf({ ticks, distances }: Nearest): Hit[] {
 }
 
 /** Vectors by anchor, out of the columns. */
-async function readVectors(
+export async function readVectors(
   target: { ctx: Context; manifest: Manifest },
   field: EmbeddingField,
   ticks: readonly bigint[],
@@ -73,8 +73,8 @@ async function readVectors(
       const at = await locate(target.ctx.session, target.manifest.timeline, tick);
       const [vector] = at === undefined ? [] : await readRow(target.ctx.session, [field], at);
       if (vector === undefined) {
-        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-          field: "segment.anchors",
+        throw new DreamDBError("Corrupt", "an index names a record that no batch holds", {
+          field: "anchors",
           found: tick,
         });
       }

@@ -3,13 +3,17 @@
  * cells only decide which vectors are looked at.
  */
 import { DreamDBError } from "../errors.ts";
+import { MAX_BEAM } from "../kernels/vamana-walk.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { type Metric, metricOf } from "../objects/metric.ts";
+import { type BuiltGraph, isGraph } from "../objects/spatial-index.ts";
 import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
+import { searchGraph, walkingOf } from "./graph-search.ts";
+import type { GraphTracks } from "./graph-track.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
 import { probingOf, searchIvf } from "./ivf-search.ts";
@@ -46,8 +50,9 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   nprobe?: number;
   /**
-   * For a built `ivf-…`: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least. 0 reads no vectors at all: distances are then estimates, and batches say so.
+   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
+   * candidates at least; 2 and 20 for `vamana-…`. With `ivf-…`, 0 reads no vectors at all: distances are then
+   * estimates, and batches say so.
    */
   rerankFactor?: number;
   /**
@@ -55,6 +60,11 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    * More finds more and takes longer. Default 1.35.
    */
   epsilon?: number;
+  /**
+   * For a built `vamana-…`: nodes that a walk keeps in view, topK to 65,536. More is slower and finds more. Default 120,
+   * and 2 · topK at least; with a filter it is widened.
+   */
+  beam?: number;
   /**
    * For a built `ivf-…`: the share of the true topK that is wanted, above 0 and below 1. The first query that names
    * one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or `epsilon`.
@@ -78,6 +88,7 @@ export interface SearchTarget {
   origin: bigint;
   indexers: Indexers;
   ivf: IvfTracks;
+  graphs: GraphTracks;
 }
 
 /** Runs a query and gives its hits, nearest first, in batches of columns. */
@@ -124,6 +135,7 @@ interface Plan {
   rerankFactor: number | undefined;
   epsilon: number | undefined;
   recallTarget: number | undefined;
+  beam: number | undefined;
 }
 
 function planOf(manifest: Manifest, query: VectorQuery): Plan {
@@ -152,6 +164,7 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
     condition: filterOf(query, manifest.fields),
     fields: chosenFields(manifest.fields, query.fields),
     nprobe: query.nprobe === undefined ? undefined : positive("nprobe", query.nprobe, 2 ** 32 - 1),
+    beam: query.beam === undefined ? undefined : positive("beam", query.beam, MAX_BEAM),
     ...tuningOf(query),
   };
 }
@@ -210,6 +223,11 @@ interface Found {
 }
 
 async function findHits(target: SearchTarget, plan: Plan, explaining?: Explaining): Promise<Found> {
+  const { spatialIndex } = plan.track;
+  if (isGraph(spatialIndex) && plan.topK <= MAX_PROBED_TOP_K) {
+    const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
+    if (hits !== undefined) return { hits, isExact: true };
+  }
   const indexer = await target.indexers.of(plan.track);
   const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
   if (indexer !== undefined && planesOf(indexer) === undefined && plan.topK <= MAX_PROBED_TOP_K) {
@@ -235,6 +253,21 @@ async function findHits(target: SearchTarget, plan: Plan, explaining?: Explainin
   } finally {
     scan.free();
   }
+}
+
+async function findByGraph(
+  target: SearchTarget,
+  plan: Plan,
+  track: Track & { spatialIndex: BuiltGraph },
+  explaining: Explaining | undefined,
+): Promise<Hit[] | undefined> {
+  const { field, vector, topK, condition, recallTarget } = plan;
+  checkDirection(metricOf(field.algorithm), vector);
+  if (recallTarget !== undefined)
+    throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
+  const walking = walkingOf(topK, plan);
+  const graph = await target.graphs.of(field, track);
+  return searchGraph(target, graph, field, vector, walking, condition, explaining);
 }
 
 async function findByIvf(
