@@ -1,9 +1,10 @@
 /** Search of a built graph (spec/0013-graph-indexing.md §8): a walk, and a scan of the rows appended since. */
 import { DreamDBError } from "../errors.ts";
+import type { VamanaHits } from "../index/vamana.ts";
 import { MAX_BEAM } from "../kernels/vamana-walk.ts";
 import type { EmbeddingField } from "../objects/field.ts";
 import type { BatchEntry } from "../objects/index-tree.ts";
-import { distanceOf, metricOf } from "../objects/metric.ts";
+import { distanceOf, type Metric, metricOf } from "../objects/metric.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import type { Explaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
@@ -36,8 +37,8 @@ export function walkingOf(topK: number, { beam, rerankFactor }: WalkingOptions):
 }
 
 /**
- * The nearest rows of a graph and of what was appended after it; undefined where so few match that all of them are
- * scored sooner than a walk finds them.
+ * The nearest rows of a graph and of what was appended after it. Where so few match that all of them are scored sooner
+ * than a walk finds them, they are; undefined when that takes reading the columns.
  */
 export async function searchGraph(
   target: GraphTarget,
@@ -50,7 +51,9 @@ export async function searchGraph(
 ): Promise<Hit[] | undefined> {
   const late = await graph.lateEntries(target);
   const filter = condition === undefined ? undefined : await filterOf(target, graph, condition);
-  const found = await walk(target, graph, field, query, walking, filter, explaining);
+  const found =
+    (await walk(target, graph, field, query, walking, filter, explaining)) ??
+    (await scanMatches(target, graph, field, query, walking.topK, filter as NodeFilter, explaining));
   if (found === undefined) return undefined;
   const scanned = await scanLate(target, field, query, walking.topK, condition, late, explaining);
   return [...found, ...scanned].sort(byDistance).slice(0, walking.topK);
@@ -65,7 +68,7 @@ async function filterOf(
   return graph.nodesOf(target, bits);
 }
 
-/** Widens the beam where a filter leaves less than was asked for. */
+/** Widens the beam where a filter leaves less than was asked for; undefined when all that it leaves had better be scored. */
 async function walk(
   target: GraphTarget,
   graph: GraphTrack,
@@ -91,14 +94,34 @@ async function walk(
       explaining.expanded = (explaining.expanded ?? 0) + found.expanded;
       explaining.reranked += found.nodes.length;
     }
-    if (found.nodes.length >= Math.min(topK, matching))
-      return Array.from(found.ticks, (tick, i) => ({
-        tick,
-        distance: distanceOf(metric, found.scores[i] as number),
-      }));
+    if (found.nodes.length >= Math.min(topK, matching)) return nodeHits(metric, found);
     if (wide === MAX_BEAM) return undefined;
     wide = Math.min(MAX_BEAM, 2 * wide);
   }
+}
+
+async function scanMatches(
+  target: GraphTarget,
+  graph: GraphTrack,
+  field: EmbeddingField,
+  query: Float32Array,
+  topK: number,
+  filter: NodeFilter,
+  explaining: Explaining | undefined,
+): Promise<Hit[] | undefined> {
+  const found = filter.count === 0 ? NOTHING : await graph.scan(target, query, topK, filter);
+  if (found === undefined) return undefined;
+  if (explaining !== undefined) {
+    explaining.strategy = "exact";
+    explaining.reranked += filter.count;
+  }
+  return nodeHits(metricOf(field.algorithm), found);
+}
+
+const NOTHING = { scores: new Float32Array(), ticks: new BigUint64Array() };
+
+function nodeHits(metric: Metric, { scores, ticks }: Pick<VamanaHits, "scores" | "ticks">): Hit[] {
+  return Array.from(ticks, (tick, i) => ({ tick, distance: distanceOf(metric, scores[i] as number) }));
 }
 
 /** Where a share of the rows matches, the topK nearest of them lie among the topK / share nearest. */

@@ -109,6 +109,23 @@ export class GraphTrack {
     }
   }
 
+  /**
+   * The nearest of the nodes that a filter lets through, all of which are scored; undefined when that takes reading the
+   * columns: vectors that are not in memory, or equally near ones that node numbers do not order as rows do.
+   */
+  async scan(
+    target: GraphTarget,
+    query: Float32Array,
+    topK: number,
+    filter: NodeFilter,
+  ): Promise<Pick<VamanaHits, "scores" | "ticks"> | undefined> {
+    if (this.queries++ > 0 && !this.isSettled(true)) await this.load(target, true);
+    if (!this.graph.isLoaded || !this.graph.hasVectors) return undefined;
+    const { scores, ticks } = this.graph.scan(query, topK + 1, filter.bits);
+    if (scores.length > topK && scores[topK - 1] === scores[topK]) return undefined;
+    return { scores: scores.subarray(0, topK), ticks: ticks.subarray(0, topK) };
+  }
+
   /** Brings the graph into memory, and the vectors, as far as the budget goes. Calls `onProgress` with pages done. */
   async prewarm(
     target: GraphTarget,

@@ -244,6 +244,36 @@ export class VamanaGraph {
     }
   }
 
+  /**
+   * The nearest of the nodes that a filter lets through by their original vectors, all of which are scored.
+   * @throws DreamDBError InvalidArgument (query, topK; before `loadAll` and `loadVectors`), OutOfMemory
+   */
+  scan(query: Float32Array, topK: number, filter: Uint8Array): Omit<VamanaHits, "scored" | "expanded"> {
+    const { kernels, index, resident, vectors } = this;
+    if (resident === undefined || vectors === undefined)
+      throw invalid("graph", "not in memory", "a graph after loadAll and loadVectors");
+    this.plan(query, { topK, filter });
+    const { rows: n, dim } = index;
+    const top = kernels.topK(topK);
+    const block = kernels.alloc(dim * 4 + filter.length);
+    try {
+      kernels.f32(block, dim).set(query);
+      const bits = block + dim * 4;
+      kernels.bytes(bits, filter.length).set(filter);
+      if (metricOf(index) === "l2") kernels.scanL2(vectors.rows, n, dim, block, 0, top, bits);
+      else {
+        const inverse = kernels.invNorm(block, dim);
+        kernels.scanCosine(vectors.rows, vectors.invNorms, n, dim, block, inverse, 0, top, bits);
+      }
+      const { scores, ids: nodes } = top.drain();
+      const tickOf = (node: number): bigint => resident.ticks[node] as bigint;
+      return { scores, nodes, ticks: BigUint64Array.from(nodes, tickOf) };
+    } finally {
+      kernels.free(block);
+      top.free();
+    }
+  }
+
   /** Gives all memory back; no walk may be under way. */
   free(): void {
     this.dropVectors();
