@@ -20,8 +20,8 @@ export interface WalkingOptions {
 
 /** Recall@10 of about .95 on 340k word vectors. */
 const DEFAULT_BEAM = 120;
-const DEFAULT_RERANK_FACTOR = 2;
-const LEAST_RERANK = 20;
+const DEFAULT_RERANK_FACTOR = 3;
+const LEAST_RERANK = 24;
 /** Nodes that a walk scores for each place of its beam, about. */
 const SCORED_PER_PLACE = 12;
 

@@ -51,8 +51,7 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   nprobe?: number;
   /**
    * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least; 2 and 20 for `vamana-…`. With `ivf-…`, 0 reads no vectors at all: distances are then
-   * estimates, and batches say so.
+   * candidates at least. With `ivf-…`, 0 reads no vectors at all: distances are then estimates, and batches say so.
    */
   rerankFactor?: number;
   /**

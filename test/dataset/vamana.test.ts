@@ -92,7 +92,7 @@ describe.each(["cosine", "l2"] as const)("a graph by %s", (metric) => {
       randomVector(next, dim).map((x, j) => 0.3 * x + (centres[row % 16] as Float32Array)[j]!);
     const { ds, vectors, random } = await make({ dim: 24, rows: 1500, options, vector });
     const exact = await exactly(vectors, options);
-    await ds.buildGraph({ field: "v", ...SMALL });
+    await ds.buildGraph({ field: "v", degree: 32 });
     let found = 0;
     for (let i = 0; i < 50; i++) {
       const query = vector(random, 24, i);
