@@ -1,5 +1,5 @@
 /**
- * `buildGraph`: a graph of every vector of a field (spec/0013-graph-indexing.md §8). Columns are the truth: it reads only
+ * `buildGraph`: a graph of every vector of a field (spec/0013-graph-indexing.md §7). Columns are the truth: it reads only
  * them. Rows appended meanwhile, or later, are found by scanning them until the next build.
  */
 import { type Address, addressOf } from "../core/address.ts";

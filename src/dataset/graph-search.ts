@@ -1,4 +1,4 @@
-/** Search of a built graph (spec/0013-graph-indexing.md §8): a walk, and a scan of the rows appended since. */
+/** Search of a built graph (spec/0013-graph-indexing.md §7): a walk, and a scan of the rows appended since. */
 import { DreamDBError } from "../errors.ts";
 import type { VamanaHits } from "../index/vamana.ts";
 import { MAX_BEAM } from "../kernels/vamana-walk.ts";
