@@ -781,7 +781,9 @@ async function indexedKeys() {
   let row = 0;
   const partly = (add, make) => [indexed(add, make, 0)[0], make];
   const fields = {
-    label: partly("addScalarCategorical", () => (row % 3 ? ["cat", "dog", "emu", "cat"][(row % 7) >> 1] : undefined)),
+    label: partly("addScalarCategorical", () =>
+      row % 3 ? ["cat", "dog", "emu", "cat"][(row % 7) >> 1] : undefined,
+    ),
     n: indexed("addScalarInt", () => (row * 37) % 300),
     phase: indexed("addScalarInt", () => Math.floor(row / 100)),
     text: partly("addScalarString", () => (row % 2 ? `t${row % 90}` : undefined)),
@@ -838,27 +840,71 @@ const headKeys = (data) => 48 + 64 * data.readUInt32LE(12) + 48 * data.readUInt3
 
 /** As TAMPERINGS, to an index whose block hashes are made right as well. */
 const INDEX_TAMPERINGS = [
-  ["a row of a bitmap", (d, { label }) => add(d, keysOf(d, label).bitmap + 16, 2), "other rows than the entries"],
-  ["a row that has no value", (d, { label }) => (add(d, keysOf(d, label).bitmap + 16, -1), add(d, label.presence + 16, -1)), "row 0 under key"],
-  ["a row of form 2", (d, { n }) => d.copy(d, n.pages[0].offset, n.pages[0].offset + 4, n.pages[0].offset + 8), "a row twice"],
+  [
+    "a row of a bitmap",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 16, 2),
+    "other rows than the entries",
+  ],
+  [
+    "a row that has no value",
+    (d, { label }) => (add(d, keysOf(d, label).bitmap + 16, -1), add(d, label.presence + 16, -1)),
+    "row 0 under key",
+  ],
+  [
+    "a row of form 2",
+    (d, { n }) => d.copy(d, n.pages[0].offset, n.pages[0].offset + 4, n.pages[0].offset + 8),
+    "a row twice",
+  ],
   ["rows of form 2 that change places", (d, { n }) => swap4(d, n.pages[0].offset), "under key"],
   ["a row beyond the batch", (d, { n }) => add(d, n.pages[1].offset + 1, 2), "of 300"],
-  ["equal keys with rows out of order", (d, { text }) => swap4(d, text.pages[0].offset), "keys and rows out of order"],
+  [
+    "equal keys with rows out of order",
+    (d, { text }) => swap4(d, text.pages[0].offset),
+    "keys and rows out of order",
+  ],
   ["a key", (d, { n }) => add(d, n.pages[0].offset + 4 * 256 + 8 * 20 + 6, 1), "out of order"],
   ["a last key", (d, { phase }) => add(d, keysOf(d, phase).keys + 23, 1), "under key 8000000000000003"],
   ["a first key in a page", (d, { phase }) => add(d, keysOf(d, phase).keys, -1), "the head says"],
   ["a first key in the head", (d) => add(d, headKeys(d) + 4 + 2, 1), "the head says"],
-  ["first keys of a tree out of order", (d) => d.fill(0, headKeys(d) + 7 + 8, headKeys(d) + 7 + 16), "first keys out of order"],
+  [
+    "first keys of a tree out of order",
+    (d) => d.fill(0, headKeys(d) + 7 + 8, headKeys(d) + 7 + 16),
+    "first keys out of order",
+  ],
   ["a first key that runs on", (d) => add(d, headKeys(d) + 1, 1), "first keys end early"],
-  ["a key offset", (d, { text }) => add(d, text.pages[0].offset + 4 * 150 + 8, 9), "key offsets out of order"],
+  [
+    "a key offset",
+    (d, { text }) => add(d, text.pages[0].offset + 4 * 150 + 8, 9),
+    "key offsets out of order",
+  ],
   ["a bitmap's length", (d, { label }) => add(d, label.pages[0].offset, 1), "are left"],
-  ["lengths of two bitmaps", (d, { label }) => (add(d, label.pages[0].offset, 2), add(d, label.pages[0].offset + 4, -2)), "after the last container|cookie"],
+  [
+    "lengths of two bitmaps",
+    (d, { label }) => (add(d, label.pages[0].offset, 2), add(d, label.pages[0].offset + 4, -2)),
+    "after the last container|cookie",
+  ],
   ["a bitmap's cookie", (d, { label }) => add(d, keysOf(d, label).bitmap, 3), "cookie"],
-  ["a bitmap's number of containers", (d, { label }) => add(d, keysOf(d, label).bitmap + 4, 1), "the one before ends at 24"],
-  ["a bitmap's cardinality", (d, { label }) => add(d, keysOf(d, label).bitmap + 10, 1), "pass the end|numbers, its head|out of order|at 16"],
-  ["a bitmap's offset", (d, { label }) => add(d, keysOf(d, label).bitmap + 12, 2), "the one before ends at 16"],
+  [
+    "a bitmap's number of containers",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 4, 1),
+    "the one before ends at 24",
+  ],
+  [
+    "a bitmap's cardinality",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 10, 1),
+    "pass the end|numbers, its head|out of order|at 16",
+  ],
+  [
+    "a bitmap's offset",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 12, 2),
+    "the one before ends at 16",
+  ],
   ["a bitmap of other numbers", (d, { label }) => add(d, keysOf(d, label).bitmap + 8, 1), "rows 300"],
-  ["a run's length", (d, { phase }) => add(d, keysOf(d, phase).bitmap + 13, 1), "rows 300|numbers, its head says"],
+  [
+    "a run's length",
+    (d, { phase }) => add(d, keysOf(d, phase).bitmap + 13, 1),
+    "rows 300|numbers, its head says",
+  ],
   ["a run's start", (d, { phase }) => add(d, keysOf(d, phase).bitmap + 11, 1), "a row twice|under key"],
   ["a presence bitmap", (d, { label }) => add(d, label.presence + 16, -1), "presence bitmap has other rows"],
   ["a presence that is nowhere", (d, { label }) => add(d, label.at + 24, 64), "the one before ends at"],
@@ -884,7 +930,12 @@ const INDEX_TAMPERINGS = [
   ["another magic", (d) => add(d, 3, 1), "magic"],
   ["a flag to come", (d) => add(d, 6, 1), "flags 1", "UnsupportedVersion"],
   ["a version to come", (d) => add(d, 4, 1), "version 2", "UnsupportedVersion"],
-  ["padding that is not zero", (d, { phase }) => add(d, phase.pages[0].offset - 1, 1), "padding before it", "Writer"],
+  [
+    "padding that is not zero",
+    (d, { phase }) => add(d, phase.pages[0].offset - 1, 1),
+    "padding before it",
+    "Writer",
+  ],
 ];
 
 function swap4(data, at) {
@@ -902,7 +953,11 @@ async function checkIndexTamperings(work) {
   ];
   const all = INDEX_TAMPERINGS.map(([what, change, ...rest]) => [what, indexChange(change), ...rest]);
   let reported = 0;
-  for (const [what, change, text, code = "Corrupt", file = "scalars"] of [["nothing", (d) => d, "0 failed", ""], ...all, ...plainly]) {
+  for (const [what, change, text, code = "Corrupt", file = "scalars"] of [
+    ["nothing", (d) => d, "0 failed", ""],
+    ...all,
+    ...plainly,
+  ]) {
     const root = mkdtempSync(join(work, "tampered-"));
     await layOut(root, tamper(keys, ["", file, change, []]));
     const test = (line) => line.startsWith(`FAIL ${code}:`) && new RegExp(text).test(line);
@@ -911,7 +966,9 @@ async function checkIndexTamperings(work) {
       if (run.code !== 0) problem(`the indexed dataset before it is tampered with:\n${run.out}`);
     } else if (reports(`${what} of a scalar index`, root, test, `${code} … ${text}`)) reported++;
   }
-  console.log(`${reported} of ${all.length + plainly.length} kinds of tampering with a scalar index were reported`);
+  console.log(
+    `${reported} of ${all.length + plainly.length} kinds of tampering with a scalar index were reported`,
+  );
 }
 
 const work = mkdtempSync(join(tmpdir(), "dreamdb-check-reader-"));
@@ -924,7 +981,12 @@ try {
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
   const scalars = compare(join(work, "indexed"), await writeIndexed(join(work, "indexed")), work);
   const rows = compare(join(work, "many-rows"), await writeManyRows(join(work, "many-rows")), work);
-  for (const [kind, output] of [["arrays", scalars], ["bitsets", scalars], ["bitsets", rows], ["runs", rows]])
+  for (const [kind, output] of [
+    ["arrays", scalars],
+    ["bitsets", scalars],
+    ["bitsets", rows],
+    ["runs", rows],
+  ])
     if (!/^[1-9]/.test(output.split(`Roaring ${kind} `)[1])) problem(`no Roaring ${kind} were read`);
   compare(join(work, "fragile"), await writeFragile(join(work, "fragile")), work);
   await checkDamages(join(work, "fragile"));
