@@ -48,7 +48,7 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /**
    * Cells that are looked at, nearest first; widened until topK records are found. Of `lsh-cosine` with several tables,
    * so many a table, on average. All of them make a search of `lsh-cosine` exact. Default: in all an eighth of the cells
-   * that one table of `lsh-cosine` has, and 1.5 · √cells of a built `ivf-…`.
+   * that one table of `lsh-cosine` has, and 2.75 · √cells of a built `ivf-…`.
    */
   nprobe?: number;
   /**
@@ -58,7 +58,7 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   rerankFactor?: number;
   /**
    * For a built `ivf-…`: standard errors that an estimate may lie below the topK-th best and still be looked at.
-   * More finds more and takes longer. Default 1.35.
+   * More finds more and takes longer. Default 1.4.
    */
   epsilon?: number;
   /**

@@ -50,7 +50,7 @@ export interface RebuildProgress {
 export interface RebuildIvfOptions {
   /** Name of the vector field. */
   field: string;
-  /** Cells, from 1 to the size of the sample. Default 2 · √rows. */
+  /** Cells, from 1 to the size of the sample. Default 2.5 · √rows. */
   k?: number;
   /** Rows that k-means runs on. Default 64 a cell, or all there are. */
   sample?: number;
@@ -95,7 +95,7 @@ const SEGMENT_TARGET_BYTES = 64 << 20;
 const DEFAULT_MEMORY_BYTES = 1 << 30;
 const DEFAULT_ITERATIONS = 8;
 const DEFAULT_SAMPLE_PER_CELL = 64;
-const DEFAULT_CELLS_PER_ROOT = 2;
+const DEFAULT_CELLS_PER_ROOT = 2.5;
 const MAX_ITERATIONS = 1000;
 const MAX_CELLS = 1 << 20;
 /** Bytes that a row's anchor takes at most in all but odd cases. */
