@@ -4,6 +4,7 @@ export { alloc, free, liveBlocks, liveBytes } from "./arena";
 export { blake3, blake3Finish, blake3Runs, blake3Start } from "./blake3";
 export { keystream } from "./chacha20";
 export { cellRuns, gatherRows, sortByCell } from "./gather";
+export { ivfBatchBytes, ivfSearchMany } from "./ivf-batch";
 export { bestBytes } from "./ivf-best";
 export { ivfAddRows } from "./ivf-cells";
 export { ivfLoadCentroids } from "./ivf-centroids";
@@ -13,6 +14,9 @@ export { ivfMissing, ivfSearch, ivfSelect } from "./ivf-search";
 export { addToCells, assignCells, moveCentroids, packCells } from "./kmeans";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
+export {
+  pqBlockBytes, pqBlocks, pqByteTable, pqEncode, pqScan, pqScores, pqScratchBytes, pqTable, residuals, sliceColumns,
+} from "./pq";
 export { rabitqEncode, rabitqScratchBytes, scaleRows, scaleValues } from "./rabitq";
 export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";
 export {

@@ -190,8 +190,9 @@ function scanAllVector(p: usize, count: u32, groups: u32, table: usize, middle: 
 
 /** Lists those of n estimates (a multiple of 32) that are above `least` and not above `most`, as u64 tag + place. */
 export function listBetween(estimates: usize, n: u32, least: i32, most: i32, tag: u64, list: usize): usize {
+  least = max<i32>(-32768, least);
   if (ASC_FEATURE_SIMD) {
-    const low = i16x8.splat(<i16>max<i32>(-32768, least)), high = i16x8.splat(<i16>most);
+    const low = i16x8.splat(<i16>least), high = i16x8.splat(<i16>most);
     for (let i: u32 = 0; i < n; i += 16) {
       const a = v128.load(estimates), b = v128.load(estimates, 16);
       let chosen = <u32>i8x16.bitmask(i8x16.narrow_i16x8_s(

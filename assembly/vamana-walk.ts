@@ -71,6 +71,7 @@ export function vamanaWalk(graph: usize, walk: usize): u32 {
   const width: usize = load<u32>(graph, WIDTH), stride: usize = load<u32>(graph, STRIDE);
   const rows: usize = load<u32>(graph, ROWS), lists: usize = load<u32>(graph, LISTS);
   const listBytes = <usize>load<u32>(graph, DEGREE) << 2;
+  const touchBytes = min<usize>(listBytes, 128); // most lists are no longer
   const table: usize = load<u32>(graph, TABLE), shift = load<u32>(graph, BLOCK_SHIFT);
   const inBlock: u32 = (1 << shift) - 1;
   const beam = load<u32>(walk, BEAM), step = load<f32>(walk, STEP);
@@ -116,7 +117,7 @@ export function vamanaWalk(graph: usize, walk: usize): u32 {
         : lists + <usize>node * listBytes;
       store<u32>(popped + (count << 2), list);
       count++;
-      for (let k: usize = 0; k < listBytes; k += 64) touched ^= load<u32>(list + k);
+      for (let k: usize = 0; k < touchBytes; k += 64) touched ^= load<u32>(list + k);
     }
     if (count == 0) break;
     expanded += <u32>count;

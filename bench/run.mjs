@@ -8,7 +8,7 @@ if (!existsSync(`${here}node_modules`)) {
   console.log("installing the word vectors (300 MB, once)…");
   spawnSync("npm", ["ci", "--silent"], { cwd: here, stdio: "inherit" });
 }
-for (const name of ["kernels", "ingest", "appends", "stream", "first-query"]) {
+for (const name of ["kernels", "ingest", "appends", "stream", "filters", "first-query"]) {
   console.log(`\n── ${name}`);
   const { status } = spawnSync(process.execPath, [`${here}${name}.mjs`], { stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);

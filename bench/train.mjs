@@ -2,6 +2,7 @@
 // Run after a build: node bench/train.mjs [scalar]
 import { CellAssigner, sampleRows, trainKmeans } from "../build/lib/kernels/kmeans.js";
 import { loadKernels } from "../build/lib/kernels/load.js";
+import { PqCodebooks, PqEncoder } from "../build/lib/kernels/pq.js";
 import { codeBytes, paddedDim, RabitqEncoder, toIndexSpace } from "../build/lib/kernels/rabitq.js";
 import { Rotation, rotationKind } from "../build/lib/kernels/rotation.js";
 import { median, spread } from "./statistics.mjs";
@@ -26,6 +27,14 @@ for (const [dim, k] of [
 ])
   assignment(dim, k);
 for (const dim of [100, 128, 512, 768, 1024]) codes(dim);
+for (const [subspaces, bits] of [
+  [16, 8],
+  [32, 8],
+  [64, 8],
+  [32, 4],
+  [64, 4],
+])
+  products(128, subspaces, bits);
 
 async function wholeBuild() {
   const { vectors } = await loadWords();
@@ -138,6 +147,33 @@ function codes(dim) {
   }
   rotation.free();
   for (const pointer of [y, z, cells]) kernels.free(pointer);
+}
+
+function products(dim, subspaces, bits) {
+  const random = seeded(subspaces);
+  const n = 8192;
+  const codebooks = new PqCodebooks(kernels, { dim, subspaces, bits }, values(2 ** bits * dim, random));
+  const encoder = new PqEncoder(kernels, { codebooks, centroids: new Float32Array(dim), metric: "dot" });
+  const y = kernels.copyIn(values(512 * dim, random));
+  const cells = kernels.copyIn(new Uint32Array(512));
+  const codes = kernels.copyIn(Uint8Array.from({ length: n * encoder.codeBytes }, () => random() * 256));
+  const table = kernels.copyIn(values(subspaces * 2 ** bits, random));
+  const out = kernels.alloc(Math.max(n * 4, 512 * encoder.codeBytes));
+  const { exports } = kernels;
+  let scan = () => exports.pqScores(codes, n, encoder.codeBytes, subspaces, table, out);
+  if (bits === 4) {
+    const [bytes, blocks] = [
+      kernels.alloc(subspaces * 16 + 8),
+      kernels.alloc(exports.pqBlockBytes(n, subspaces)),
+    ];
+    exports.pqByteTable(table, subspaces, bytes, bytes + subspaces * 16);
+    exports.pqBlocks(codes, n, encoder.codeBytes, subspaces, blocks);
+    scan = () => exports.pqScan(blocks, n / 32, subspaces, bytes, out);
+  }
+  const taken = compare({ scan, encode: () => encoder.encode(y, 512, cells, out) }, { rounds: 9 });
+  console.log(`\nPQ, ${dim} dimensions in ${subspaces} of ${bits} bits`);
+  console.log(rate("scan", taken.scan, n / 1e3, "M codes/s", 0));
+  console.log(rate("encode", taken.encode, 512, "thousand rows/s", 0));
 }
 
 function values(length, random) {

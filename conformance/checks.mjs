@@ -11,6 +11,7 @@ export const MODULES = [
   "core/time",
   "index/probe",
   "kernels/kmeans",
+  "kernels/pq",
   "kernels/rabitq",
   "kernels/rotation",
   "kernels/vamana",
@@ -24,6 +25,7 @@ const checks = {
   "chacha20.json": chachaChecks,
   "kmeans.json": kmeansChecks,
   "lsh.json": lshChecks,
+  "pq.json": pqChecks,
   "rabitq.json": rabitqChecks,
   "rotation.json": rotationChecks,
   "vamana.json": vamanaChecks,
@@ -208,6 +210,68 @@ function kmeansChecks({ cases, samples }, lib, kernels) {
       run: () => equal([...lib.sampleRows(kernels, fromHex(seed), total, count)], rows),
     })),
   ];
+}
+
+function pqChecks({ cases }, lib, kernels) {
+  return cases.map((given) => ({
+    name: `${given.dim} dimensions in ${given.subspaces} of ${given.bits} bits, ${given.metric}`,
+    async run() {
+      const owned = [];
+      const copyIn = (values) => {
+        owned.push(kernels.copyIn(values));
+        return owned.at(-1);
+      };
+      const room = (bytes) => copyIn(new Uint8Array(bytes));
+      const residuals = copyIn(fromHex(given.residuals));
+      const n = given.residuals.length / 8 / given.dim;
+      const found = await lib.trainPq(kernels, { ...given, residuals, n, seed: fromHex(given.seed) });
+      const codebooks = new lib.PqCodebooks(kernels, given, floatsOf(given.codebooks));
+      try {
+        equal(hexOfFloats(found), given.codebooks);
+        checkPqCodes(lib, kernels, codebooks, given, copyIn, room);
+        checkPqScores(kernels, codebooks, given, copyIn, room);
+      } finally {
+        codebooks.free();
+        for (const pointer of owned) kernels.free(pointer);
+      }
+    },
+  }));
+}
+
+function checkPqCodes(lib, kernels, codebooks, { metric, centroid, vectors, codes }, copyIn, room) {
+  const encoder = new lib.PqEncoder(kernels, { codebooks, centroids: floatsOf(centroid), metric });
+  const bytes = codes.length * encoder.codeBytes;
+  const [y, cells, out] = [copyIn(fromHex(vectors)), room(codes.length * 4), room(bytes)];
+  encoder.encode(y, codes.length, cells, out);
+  encoder.free();
+  equal(toHex(kernels.bytes(out, bytes)), codes.join(""));
+}
+
+function checkPqScores(kernels, codebooks, given, copyIn, room) {
+  const { subspaces, bits, codes } = given;
+  const { exports } = kernels;
+  const stored = copyIn(fromHex(codes.join("")));
+  const stride = codes[0].length / 2;
+  const table = room(subspaces * 4 * 2 ** bits);
+  codebooks.table(copyIn(fromHex(given.query)), table);
+  equal(toHex(kernels.bytes(table, subspaces * 4 * 2 ** bits)), given.table);
+  if (bits === 8) {
+    const out = room(codes.length * 4);
+    exports.pqScores(stored, codes.length, stride, subspaces, table, out);
+    equal(toHex(kernels.bytes(out, codes.length * 4)), given.scores);
+    return;
+  }
+  const count = Math.ceil(codes.length / 32);
+  const [bytes, blocks, sums] = [room(subspaces * 16 + 8), room(count * subspaces * 16), room(count * 64)];
+  exports.pqByteTable(table, subspaces, bytes, bytes + subspaces * 16);
+  exports.pqBlocks(stored, codes.length, stride, subspaces, blocks);
+  exports.pqScan(blocks, count, subspaces, bytes, sums);
+  equal(toHex(kernels.bytes(bytes, subspaces * 16 + 8)), given.bytes + given.bias + given.quantum);
+  const view = new DataView(kernels.bytes(sums, count * 64).slice().buffer);
+  equal(
+    codes.map((_, i) => view.getUint16(2 * i, true)),
+    given.sums,
+  );
 }
 
 function rabitqChecks({ cases }, lib, kernels) {

@@ -1,5 +1,5 @@
 // Writes rabitq.json: rows, their centroid and the stored codes of one to eight bits.
-import { floats, fold, hex, rotation, rows, seedOf } from "./training.mjs";
+import { even, floats, fold, hex, rotation, rows, seedOf } from "./training.mjs";
 import { writeVectors } from "./write-vectors.mjs";
 
 const { fround } = Math;
@@ -145,10 +145,4 @@ function stored(u, bits, a1, f1, e1, e, a, f) {
   at = out.writeFloatLE(a, at);
   out.writeFloatLE(f, at);
   return out;
-}
-
-/** To the nearest whole number, halves to the even one. */
-function even(x) {
-  const near = Math.round(x);
-  return near - x === 0.5 && near % 2 !== 0 ? near - 1 : near;
 }

@@ -177,3 +177,9 @@ export function kmeans(rows, k, iterations, seed) {
   }
   return centroids;
 }
+
+/** A whole number, halves to the even one. */
+export function even(x) {
+  const near = Math.round(x);
+  return near - x === 0.5 && near % 2 !== 0 ? near - 1 : near;
+}

@@ -37,6 +37,7 @@ test("all files are here", () => {
     "chacha20.json",
     "kmeans.json",
     "lsh.json",
+    "pq.json",
     "rabitq.json",
     "rotation.json",
     "time.json",

@@ -14,7 +14,8 @@ const [judgePath, assertPath] = ["../conformance/engines/judge.mjs", "../conform
 const judge: Judge = await import(judgePath);
 const shim: { deepStrictEqual(found: unknown, expected: unknown): void } = await import(assertPath);
 
-const engine = { id: "jsc", required: true, builds: ["scalar", "simd"] };
+const engine = { id: "jsc", about: "", required: true, mayLackSimd: false };
+const auto = "simd";
 const recorded = { dot: "aa", norms: "bb" };
 const good = {
   passed: { "lsh.json": 7, "time.json": 3 },
@@ -32,7 +33,11 @@ function totalsOf(outcome: object, ci = false) {
 }
 
 test("every vector and digest of every build counts", () => {
-  expect(totalsOf({ result: { scalar: good, simd: good } })).toEqual({ passed: 24, failed: 0, skipped: 0 });
+  expect(totalsOf({ result: { auto, scalar: good, simd: good } })).toEqual({
+    passed: 25,
+    failed: 0,
+    skipped: 0,
+  });
 });
 
 test.each([
@@ -42,12 +47,21 @@ test.each([
   ["a vector that fails", { failures: ["lsh.json, simd, x"] }, 1],
   ["a build that can't be loaded", { error: "no SIMD" }, 1],
 ])("%s fails", (_, change, failed) => {
-  expect(totalsOf({ result: { scalar: good, simd: { ...good, ...change } } }).failed).toBe(failed);
+  expect(totalsOf({ result: { auto, scalar: good, simd: { ...good, ...change } } }).failed).toBe(failed);
 });
 
 test("a build without a result, and an engine that crashes, fail", () => {
-  expect(totalsOf({ result: { scalar: good } }).failed).toBe(1);
+  expect(totalsOf({ result: { auto, scalar: good } }).failed).toBe(1);
   expect(totalsOf({ error: "ended (SIGSEGV)" }).failed).toBe(1);
+});
+
+test("an engine without SIMD fails, unless it may lack it and the library does without by itself", () => {
+  const result = { auto: "scalar", scalar: good, simd: { lacking: true } };
+  const may = { ...engine, mayLackSimd: true };
+  expect(totalsOf({ result }).failed).toBe(1);
+  expect(totalsOf({ engine: may, result })).toEqual({ passed: 13, failed: 0, skipped: 0 });
+  expect(totalsOf({ engine: may, result: { ...result, auto } }).failed).toBe(1);
+  expect(totalsOf({ result: { auto: "scalar", scalar: good, simd: good } }).failed).toBe(1);
 });
 
 test("an engine that is not installed is skipped, and fails where CI requires it", () => {

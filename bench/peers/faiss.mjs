@@ -1,6 +1,6 @@
 // faiss-node: an inverted file of flat vectors by inner product. It takes plain arrays only, and has no way to set
 // how many lists a search probes: that number is a field of the saved index, so it is patched in the bytes it reads.
-import { closeSync, existsSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
@@ -16,7 +16,8 @@ export function source() {
     createRequire(import.meta.url)("faiss-node");
     return "npm";
   } catch {
-    return existsSync(COMPILED_HERE) ? "compiled from npm's source with Debian's libfaiss 1.7.3" : undefined;
+    if (!existsSync(COMPILED_HERE)) return undefined;
+    return `compiled with ${readFileSync(new URL("faiss/build/flavour.txt", import.meta.url), "utf8")}`;
   }
 }
 
@@ -26,7 +27,10 @@ export function variants({ count }) {
 }
 
 export function settings() {
-  return [2, 4, 8, 14, 24, 40, 60, 90, 130, 190].map((nprobe) => ({ label: `nprobe ${nprobe}`, nprobe }));
+  return [4, 8, 14, 18, 22, 26, 32, 40, 46, 54, 66, 80, 100, 125, 160, 200].map((nprobe) => ({
+    label: `nprobe ${nprobe}`,
+    nprobe,
+  }));
 }
 
 export async function build({ rows, dim, count }, directory, { factory, lists }) {

@@ -7,7 +7,10 @@ export function variants() {
 }
 
 export function settings() {
-  return [10, 20, 30, 45, 65, 100, 150, 230, 350, 550, 800].map((ef) => ({ label: `ef ${ef}`, ef }));
+  return [10, 20, 30, 45, 65, 85, 105, 130, 165, 200, 260, 340, 440, 560, 700, 900].map((ef) => ({
+    label: `ef ${ef}`,
+    ef,
+  }));
 }
 
 export async function build({ rows, dim, count }, directory, { m, efConstruction }) {

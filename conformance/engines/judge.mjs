@@ -15,11 +15,16 @@ export function noFindings() {
 export function judgeEngine({ engine, version, result, error, missing }, recorded, ci, findings) {
   if (missing !== undefined) return judgeMissing(engine, missing, ci, findings);
   if (error !== undefined) return fail(findings, `${engine.id}: ${error}`);
-  for (const build of engine.builds) {
+  for (const build of ["scalar", "simd"]) {
     const of = result[build] ?? { error: "no result" };
+    const row = { engine: engine.id, version, build };
     if (of.error !== undefined) fail(findings, `${engine.id}, ${build}: ${of.error}`);
-    else judgeBuild({ engine: engine.id, version, build }, of, recorded, findings);
+    else if (of.lacking) judgeLacking(engine, row, findings);
+    else judgeBuild(row, of, recorded, findings);
   }
+  const expected = result.simd?.lacking ? "scalar" : "simd";
+  if (result.auto === expected) findings.totals.passed++;
+  else fail(findings, `${engine.id}: the library chose ${result.auto} by itself, not ${expected}`);
 }
 
 /**
@@ -53,15 +58,23 @@ function judgeMissing({ id, about, required }, missing, ci, findings) {
   findings.notes.push(text);
 }
 
+function judgeLacking({ id, mayLackSimd }, row, findings) {
+  if (!mayLackSimd) return fail(findings, `${id}: the library finds no SIMD that works`);
+  findings.rows.push({ ...row, verdict: "no SIMD" });
+}
+
 function judgeBuild(row, { passed, failures, digests, seconds }, recorded, findings) {
   const vectors = Object.values(passed).reduce((sum, count) => sum + count, 0);
   const recipes = [...new Set([...Object.keys(recorded), ...Object.keys(digests)])];
   const differing = recipes.filter((recipe) => digests[recipe] !== recorded[recipe]);
+  const unrecorded = differing.filter((recipe) => recorded[recipe] === undefined);
   findings.totals.passed += vectors + recipes.length - differing.length;
   for (const text of failures) fail(findings, `${row.engine}, ${text}`);
-  for (const recipe of differing) {
-    const expected = recorded[recipe] ?? "one on record (npm run engines -- --record)";
-    fail(findings, `${row.engine}, ${row.build}, ${recipe}: found ${digests[recipe]}, expected ${expected}`);
+  for (const recipe of differing.filter((name) => recorded[name] !== undefined))
+    fail(findings, `${row.engine}, ${row.build}, ${recipe}: ${digests[recipe]}, not ${recorded[recipe]}`);
+  if (unrecorded.length > 0) {
+    const names = unrecorded.join("; ");
+    fail(findings, `${row.engine}, ${row.build}: not on record (npm run engines -- --record): ${names}`);
   }
   const verdict = failures.length + differing.length === 0 ? "ok" : "DIFFERENT";
   const total = vectors + failures.length;

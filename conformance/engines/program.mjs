@@ -11,13 +11,15 @@ const MODES = ["scalar", "simd"];
  * `called` names the kernels that ran at all, `stressed` those of them that ran under stress.
  * @param lib the library's functions, `loadKernels` among them
  * @param vectorFiles name → content
- * @returns mode → { passed, failures, digests, called, stressed, seconds }, or mode → { error }
+ * @returns `auto`, the mode the library chooses by itself; `scalar` and `simd`, of each mode
+ *   { passed, failures, digests, called, stressed, seconds }, or { lacking: true }, or { error }
  */
 export async function runAll(lib, vectorFiles) {
-  const results = {};
+  const results = { auto: (await lib.loadKernels("auto", { fresh: true })).mode };
   for (const mode of MODES) {
     try {
-      results[mode] = await runBuild(lib, vectorFiles, mode);
+      const lacking = mode === "simd" && !lib.hasSimd();
+      results[mode] = lacking ? { lacking } : await runBuild(lib, vectorFiles, mode);
     } catch (error) {
       results[mode] = { error: textOf(error) };
     }
@@ -33,7 +35,7 @@ async function runBuild(lib, vectorFiles, mode) {
   if (kernels.mode !== mode || kernels.exports.isSimd() !== (mode === "simd" ? 1 : 0))
     throw new Error(`asked for the ${mode} build, got another`);
 
-  const digests = stress(kernels);
+  const digests = await stress(kernels);
   const afterStress = kernels.live().blocks;
   const stressed = new Set(called);
   const { passed, failures } = await runVectors(lib, vectorFiles, kernels, mode);
@@ -46,14 +48,14 @@ async function runBuild(lib, vectorFiles, mode) {
 }
 
 /** Recipe → digest of its outputs over all fills and shapes, by a hash that is not one of the kernels. */
-function stress(kernels) {
+async function stress(kernels) {
   const outputs = {};
   for (const fill of Object.values(FILLS))
     for (const shape of SHAPES)
-      withInput(kernels, fill, shape, (input) => {
+      await withInput(kernels, fill, shape, async (input) => {
         for (const [name, prepare] of Object.entries(RECIPES)) {
           outputs[name] ??= "";
-          outputs[name] += toHex(hash(output(kernels, prepare, input)));
+          outputs[name] += toHex(hash(await output(kernels, prepare, input)));
         }
       });
   return Object.fromEntries(Object.entries(outputs).map(([name, hashes]) => [name, hashOfText(hashes)]));
@@ -96,5 +98,5 @@ function counted(exports, called) {
 }
 
 function textOf(error) {
-  return `${error?.name}: ${error?.message}\n${error?.stack ?? ""}`.slice(0, 2000);
+  return `${error?.name}: ${error?.message}\n${error?.stack ?? ""}`.slice(0, 800);
 }

@@ -2,6 +2,10 @@
 // builds (bench/determinism.mjs) and between engines (run.mjs). Inputs are made by exact arithmetic alone, for Math.pow
 // and its like differ between engines.
 import { seeded } from "../../bench/timing.mjs";
+import { best, bytesOf, floats, joined } from "./outputs.mjs";
+import { GRAPH_RECIPES } from "./stress-graph.mjs";
+import { INDEX_RECIPES } from "./stress-index.mjs";
+import { PQ_RECIPES } from "./stress-pq.mjs";
 
 const SEED = Uint8Array.from({ length: 32 }, (_, i) => i * 7);
 
@@ -14,18 +18,18 @@ export const FILLS = {
   "of all sizes": (random) => floatOfBits(random() * 2 ** 31, random() * 254, random() < 0.5),
 };
 
-/** Rows × dimensions: the one that is timed, then what is left over when lanes and blocks are full. */
+/** Rows × dimensions: whole blocks of lanes, then what is left over when lanes and blocks are full. */
 export const SHAPES = [
-  { n: 2000, dim: 100 },
-  { n: 1003, dim: 129 },
+  { n: 1024, dim: 96 },
+  { n: 403, dim: 129 },
   { n: 517, dim: 31 },
   { n: 263, dim: 2 },
-  { n: 206, dim: 512 },
+  { n: 103, dim: 512 },
   { n: 66, dim: 1 },
 ];
 
 /**
- * Name → prepare(kernels, input) → { run, result, free? }: `result` gives the output bytes of the last `run`;
+ * Name → prepare(kernels, input) → { run, result, free? }: `result` gives the output bytes of the last `run`, which may be async;
  * `input` is that of `withInput`, to be left as it was but for `out`. A new kernel gets an entry here, and run.mjs says so when it has neither that nor vectors.
  */
 export const RECIPES = {
@@ -76,6 +80,17 @@ export const RECIPES = {
     run: () => kernels.scoresL2(rows, n, dim, query, out),
     result: () => floats(kernels, out, n),
   }),
+  "scores of rows anywhere, each metric": (kernels, { rows, norms, n, dim, query, queryInv, index, out }) => {
+    const addresses = kernels.copyIn(kernels.u32(index, n).map((row) => rows + row * dim * 4));
+    return {
+      run: () => {
+        for (const metric of [0, 1, 2])
+          kernels.exports.scoresAt(metric, addresses, norms, n, dim, query, queryInv, out + metric * n * 4);
+      },
+      result: () => floats(kernels, out, 3 * n),
+      free: () => kernels.free(addresses),
+    };
+  },
   "cosine scan, top 10": (kernels, { rows, norms, n, dim, query, queryInv }) =>
     best(kernels, 10, (topK) => kernels.scanCosine(rows, norms, n, dim, query, queryInv, 0, topK)),
   "cosine scan of masked rows without norms": (kernels, { rows, n, dim, query, queryInv, mask }) =>
@@ -134,6 +149,9 @@ export const RECIPES = {
     run: () => kernels.gatherRows(rows, dim * 4, index, n, out),
     result: () => kernels.bytes(out, n * dim * 4),
   }),
+  ...INDEX_RECIPES,
+  ...PQ_RECIPES,
+  ...GRAPH_RECIPES,
   "rows by cell": (kernels, { index, n }) => {
     const cells = kernels.u32(index, n).map((cell) => cell & 63);
     let sorted = {};
@@ -148,70 +166,33 @@ export const RECIPES = {
 
 /**
  * `work` with seeded input in memory, equal in every engine: `rows` (f32 n × dim), their inverse `norms`, a `query` with
- * `queryInv`, an `index` (u32 × n, below n), a `mask` of rows, and room `out` for n × dim f32. `keep` leaves it there.
+ * `queryInv`, an `index` (u32 × n, below n), a `mask` of rows, and room `out` for n × dim f32, at least n × 4. `keep` leaves it there.
  */
-export function withInput(kernels, fill, { n, dim }, work, keep = false) {
+export async function withInput(kernels, fill, { n, dim }, work, keep = false) {
   const random = seeded(11);
   const rows = kernels.copyIn(Float32Array.from({ length: Math.max(n * dim, 11) }, () => fill(random)));
   const query = kernels.copyIn(Float32Array.from({ length: dim }, () => fill(random)));
   const index = kernels.copyIn(Uint32Array.from({ length: n }, () => random() * n));
   const mask = kernels.copyIn(Uint8Array.from({ length: Math.ceil(n / 8) }, () => random() * 256));
   const norms = kernels.alloc(n * 4);
-  const out = kernels.alloc(n * dim * 4);
+  const out = kernels.alloc(n * Math.max(dim, 4) * 4);
   kernels.rowInvNorms(rows, n, dim, norms);
   const queryInv = kernels.invNorm(query, dim);
-  const result = work({ n, dim, rows, query, index, mask, norms, out, queryInv });
+  const result = await work({ n, dim, rows, query, index, mask, norms, out, queryInv });
   if (!keep) for (const pointer of [rows, query, index, mask, norms, out]) kernels.free(pointer);
   return result;
 }
 
 /** The output bytes of one recipe over the input of `withInput`, a copy. */
-export function output(kernels, prepare, input) {
+export async function output(kernels, prepare, input) {
   const { run, result, free } = prepare(kernels, input);
-  run();
+  await run();
   const bytes = result().slice();
   free?.();
   return bytes;
 }
 
-function best(kernels, k, offer) {
-  const topK = kernels.topK(k);
-  return {
-    run: () => {
-      topK.reset();
-      offer(topK);
-    },
-    result: () => {
-      const { scores, ids } = topK.drain();
-      return joined(scores, ids);
-    },
-    free: () => topK.free(),
-  };
-}
-
-/** Copies f32, all NaN made one: engines differ in which NaN they make, and none is ever stored. */
-function floats(kernels, pointer, count) {
-  const values = kernels.f32(pointer, count).slice();
-  const bits = new Uint32Array(values.buffer);
-  for (let i = 0; i < count; i++) if (Number.isNaN(values[i])) bits[i] = 0x7fc00000;
-  return bytesOf(values);
-}
-
 function floatOfBits(mantissa, exponent, negative) {
   const bits = ((negative ? 1 : 0) << 31) | (Math.floor(exponent) << 23) | (mantissa & 0x7fffff);
   return new Float32Array(Uint32Array.of(bits).buffer)[0];
-}
-
-function joined(...arrays) {
-  const bytes = new Uint8Array(arrays.reduce((sum, { byteLength }) => sum + byteLength, 0));
-  let at = 0;
-  for (const array of arrays) {
-    bytes.set(bytesOf(array), at);
-    at += array.byteLength;
-  }
-  return bytes;
-}
-
-function bytesOf(array) {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }

@@ -295,6 +295,132 @@ def container_ref(container, name):
     return short if blocks == 1 else short + [head_bytes, blake3(out.data[:head_bytes])]
 
 
+# ---------------------------------------------------------------- ScalarIndex (0011)
+
+
+def roaring(rows):
+    """A portable Roaring bitmap of ascending rows below 65,536."""
+    runs = [[rows[0], 0]]
+    for row in rows[1:]:
+        if row == sum(runs[-1]) + 1:
+            runs[-1][1] += 1
+        else:
+            runs.append([row, 0])
+    key = struct.pack("<HH", 0, len(rows) - 1)
+    plain = struct.pack(f"<{len(rows)}H", *rows) if len(rows) <= 4096 else sum(1 << r for r in rows).to_bytes(8192, "little")
+    if 2 + 4 * len(runs) >= len(plain):
+        return u32(12346) + u32(1) + key + u32(16) + plain
+    return u32(12347) + b"\x01" + key + u16(len(runs)) + b"".join(struct.pack("<HH", *run) for run in runs)
+
+
+def scalar_key(type_, value):
+    if type_ in (4, 5):
+        return value.encode()
+    if type_ == 1:
+        return bytes([value])
+    if type_ == 3:
+        bits = struct.unpack(">Q", struct.pack(">d", value + 0.0))[0]
+        return (bits ^ (2**64 - 1 if bits >> 63 else 2**63)).to_bytes(8, "big")
+    return (value + 2**63).to_bytes(8, "big")
+
+
+def counted(keys):
+    """Keys of differing length behind their offsets."""
+    ends = [0]
+    for key in keys:
+        ends.append(ends[-1] + len(key))
+    return struct.pack(f"<{len(ends)}I", *ends), f"{len(ends)} key offsets: {ends}"
+
+
+def index_tree(field, type_, values):
+    """A tree of one page. Returns its form, entries, present rows, presence bitmap, first key and the page's pieces."""
+    pairs = sorted((scalar_key(type_, v), row) for row, v in enumerate(values) if v is not None)
+    keys = sorted({key for key, _ in pairs})
+    rows = {key: [r for k, r in pairs if k == key] for key in keys}
+    name = lambda key: json.dumps(key.decode()) if type_ in (4, 5) else str(values[rows[key][0]])
+    form = 1 if type_ in (1, 5) or 16 * len(keys) <= len(pairs) else 2
+    if form == 1:
+        bitmaps = [roaring(rows[key]) for key in keys]
+        pieces = [(struct.pack(f"<{len(keys)}I", *map(len, bitmaps)), f"lengths of {len(keys)} bitmaps")]
+        listed = keys
+        tail = [(b, f"bitmap of {name(k)}: rows {', '.join(map(str, rows[k]))}") for k, b in zip(keys, bitmaps)]
+    else:
+        pieces = [(struct.pack(f"<{len(pairs)}I", *(r for _, r in pairs)), f"rows {', '.join(str(r) for _, r in pairs)}")]
+        listed, tail = [key for key, _ in pairs], []
+    if type_ in (4, 5):
+        pieces.append(counted(listed))
+    pieces += [(key, f"key {i}: {name(key)}") for i, key in enumerate(listed)] + tail
+    here = [row for row, v in enumerate(values) if v is not None]
+    presence = roaring(here) if len(here) < len(values) else b""
+    return field, type_, form, len(here), len(listed), presence, keys[0], name(keys[0]), pieces
+
+
+def scalar_index(rows, trees):
+    keys = b"".join((u32(len(t[6])) if t[1] in (4, 5) else b"") + t[6] for t in trees)
+    head_bytes = at = round_up(48 + (64 + 48) * len(trees) + len(keys), 64)
+    placed = []
+    for tree in trees:
+        spots = []
+        for data in (tree[5], b"".join(p for p, _ in tree[8])):
+            at = round_up(at, 64) if data else at
+            spots.append((at if data else 0, data))
+            at += len(data)
+        placed.append(spots)
+    out = Bytes()
+    out.add(b"DDBI", 'magic "DDBI"')
+    out.add(u16(1), "version 1")
+    out.add(u16(0), "flags 0")
+    out.add(u32(rows), f"rows {rows}")
+    out.add(u32(len(trees)), f"trees {len(trees)}")
+    out.add(u32(len(trees)), f"pages {len(trees)}")
+    out.add(u32(len(keys)), f"keyBytes {len(keys)}")
+    out.add(u64(head_bytes), f"headBytes {head_bytes}")
+    out.add(u64(at), f"totalBytes {at}")
+    out.add(bytes(8), "reserved")
+    for i, ((field, type_, form, present, entries, presence, _, _, _), ((offset, data), _)) in enumerate(zip(trees, placed)):
+        out.add(u32(field), f"tree {i}: field {field}")
+        out.add(bytes([type_]), f"tree {i}: type {type_}: {TYPE_NAMES[type_]}")
+        out.add(bytes([form]), f"tree {i}: form {form}: {['bitmaps', 'rows'][form - 1]}")
+        out.add(bytes(2), "reserved")
+        out.add(u32(present), f"tree {i}: present {present}")
+        out.add(u32(entries), f"tree {i}: entries {entries}")
+        out.add(u32(1), f"tree {i}: pages 1")
+        out.add(u32(len(presence)), f"tree {i}: presenceBytes {len(presence)}")
+        out.add(u64(offset), f"tree {i}: presence at {offset}")
+        out.add(blake3(data) if data else bytes(32), f"tree {i}: presence hash")
+    for i, (_, (offset, data)) in enumerate(placed):
+        out.add(u64(offset), f"page {i}: offset {offset}")
+        out.add(u32(len(data)), f"page {i}: bytes {len(data)}")
+        out.add(u32(0), f"page {i}: firstEntry 0")
+        out.add(blake3(data), f"page {i}: hash")
+    for i, tree in enumerate(trees):
+        if tree[1] in (4, 5):
+            out.add(u32(len(tree[6])), f"page {i}: length of its first key")
+        out.add(tree[6], f"page {i}: first key, {tree[7]}")
+    for tree, (_, (_, _)) in zip(trees, placed):
+        if tree[5]:
+            out.pad(64)
+            out.add(tree[5], f"presence of field {tree[0]}")
+        out.pad(64)
+        for data, note in tree[8]:
+            out.add(data, note)
+    assert len(out.data) == at
+    return out
+
+
+def scalar_index_example():
+    trees = [index_tree(2, 5, ["cat", "dog", "cat", None, "cat"]), index_tree(4, 2, [30, -5, 30, 7, 7])]
+    out = scalar_index(5, trees)
+    return out.dump() + "\n\n" + summary(out.data)
+
+
+def keys_example():
+    rows = [("type", "value", "key")]
+    for type_, value in [(1, False), (1, True), (2, -(2**63)), (2, -1), (2, 0), (2, 1), (3, -1.5), (3, -0.0), (3, 5e-324), (3, 1.5), (4, ""), (4, "\u00e9"), (6, 10**18)]:
+        rows.append((TYPE_NAMES[type_], json.dumps(value, ensure_ascii=False), scalar_key(type_, value).hex() or "(empty)"))
+    return table(rows)
+
+
 # ---------------------------------------------------------------- LSH and distance (0004)
 
 
@@ -933,6 +1059,120 @@ class TinyIvf(Tiny):
         }
 
 
+# ---------------------------------------------------------------- graph index (0013)
+
+
+def squared(a, b):
+    """d(a, b)."""
+    return sum4(f32(f32(x - y) ** 2) for x, y in zip(a, b))
+
+
+def tag(a, b):
+    return 2 * (a - b) - 1 if b < a else 2 * (b - a)
+
+
+def prune(p, candidates, vectors, degree):
+    """Whom p links, of these."""
+    linked, left = [], sorted(candidates, key=lambda v: (squared(vectors[p], vectors[v]), tag(p, v)))
+    while left and len(linked) < degree:
+        u = left.pop(0)
+        linked.append(u)
+        struck = lambda v: (squared(vectors[u], vectors[v]), tag(v, u)) < (squared(vectors[p], vectors[v]), tag(v, p))
+        left = [v for v in left if not struck(v)]
+    return linked
+
+
+def graph_of_one_cell(vectors, centroid, degree):
+    """The entry and the lists of a graph whose nodes all lie in one cell and are all candidates of each other."""
+    nodes = range(len(vectors))
+    far = lambda p: fold(*2 * [[f32(a - b) for a, b in zip(vectors[p], centroid)]])
+    entry = min(nodes, key=lambda p: (far(p), p))
+    linked = [prune(p, [v for v in nodes if v != p], vectors, degree) for p in nodes]
+    joined = [[v for v in nodes if v in linked[p] or p in linked[v]] for p in nodes]
+    lists = [own if len(own) <= degree else sorted(prune(p, own, vectors, degree)) for p, own in zip(nodes, joined)]
+    reached = {entry}
+    while more := {v for p in reached for v in lists[p]} - reached:
+        reached |= more
+    assert len(reached) == len(vectors), "step 9 of the build has work to do"
+    return entry, lists
+
+
+def graph_codes(y):
+    """The i8 components of a row, its scale, and half its square."""
+    longest = max(map(abs, y))
+    half = f32(0.5 * fold(y, y))
+    if longest == 0 or math.isinf(inverse := f32(127 / longest)):
+        return [0] * len(y), 0.0, half
+    return [round(min(127, max(-127, f32(v * inverse)))) for v in y], f32(longest / 127), half
+
+
+def graph_page(anchors, rows, lists, degree, block_nodes):
+    """A GraphPage that is the whole graph, for l2; its block's listing names every node."""
+    n, dim, blocks = len(rows), len(rows[0][0]), []
+    for first in range(0, n, block_nodes):
+        nodes = range(first, min(n, first + block_nodes))
+        block = [(u64(anchors[i]), f"node {i}: anchor {anchors[i]}") for i in nodes]
+        block += [(struct.pack("<f", rows[i][1]), f"node {i}: scale {rows[i][1]:.9g}") for i in nodes]
+        block += [(struct.pack("<f", rows[i][2]), f"node {i}: half {rows[i][2]:.9g}") for i in nodes]
+        block += [(struct.pack(f"{dim}b", *rows[i][0]), f"node {i}: codes {rows[i][0]}") for i in nodes]
+        for i in nodes:
+            steps = [v - u for u, v in zip([i] + lists[i], lists[i])]
+            steps[:1] = [2 * v if v >= 0 else -2 * v - 1 for v in steps[:1]]
+            block.append((bytes([len(steps)]) + b"".join(map(leb128, steps)), f"node {i}: neighbours {lists[i]}"))
+        blocks.append((first, b"".join(data for data, _ in block), block))
+    head_bytes = at = round_up(64 + 48 * len(blocks), 64)
+    places = []
+    for _, data, _ in blocks:
+        at = round_up(at, 64)
+        places.append(at)
+        at += len(data)
+    out = Bytes()
+    out.add(b"DDBG", 'magic "DDBG"')
+    out.add(u16(1), "version 1")
+    out.add(u16(1), "flags 1: halves")
+    for name, value in (("firstNode", 0), ("nodes", n), ("dim", dim), ("degree", degree), ("rows", n), ("blockNodes", block_nodes), ("blocks", len(blocks))):
+        out.add(u32(value), f"{name} {value}")
+    out.add(bytes(4), "reserved")
+    out.add(u64(head_bytes), f"headBytes {head_bytes}")
+    out.add(u64(at), f"totalBytes {at}")
+    out.add(bytes(8), "reserved")
+    for i, ((first, data, _), place) in enumerate(zip(blocks, places)):
+        out.add(u64(place), f"block {i}: offset {place}")
+        out.add(u32(len(data)), f"block {i}: bytes {len(data)}")
+        out.add(u32(first), f"block {i}: firstNode {first}")
+        out.add(blake3(data), f"block {i}: hash")
+    for _, _, block in blocks:
+        out.pad(64)
+        for data, note in block:
+            out.add(data, note)
+    assert len(out.data) == at
+    return out, head_bytes
+
+
+class GraphExample:
+    """The vectors of tiny-ivf as a graph of one cell."""
+
+    DEGREE, CANDIDATES, PROBES, ITERATIONS = 4, 250, 20, 2
+
+    def __init__(self):
+        records = sorted(LATER + EARLIER, key=lambda r: r[0])
+        vectors = [r["embedding"] for _, r in records]
+        exponent = least_exponent(vectors)
+        ys = [index_space("l2", exponent, x) for x in vectors]
+        seed = blake3(f"dreamdb.vamana-l2/{DIM}/{self.DEGREE}".encode())
+        sample = [ys[i] for i in drawn_rows(seed, len(ys), len(ys))]
+        centroid = k_means(sample, 1, self.ITERATIONS, seed)[0][0]
+        entry, lists = graph_of_one_cell(ys, centroid, self.DEGREE)
+        block_nodes = 1 << (65_536 // (DIM + 16 + 2 * self.DEGREE)).bit_length() - 1
+        self.page = graph_page([a for a, _ in records], [graph_codes(y) for y in ys], lists, self.DEGREE, block_nodes)
+        self.index = {
+            "kind": "dreamdb.graph-index", "version": 1, "algorithm": "dreamdb.vamana-l2", "dim": DIM, "exponent": exponent, "rows": len(ys),
+            "degree": self.DEGREE, "entry": entry, "blockNodes": block_nodes, "cells": 1, "iterations": self.ITERATIONS,
+            "candidates": self.CANDIDATES, "probes": self.PROBES, "seed": seed, "parents": [],
+            "pages": [[Address(self.page[0].data, "the GraphPage"), len(self.page[0].data)]],
+        }
+
+
 # ---------------------------------------------------------------- the examples
 
 
@@ -1241,7 +1481,7 @@ def records_example(tiny):
 
 
 def examples():
-    tiny, ivf = Tiny(), TinyIvf()
+    tiny, ivf, graph = Tiny(), TinyIvf(), GraphExample()
     ref = dict(tiny.branch)
     ref.pop("inline")
     small = {k: v for k, v in tiny.tag.items()}
@@ -1270,6 +1510,8 @@ def examples():
         "column-string": container_example(variable_column()),
         "column-anchors": container_example(tiny.containers["earlier anchors"]),
         "segment": container_example(tiny.containers["earlier segment"]),
+        "scalar-keys": keys_example(),
+        "scalar-index": scalar_index_example(),
         "index-page": object_example(page_example(tiny)),
         "index-root": root_example(),
         "metrics": metric_example(),
@@ -1283,6 +1525,8 @@ def examples():
         "rotation": rotation_example(ivf),
         "rabitq": code_example(ivf),
         "pq": pq_example(ivf),
+        "graph-index": object_example(graph.index),
+        "graph-page": container_example(graph.page),
         "tiny-keys": listing(tiny, ivf),
         "tiny-records": records_example(tiny),
         "tiny-ivf-records": ivf_records_example(ivf),

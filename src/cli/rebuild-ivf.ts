@@ -41,7 +41,7 @@ export function rebuildIvfCommand(): Command {
     .requiredOption("--field <name>", "vector field with an ivf index")
     .option("--k <n>", "cells (default: 2 · √records)", countFrom(1))
     .option("--sample <n>", "records to train on (default: 64 a cell)", countFrom(1))
-    .option("--iterations <n>", "rounds of k-means (default: 10)", countFrom(0))
+    .option("--iterations <n>", "rounds of k-means (default: 8)", countFrom(0))
     .option("--seed <n>", "chooses the sample; equal seeds give equal bytes (default: 0)", countFrom(0))
     .option("--memory-mib <n>", "vectors held in memory at a time (default: 1024)", countFrom(1))
     .option("--workers <n>", "threads that do the work; none: the main thread", countFrom(0), 0)

@@ -17,8 +17,13 @@ export type Backend = string | Store;
 export interface DatasetOptions {
   /** Budget in bytes of verified objects kept in memory. Default 64 MiB. */
   cacheBytes?: number;
-  /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB. */
+  /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB, or a quarter of `coreBytes`. */
   residentBytes?: number;
+  /**
+   * The most bytes that the compute core's memory may reach, at least 1 MiB; it then has one of its own. Beyond it calls fail
+   * with `OutOfMemory`, and the dataset stays usable. Default 4 GiB, shared by all datasets of the process.
+   */
+  coreBytes?: number;
   /** Named in every Manifest this dataset object publishes. Default "dreamdb-ts". */
   writer?: string;
   /** Unix nanoseconds now; the source of automatic anchors. */
@@ -61,12 +66,15 @@ export async function createContext(
   backend: Backend | { backend: Backend } | undefined,
   options: DatasetOptions,
 ): Promise<Context> {
-  const kernels = await loadKernels(options.kernels ?? "auto");
+  const { coreBytes } = options;
+  const limit = coreBytes === undefined ? {} : { maxBytes: budget("coreBytes", coreBytes) };
+  const kernels = await loadKernels(options.kernels ?? "auto", limit);
   useBulkHasher((bytes) => kernels.hashBytes(bytes));
   const store = openStore(checkBackend(backend));
   const cacheBytes = budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES);
   const session = new Session(store, cacheBytes);
-  const residentBytes = budget("residentBytes", options.residentBytes ?? DEFAULT_RESIDENT_BYTES);
+  const ample = Math.min(DEFAULT_RESIDENT_BYTES, Math.floor((coreBytes ?? Number.POSITIVE_INFINITY) / 4));
+  const residentBytes = budget("residentBytes", options.residentBytes ?? ample);
   const vectors = new ResidentVectors(session, kernels, residentBytes);
   return {
     store,

@@ -17,12 +17,14 @@ import type { Session } from "./session.ts";
 
 /** Makes the derived data of a Track's rows. Addresses are of the compute core's memory. */
 export interface Indexer {
+  /** Cells that a row lies in: one in each hash table. */
+  readonly tables: number;
   /** Bits that hold every cell's number. */
   readonly cellBits: number;
   /** Bytes of each row's code; 0 when segments carry none. */
   readonly codeBytes: number;
-  /** The cell of each of n × dim f32 at `vectors`. */
-  cellsOf(vectors: number, n: number): Uint32Array;
+  /** The cell of each of n × dim f32 at `vectors`, in one of the tables, counted from 0. */
+  cellsOf(vectors: number, n: number, table?: number): Uint32Array;
   /** The codes of n × dim f32 at `vectors`, which lie in `cells` (u32 × n), to `out` (n × codeBytes). */
   encode(vectors: number, n: number, cells: number, out: number): void;
   free(): void;
@@ -66,7 +68,16 @@ export class Indexers {
   private async make(track: Track): Promise<Indexer> {
     const { spatialIndex } = track;
     if (spatialIndex.algorithm === "dreamdb.lsh-cosine") {
-      return new LshIndexer(this.kernels.lshPlanes(spatialIndex.seed, spatialIndex.dim, spatialIndex.bits));
+      const { seed, dim, bits, tables } = spatialIndex;
+      const planes: LshPlanes[] = [];
+      try {
+        for (let table = 0; table < tables; table++)
+          planes.push(this.kernels.lshPlanes(seed, dim, bits, table));
+      } catch (error) {
+        for (const drawn of planes) drawn.free();
+        throw error;
+      }
+      return new LshIndexer(planes);
     }
     return trainedIndexer(this.kernels, track, await readCentroids(this.session, trainedIndexOf(track)));
   }
@@ -110,28 +121,34 @@ export function rabitqOf(track: Pick<Track, "compressor">): RabitqCompressor | u
 }
 
 class LshIndexer implements Indexer {
+  readonly tables: number;
   readonly cellBits: number;
   readonly codeBytes = 0;
-  readonly planes: LshPlanes;
+  /** Of each table. */
+  readonly planes: readonly LshPlanes[];
 
-  constructor(planes: LshPlanes) {
+  constructor(planes: readonly LshPlanes[]) {
     this.planes = planes;
-    this.cellBits = planes.bits;
+    this.tables = planes.length;
+    this.cellBits = (planes[0] as LshPlanes).bits + Math.ceil(Math.log2(this.tables));
   }
 
-  cellsOf(vectors: number, n: number): Uint32Array {
-    return this.planes.cells(vectors, n);
+  cellsOf(vectors: number, n: number, table = 0): Uint32Array {
+    const planes = this.planes[table] as LshPlanes;
+    const cells = planes.cells(vectors, n);
+    const first = table * 2 ** planes.bits;
+    return first === 0 ? cells : cells.map((pattern) => first + pattern);
   }
 
   encode(): void {}
 
   free(): void {
-    this.planes.free();
+    for (const planes of this.planes) planes.free();
   }
 }
 
-/** The hyperplanes of an lsh-cosine Track's indexer. */
-export function planesOf(indexer: Indexer | undefined): LshPlanes | undefined {
+/** The hyperplanes of each table of an lsh-cosine Track's indexer. */
+export function planesOf(indexer: Indexer | undefined): readonly LshPlanes[] | undefined {
   return indexer instanceof LshIndexer ? indexer.planes : undefined;
 }
 
@@ -148,6 +165,7 @@ export function trainedIndexer(
 const TILE_BYTES = 128 << 10;
 
 class IvfIndexer implements Indexer {
+  readonly tables = 1;
   readonly cellBits: number;
   readonly codeBytes: number;
   private readonly kernels: Kernels;

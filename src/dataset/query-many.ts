@@ -7,6 +7,8 @@ import { inOrder, type WorkerPool } from "../workers/pool.ts";
 import {
   type Found,
   findHits,
+  findManyNow,
+  findNow,
   materialise,
   measuredFor,
   type Plan,
@@ -24,7 +26,7 @@ export interface ManyVectorQuery<F extends FieldTypes = AnyFields>
   queries: readonly (number[] | Float32Array)[] | Float32Array;
 }
 
-/** Queries that a worker takes at a time, at most: enough for cells to be read once for many of them. */
+/** Queries that are searched, or that a worker takes, at a time: enough for cells to be read once for many of them. */
 const MAX_SHARE = 256;
 /** Shares under way for each worker. */
 const SHARES_AHEAD = 2;
@@ -74,7 +76,14 @@ export async function searchMany(
   vectors: readonly Float32Array[],
 ): Promise<Found[]> {
   const found: Found[] = [];
-  for (const vector of vectors) found.push(await findHits(target, { ...plan, vector }));
+  for (let first = 0; first < vectors.length; first += MAX_SHARE) {
+    const share = vectors.slice(first, first + MAX_SHARE);
+    const ready = findManyNow(target, plan, share);
+    for (const [i, vector] of share.entries()) {
+      const each = { ...plan, vector };
+      found.push(ready[i] ?? findNow(target, each) ?? (await findHits(target, each)));
+    }
+  }
   return found;
 }
 

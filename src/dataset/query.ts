@@ -14,10 +14,10 @@ import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
-import { probingOf, searchIvf } from "./ivf-search.ts";
-import type { IvfTrack, Probing } from "./ivf-track.ts";
+import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
+import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
-import { probesOf, scanCells } from "./lsh-search.ts";
+import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
 import { readRow } from "./rows.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
@@ -43,8 +43,9 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /** Fields that hits carry: by default every scalar; vectors and media only when named. */
   fields?: string[];
   /**
-   * Cells that are looked at, nearest first; widened until topK records are found. All of them make the search of
-   * `lsh-cosine` exact. Default: an eighth of the cells of `lsh-cosine`, and 1.5 · √cells of a built `ivf-…`.
+   * Cells that are looked at, nearest first; widened until topK records are found. Of `lsh-cosine` with several tables,
+   * so many a table, on average. All of them make a search of `lsh-cosine` exact. Default: in all an eighth of the cells
+   * that one table of `lsh-cosine` has, and 1.5 · √cells of a built `ivf-…`.
    */
   nprobe?: number;
   /**
@@ -85,7 +86,7 @@ export interface SearchTarget {
 /** Runs a query and gives its hits, nearest first, in batches of columns. */
 export async function* search(target: SearchTarget, query: VectorQuery): AsyncGenerator<Columns> {
   const plan = vectorPlanOf(target.manifest, query);
-  const { hits, isExact } = await findHits(target, plan);
+  const { hits, isExact } = findNow(target, plan) ?? (await findHits(target, plan));
   for (let from = 0; from < hits.length; from += plan.batchSize) {
     yield await materialise(target, plan.fields, hits.slice(from, from + plan.batchSize), isExact);
   }
@@ -148,13 +149,12 @@ export function vectorOf(field: EmbeddingField, values: unknown, name: string): 
 }
 
 export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): Plan {
-  const names = manifest.fields.map((field) => field.name);
   const field = manifest.fields.find((candidate) => candidate.name === query.field);
   if (field?.kind !== "embedding") {
     throw invalid(
       "field",
       query.field,
-      field === undefined ? `one of ${names.join(", ")}` : "a vector field",
+      field === undefined ? `one of ${manifest.fields.map(({ name }) => name).join(", ")}` : "a vector field",
     );
   }
   return {
@@ -225,6 +225,49 @@ export interface Found {
   isExact: boolean;
 }
 
+/**
+ * What an index that is in memory answers without waiting: for a query of a tenth of a millisecond, each promise
+ * that is left out counts. Undefined when it takes more than that.
+ */
+export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefined {
+  const ready = readyFor(target, plan);
+  return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
+}
+
+/** As `findNow` for many vectors at once: those that it leaves undefined are searched one by one. */
+export function findManyNow(
+  target: SearchTarget,
+  plan: Plan,
+  vectors: readonly Float32Array[],
+): (Found | undefined)[] {
+  const ready = readyFor(target, plan);
+  if (ready === undefined) return [];
+  const { ivf, probing } = ready;
+  const joined = new Float32Array(vectors.length * plan.field.dim);
+  vectors.forEach((vector, i) => {
+    joined.set(vector, i * plan.field.dim);
+  });
+  return (ivf.searchManyNow(joined, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
+}
+
+/** The index in memory that a plan can be carried out with, and its figures. */
+function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: Probing } | undefined {
+  const { track, topK, recallTarget } = plan;
+  const opened = ivf.opened(track);
+  if (opened === undefined || plan.condition !== undefined || topK > MAX_PROBED_TOP_K) return undefined;
+  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, topK, recallTarget);
+  if (measured === undefined) return undefined;
+  return {
+    ivf: opened,
+    probing: probingOf(opened.cells, topK, { ...measured, rerankFactor: plan.rerankFactor }),
+  };
+}
+
+function foundOf(nearest: Nearest | undefined, probing: Probing, ivf: IvfTrack): Found | undefined {
+  if (nearest === undefined || !isEnough(nearest, probing, ivf, ivf.rows)) return undefined;
+  return { hits: hitsOfNearest(nearest), isExact: nearest.isExact };
+}
+
 export async function findHits(
   target: SearchTarget,
   plan: VectorPlan,
@@ -236,9 +279,11 @@ export async function findHits(
     const found = await findByIvf(target, plan, explaining);
     if (found !== undefined) return found;
   }
-  const isProbed = planes !== undefined && probesOf(plan, planes) < 2 ** planes.bits;
+  const isProbed = planes !== undefined && probesOf(plan, planes) < cellsOf(planes);
   const { kernels, session } = target.ctx;
-  const scan = new Scan<Source>(kernels, metricOf(plan.field.algorithm), plan.vector, plan.topK);
+  // Each of several hash tables may come up with the same rows.
+  const kept = plan.topK * (isProbed ? planes.length : 1);
+  const scan = new Scan<Source>(kernels, metricOf(plan.field.algorithm), plan.vector, kept);
   try {
     const cellsProbed = isProbed ? await scanCells(target, plan, scan, planes) : 1;
     if (!isProbed) {
@@ -248,10 +293,10 @@ export async function findHits(
     }
     if (explaining !== undefined) {
       explaining.strategy = isProbed ? "lsh" : "exact";
-      if (isProbed) Object.assign(explaining, { cells: 2 ** planes.bits, cellsProbed });
+      if (isProbed) Object.assign(explaining, { cells: planes.length * cellsOf(planes), cellsProbed });
       explaining.reranked = scan.scored;
     }
-    return { hits: await hitsOf(session, scan), isExact: true };
+    return { hits: (await hitsOf(session, scan)).slice(0, plan.topK), isExact: true };
   } finally {
     scan.free();
   }
@@ -329,18 +374,19 @@ export async function materialise(
 ): Promise<Columns> {
   const { session } = target.ctx;
   const out = emptyColumns(fields);
-  const rows: unknown[][] = hits.map(() => []);
-  await inParallel(fields.length === 0 ? [] : [...hits.keys()], async (i) => {
-    const hit = hits[i] as Hit;
-    const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
-    if (at === undefined) {
-      throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-        field: "segment.anchors",
-        found: hit.tick,
-      });
-    }
-    rows[i] = await readRow(session, fields, at);
-  });
+  const rows: unknown[][] = fields.length === 0 ? [] : hits.map(() => []);
+  if (fields.length > 0)
+    await inParallel([...hits.keys()], async (i) => {
+      const hit = hits[i] as Hit;
+      const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
+      if (at === undefined) {
+        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
+          field: "segment.anchors",
+          found: hit.tick,
+        });
+      }
+      rows[i] = await readRow(session, fields, at);
+    });
   out._time_anchors = hits.map((hit) => hit.tick + target.origin);
   out._distances = hits.map((hit) => hit.distance);
   if (!isExact) (out as { _estimated?: true })._estimated = true;

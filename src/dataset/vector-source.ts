@@ -1,6 +1,7 @@
 /** All vectors of a field, out of the columns and into the compute core's memory, a bounded number at a time. */
 import { DreamDBError } from "../errors.ts";
 import type { Kernels } from "../kernels/kernels.ts";
+import { sampleRows } from "../kernels/kmeans.ts";
 import type { EmbeddingField } from "../objects/field.ts";
 import { type BatchEntry, batchCodec } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
@@ -14,13 +15,13 @@ export interface VectorRun {
   vectors: number;
   rows: number;
   ticks: BigUint64Array;
+  /** Rows of the run's batches, those without a value too, and the number of each row of the run among them. */
+  batchRows: number;
+  places: Uint32Array;
 }
 
 /** Blocks that are read at a time: 1 MiB. */
 const READ_BLOCKS = 16;
-/** The nonce word of the keystream that the sample is drawn from: "SAMP". */
-const SAMPLE_NONCE = 0x53414d50;
-const CHACHA_BLOCK_BYTES = 64;
 
 export class VectorSource {
   readonly field: EmbeddingField;
@@ -85,8 +86,8 @@ export class VectorSource {
   }
 
   /**
-   * Copies a sample to `out` (count × dim f32) and returns how many rows it has: one drawn from each of `count` equal
-   * stretches of the timeline, less those that have no value.
+   * Copies a sample to `out` (count × dim f32) and returns how many rows it has: those of `sampleRows` over all rows of
+   * the batches that have the field, less the ones without a value.
    * @param onProgress called with the rows read
    */
   async sample(
@@ -97,43 +98,27 @@ export class VectorSource {
   ): Promise<number> {
     const { kernels } = this;
     const rowBytes = 4 * this.field.dim;
-    const picks = count >= this.rows ? undefined : this.picks(count, seed);
+    const picks = sampleRows(kernels, seed, this.rows, count);
     let taken = 0;
     let next = 0;
     let before = 0;
     for await (const run of this.runs()) {
-      let n = run.rows;
-      if (picks !== undefined) {
-        const past = before + run.rows;
-        const from = next;
-        while (next < picks.length && (picks[next] as number) < past) next++;
-        n = next - from;
-        const index = kernels.copyIn(picks.subarray(from, next).map((pick) => pick - before));
-        kernels.exports.gatherRows(run.vectors, rowBytes, index, n, out + taken * rowBytes);
-        kernels.free(index);
-        before = past;
-      } else
-        kernels.bytes(out + taken * rowBytes, n * rowBytes).set(kernels.bytes(run.vectors, n * rowBytes));
+      const chosen = new Uint32Array(Math.min(picks.length - next, run.rows));
+      let n = 0;
+      let row = 0;
+      for (; next < picks.length && (picks[next] as number) < before + run.batchRows; next++) {
+        const place = (picks[next] as number) - before;
+        while (row < run.rows && (run.places[row] as number) < place) row++;
+        if (row < run.rows && run.places[row] === place) chosen[n++] = row;
+      }
+      const index = kernels.copyIn(chosen);
+      kernels.exports.gatherRows(run.vectors, rowBytes, index, n, out + taken * rowBytes);
+      kernels.free(index);
       taken += n;
+      before += run.batchRows;
       onProgress(before);
     }
     return taken;
-  }
-
-  /** Ascending row numbers, one of each of `count` equal stretches. */
-  private picks(count: number, seed: Uint8Array): Uint32Array {
-    const { kernels } = this;
-    const blocks = Math.ceil((4 * count) / CHACHA_BLOCK_BYTES);
-    const key = kernels.alloc(64 + blocks * CHACHA_BLOCK_BYTES);
-    try {
-      kernels.bytes(key, 32).set(seed);
-      kernels.u32(key + 32, 3).set([SAMPLE_NONCE, 0, 0]);
-      kernels.exports.keystream(key, key + 32, 0, key + 64, blocks);
-      const stretch = this.rows / count;
-      return kernels.u32(key + 64, count).map((word, i) => Math.floor((i + word / 2 ** 32) * stretch));
-    } finally {
-      kernels.free(key);
-    }
   }
 
   free(): void {
@@ -146,19 +131,30 @@ export class VectorSource {
     const most = entries.reduce((sum, entry) => sum + entry.rows, 0);
     const vectors = kernels.alloc(most * field.dim * 4);
     const ticks = new BigUint64Array(most);
+    const places = new Uint32Array(most);
     let rows = 0;
+    let batchRows = 0;
     try {
-      for (const entry of entries)
-        rows += await this.loadBatch(entry, vectors + rows * field.dim * 4, ticks.subarray(rows));
-      return { vectors, rows, ticks: ticks.subarray(0, rows) };
+      for (const entry of entries) {
+        const to = vectors + rows * field.dim * 4;
+        rows += await this.loadBatch(entry, to, ticks.subarray(rows), places.subarray(rows), batchRows);
+        batchRows += entry.rows;
+      }
+      return { vectors, rows, ticks: ticks.subarray(0, rows), batchRows, places: places.subarray(0, rows) };
     } catch (error) {
       kernels.free(vectors);
       throw error;
     }
   }
 
-  /** Copies the vectors that a batch has to `out` and their anchors to `ticks`; returns how many. */
-  private async loadBatch(entry: BatchEntry, out: number, ticks: BigUint64Array): Promise<number> {
+  /** Copies the vectors that a batch has to `out`, their anchors to `ticks` and their numbers to `places`; returns how many. */
+  private async loadBatch(
+    entry: BatchEntry,
+    out: number,
+    ticks: BigUint64Array,
+    places: Uint32Array,
+    firstPlace: number,
+  ): Promise<number> {
     const { session, kernels, field } = this;
     const reader = await ColumnReader.open(session, field, entry, true);
     if (reader === undefined) {
@@ -183,6 +179,7 @@ export class VectorSource {
           let past = row;
           while (past < block.rows && isPresent(past)) {
             ticks[rows + past - row] = anchors.tick(block.firstRow + past);
+            places[rows + past - row] = firstPlace + block.firstRow + past;
             past++;
           }
           if (past > row) {

@@ -12,8 +12,9 @@ import {
   encodeGraphIndex,
   type GraphIndex,
   type GraphMetric,
+  metricOf,
 } from "../objects/graph-index.ts";
-import { encodeGraphPage, pagesOf } from "../objects/graph-page.ts";
+import { encodeGraphBlock, encodeGraphPage, pagesOf } from "../objects/graph-page.ts";
 
 /** Rows of a cell, on average, where the number of cells is not given. */
 const CELL_ROWS = 128;
@@ -21,10 +22,12 @@ const SAMPLE_PER_CELL = 64;
 const ITERATIONS = 6;
 const DEGREE = 64;
 const CANDIDATES = 250;
-const PROBES = 10;
+const PROBES = 20;
 /** Of the progress: what training and assigning count, and what writing the pages does. */
 const TRAIN_SHARE = 0.2;
 const PAGES_SHARE = 0.05;
+/** Other work may run at least this often. */
+const TURN_MS = 30;
 
 export interface VamanaSource {
   kernels: Kernels;
@@ -41,7 +44,7 @@ export interface VamanaSource {
   degree?: number;
   /** How many of the nearest nodes a node is linked among. Default 250. */
   candidates?: number;
-  /** Cells those are looked for in. Default 10. */
+  /** Cells those are looked for in. Default 20. */
   probes?: number;
   /** Cells of the k-means. Default n / 128. */
   cells?: number;
@@ -91,12 +94,7 @@ export async function buildVamana(source: VamanaSource): Promise<VamanaBuild> {
       parents: source.parents ?? [],
       pages: [],
     };
-    const pages: Sealed[] = [];
-    for (const run of pagesOf(n, index.blockNodes)) {
-      pages.push(writePage(kernels, linked, index, run, ticks));
-      onProgress?.(1 - PAGES_SHARE * (1 - (run.firstNode + run.nodes) / n));
-      await new Promise((resolve) => setTimeout(resolve, 0));
-    }
+    const pages = await writePages(source, linked, index);
     index.pages = pages.map((page) => page.ref);
     const bytes = encodeGraphIndex(index);
     return { address: addressOf(bytes), bytes, index, pages };
@@ -113,9 +111,10 @@ async function groupRows(
   const sample = kernels.alloc(sampled * dim * 4);
   let centroids: Float32Array;
   try {
-    sampleRows(kernels, seed, n, sampled).forEach((row, i) => {
-      kernels.f32(sample + i * dim * 4, dim).set(kernels.f32(vectors + row * dim * 4, dim));
-    });
+    const chosen = kernels.copyIn(Uint32Array.from(sampleRows(kernels, seed, n, sampled)));
+    kernels.gatherRows(vectors, dim * 4, chosen, sampled, sample);
+    kernels.free(chosen);
+    await new Promise((resolve) => setTimeout(resolve, 0));
     centroids = await trainKmeans(kernels, {
       ...{ vectors: sample, n: sampled, dim, k, iterations, seed },
       onProgress: ({ done, total }) => onProgress?.(TRAIN_SHARE * 0.7 * (total === 0 ? 1 : done / total)),
@@ -139,16 +138,42 @@ async function groupRows(
   }
 }
 
-function writePage(
+async function writePages(
+  { kernels, ticks, onProgress }: VamanaSource,
+  linked: LinkedGraph,
+  index: GraphIndex,
+): Promise<Sealed[]> {
+  const { dim, degree, rows, blockNodes } = index;
+  const pages: Sealed[] = [];
+  let turn = performance.now();
+  for (const { firstNode, nodes } of pagesOf(rows, blockNodes)) {
+    const blocks: Uint8Array[] = [];
+    for (let at = 0; at < nodes; at += blockNodes) {
+      const run = { firstNode: firstNode + at, nodes: Math.min(blockNodes, nodes - at) };
+      blocks.push(writeBlock(kernels, linked, index, run, ticks));
+      if (performance.now() - turn < TURN_MS) continue;
+      onProgress?.(1 - PAGES_SHARE * (1 - (firstNode + at) / rows));
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      turn = performance.now();
+    }
+    const hasHalves = metricOf(index) === "l2";
+    pages.push(encodeGraphPage({ firstNode, nodes, dim, degree, rows, blockNodes, hasHalves }, blocks));
+  }
+  onProgress?.(1);
+  return pages;
+}
+
+/** One block of a page, of nodes from `firstNode` on. */
+function writeBlock(
   kernels: Kernels,
   linked: LinkedGraph,
   index: GraphIndex,
   { firstNode, nodes }: { firstNode: number; nodes: number },
   ticks: BigUint64Array,
-): Sealed {
-  const { dim, degree, rows, blockNodes } = index;
+): Uint8Array {
+  const { dim, degree } = index;
   const stride = codeStride(dim);
-  const isL2 = index.algorithm === "dreamdb.vamana-l2";
+  const isL2 = metricOf(index) === "l2";
   const coded = kernels.alloc(nodes * stride);
   try {
     const from = linked.vectors + firstNode * linked.rowBytes;
@@ -156,10 +181,13 @@ function writePage(
     const bytes = kernels.bytes(coded, nodes * stride);
     const floats = kernels.f32(coded, (nodes * stride) / 4);
     const codes = new Int8Array(nodes * dim);
-    const factor = (i: number, at: number): number =>
-      floats[(i * stride + codeWidth(dim)) / 4 + at] as number;
     for (let i = 0; i < nodes; i++) codes.set(bytes.subarray(i * stride, i * stride + dim), i * dim);
-    const halves = isL2 ? Float32Array.from({ length: nodes }, (_, i) => factor(i, 1)) : undefined;
+    const factors = (at: number): Float32Array =>
+      Float32Array.from(
+        { length: nodes },
+        (_, i) => floats[(i * stride + codeWidth(dim)) / 4 + at] as number,
+      );
+    const halves = isL2 ? factors(1) : undefined;
     const far = halves?.indexOf(Number.POSITIVE_INFINITY) ?? -1;
     if (far >= 0)
       throw invalid(
@@ -167,13 +195,10 @@ function writePage(
         "too long",
         "a length whose square is an f32",
       );
-    return encodeGraphPage({
-      ...{ firstNode, nodes, dim, degree, rows, blockNodes, codes },
-      anchors: BigUint64Array.from(
-        { length: nodes },
-        (_, i) => ticks[linked.rows[firstNode + i] as number] as bigint,
-      ),
-      scales: Float32Array.from({ length: nodes }, (_, i) => factor(i, 0)),
+    const anchors = new BigUint64Array(nodes);
+    for (let i = 0; i < nodes; i++) anchors[i] = ticks[linked.rows[firstNode + i] as number] as bigint;
+    return encodeGraphBlock({
+      ...{ firstNode, nodes, dim, degree, anchors, codes, scales: factors(0) },
       ...(halves === undefined ? {} : { halves }),
       lists: kernels.u32(linked.lists + firstNode * degree * 4, nodes * degree),
     });

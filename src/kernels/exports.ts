@@ -26,6 +26,30 @@ export interface KernelExports {
   lshCells(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
   lshMargins(x: number, n: number, dim: number, planes: number, bits: number, out: number): void;
 
+  residuals(y: number, n: number, dim: number, cells: number, centroids: number, out: number): void;
+  sliceColumns(x: number, n: number, dim: number, from: number, width: number, out: number): void;
+  pqScratchBytes(dim: number): number;
+  pqEncode(
+    y: number,
+    n: number,
+    dim: number,
+    cells: number,
+    centroids: number,
+    packed: number,
+    m: number,
+    bits: number,
+    squares: number,
+    out: number,
+    stride: number,
+    scratch: number,
+  ): void;
+  pqTable(q: number, dim: number, packed: number, m: number, bits: number, table: number): void;
+  pqScores(codes: number, n: number, stride: number, m: number, table: number, out: number): void;
+  pqBlockBytes(n: number, m: number): number;
+  pqBlocks(codes: number, n: number, stride: number, m: number, blocks: number): void;
+  pqByteTable(table: number, m: number, bytes: number, scale: number): void;
+  pqScan(blocks: number, count: number, m: number, bytes: number, out: number): void;
+
   rabitqScratchBytes(padded: number, tile: number): number;
   rabitqEncode(
     y: number,
@@ -122,6 +146,7 @@ export interface KernelExports {
 
   bestBytes(k: number): number;
   ivfAddRows(index: number, cell: number, codes: number, n: number): void;
+  ivfBatchBytes(index: number, n: number, nprobe: number, keep: number): number;
   ivfLoadCentroids(index: number, centroids: number, scratch: number): void;
   ivfMissing(index: number, query: number, needVectors: number, out: number): number;
   ivfRank(index: number, query: number, count: number, vectors: number, out: number, room: number): number;
@@ -136,6 +161,22 @@ export interface KernelExports {
     out: number,
     room: number,
   ): number;
+  ivfSearchMany(
+    index: number,
+    query: number,
+    vectors: number,
+    n: number,
+    nprobe: number,
+    topK: number,
+    keep: number,
+    epsilon: number,
+    filter: number,
+    exact: number,
+    work: number,
+    scratch: number,
+    room: number,
+    out: number,
+  ): void;
   ivfSelect(index: number, query: number, nprobe: number): number;
   vamanaNearCells(build: number, first: number, past: number): void;
   vamanaLink(build: number, first: number, past: number): void;

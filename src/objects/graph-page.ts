@@ -36,15 +36,12 @@ const MAGIC = 0x47424444; // "DDBG"
 const VERSION = 1;
 const FLAG_HALVES = 1;
 
-/** A run of nodes, ready to be laid into a page. */
-export interface GraphPageSource {
+/** A block's nodes, ready to be written. */
+export interface GraphBlockSource {
   firstNode: number;
   nodes: number;
   dim: number;
   degree: number;
-  /** Nodes of the whole graph. */
-  rows: number;
-  blockNodes: number;
   anchors: BigUint64Array;
   scales: Float32Array;
   /** For l2. */
@@ -53,6 +50,18 @@ export interface GraphPageSource {
   codes: Int8Array;
   /** nodes × degree, ascending, then NO_NODE. */
   lists: Uint32Array;
+}
+
+/** What a page says of itself. */
+export interface GraphPageSource {
+  firstNode: number;
+  nodes: number;
+  dim: number;
+  degree: number;
+  /** Nodes of the whole graph. */
+  rows: number;
+  blockNodes: number;
+  hasHalves: boolean;
 }
 
 export interface GraphBlock extends Span {
@@ -74,13 +83,11 @@ export interface GraphNodes {
   codes: Int8Array;
 }
 
-export function encodeGraphPage(source: GraphPageSource): Sealed {
+/** @param blocks from `encodeGraphBlock`, each of blockNodes nodes, the last of those that are left */
+export function encodeGraphPage(source: GraphPageSource, blocks: readonly Uint8Array[]): Sealed {
   const { firstNode, nodes, blockNodes } = source;
-  const count = Math.ceil(nodes / blockNodes);
+  const count = blocks.length;
   const headBytes = align(GRAPH_PAGE_HEADER_BYTES + count * GRAPH_PAGE_BLOCK_ROW_BYTES);
-  const blocks = Array.from({ length: count }, (_, i) =>
-    encodeBlock(source, i * blockNodes, Math.min(blockNodes, nodes - i * blockNodes)),
-  );
   const totalBytes = blocks.reduce((at, block) => align(at) + block.length, headBytes);
   if (totalBytes > MAX_OBJECT_BYTES) {
     throw new DreamDBError("LimitExceeded", "a page of a graph is too large", {
@@ -92,7 +99,7 @@ export function encodeGraphPage(source: GraphPageSource): Sealed {
   const view = new DataView(out.buffer);
   view.setUint32(0, MAGIC, true);
   view.setUint16(4, VERSION, true);
-  view.setUint16(6, source.halves === undefined ? 0 : FLAG_HALVES, true);
+  view.setUint16(6, source.hasHalves ? FLAG_HALVES : 0, true);
   [firstNode, nodes, source.dim, source.degree, source.rows, blockNodes, count].forEach((value, i) => {
     view.setUint32(8 + 4 * i, value, true);
   });
@@ -112,20 +119,20 @@ export function encodeGraphPage(source: GraphPageSource): Sealed {
   return seal(out, headBytes, count);
 }
 
-function encodeBlock(source: GraphPageSource, first: number, count: number): Uint8Array {
-  const { dim, degree, firstNode, lists, halves } = source;
+export function encodeGraphBlock(source: GraphBlockSource): Uint8Array {
+  const { firstNode, nodes, dim, degree, anchors, scales, halves, codes, lists } = source;
   const factors = halves === undefined ? 4 : 8;
-  const out = new Uint8Array(count * (8 + factors + dim + 5 * (degree + 1)));
+  const out = new Uint8Array(nodes * (8 + factors + dim + 5 * (degree + 1)));
   const view = new DataView(out.buffer);
-  for (let i = 0; i < count; i++) {
-    view.setBigUint64(8 * i, source.anchors[first + i] as bigint, true);
-    view.setFloat32(8 * count + 4 * i, source.scales[first + i] as number, true);
-    if (halves !== undefined) view.setFloat32(12 * count + 4 * i, halves[first + i] as number, true);
+  for (let i = 0; i < nodes; i++) {
+    view.setBigUint64(8 * i, anchors[i] as bigint, true);
+    view.setFloat32(8 * nodes + 4 * i, scales[i] as number, true);
+    if (halves !== undefined) view.setFloat32(12 * nodes + 4 * i, halves[i] as number, true);
   }
-  let at = (8 + factors) * count;
-  out.set(new Uint8Array(source.codes.buffer, source.codes.byteOffset + first * dim, count * dim), at);
-  at += count * dim;
-  for (let i = first; i < first + count; i++) {
+  let at = (8 + factors) * nodes;
+  out.set(new Uint8Array(codes.buffer, codes.byteOffset, nodes * dim), at);
+  at += nodes * dim;
+  for (let i = 0; i < nodes; i++) {
     let length = 0;
     while (length < degree && lists[i * degree + length] !== NO_NODE) length++;
     out[at++] = length;

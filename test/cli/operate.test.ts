@@ -22,7 +22,9 @@ test("inspect shows schema, counts, tracks and history", () => {
   expect(stdout).toMatch(
     /^name +d\nmanifest +[a-z2-7]+\nwritable +true\nrecords +10\n\nfield +kind +required +details\nlabel +string +yes\nv +embedding +yes +dim 2, dreamdb\.ivf-cosine\n/,
   );
-  expect(stdout).toMatch(/\ntrack +algorithm +dim +cells\nv +dreamdb\.ivf-cosine +2 +1\n/);
+  expect(stdout).toMatch(
+    /\ntrack +algorithm +cells +rows in cells +not in cells +segments +imbalance +fragmentation\nv +dreamdb\.ivf-cosine +1 +0 +10 +0 +0\.00 +0\.00\n/,
+  );
   expect(stdout).toMatch(
     /\nseq +op +records +time.*\n +3 +append +10 +\d{4}-\d\d-\d\dT.*Z .*\n +2 +append +8 .*\n$/,
   );

@@ -63,6 +63,55 @@ test.each([
   expect(anchors("--vector", "[1, 0, 0]", "--where", where)).toEqual(expected.map(anchor));
 });
 
+test.each([
+  ['{"label": "cat"}', [1, 2]],
+  ['{"n": {"gte": 2, "lt": "3"}}', [2]],
+  ['{"n": {"in": ["3", 1]}}', [1, 3]],
+  [' {"not": {"label": "cat"}}', [3]],
+  ['{"or": [{"f": {"gt": 1}}, {"ok": false}]}', [2, 3]],
+  ["{}", [1, 2, 3]],
+])("--where %s", (where, expected) => {
+  expect(anchors("--vector", "[1, 0, 0]", "--where", where).sort()).toEqual(expected.map(anchor));
+});
+
+test("conditions of both kinds, and of fields named like connectives and times", () => {
+  expect(anchors("--vector", "[1, 0, 0]", "--where", "label=cat", "--where", '{"n": {"gt": 1}}')).toEqual([
+    anchor(2),
+  ]);
+  const place = workplace();
+  const schema = place.file(
+    "schema.json",
+    JSON.stringify({
+      fields: [
+        { name: "not", kind: "int", index: true },
+        { name: "at", kind: "timestamp", index: true },
+        { name: "v", kind: "embedding", dim: 2 },
+      ],
+    }),
+  );
+  const rows = [1, 2, 3].map((i) => ({ not: i, at: `2026-03-0${i}T12:00:00Z`, v: [1, i] }));
+  expect(place.run(["ingest", "d", place.file("d.jsonl", jsonLines(rows)), "--schema", schema]).status).toBe(
+    0,
+  );
+  const found = (...where: string[]): unknown[] =>
+    place
+      .run([
+        "query",
+        "d",
+        "--field",
+        "v",
+        "--vector",
+        "[1, 0]",
+        "--json",
+        ...where.flatMap((one) => ["--where", one]),
+      ])
+      .json()
+      .hits.map((hit: { record: { not: number } }) => hit.record.not);
+  expect(found("not=2")).toEqual([2]);
+  expect(found('{"at": {"between": ["2026-03-02T00:00:00Z", "2026-03-03T12:00:00Z"]}}')).toEqual([2, 3]);
+  expect(place.run(["inspect", "d", "--json"]).json().schema[0]).toMatchObject({ name: "not", index: true });
+});
+
 test("conditions add up, and no match is no failure", () => {
   expect(anchors("--vector", "[1, 0, 0]", "--where", "label=cat", "--where", "ok=false")).toEqual([
     anchor(2),
@@ -100,6 +149,10 @@ test.each([
   [["--vector", "[1,0,0]", "--where", "n=x"], 2, /value of kind int/],
   [["--vector", "[1,0,0]", "--where", "v=[1]"], 2, /value of kind embedding/],
   [["--vector", "[1,0,0]", "--where", "n=1", "--where", "n=2"], 2, /each field once/],
+  [["--vector", "[1,0,0]", "--where", "{"], 2, /JSON/],
+  [["--vector", "[1,0,0]", "--where", '{"n": {"gt": "x"}}'], 2, /n\.gt/],
+  [["--vector", "[1,0,0]", "--where", '{"ok": {"lt": true}}'], 2, /no order/],
+  [["--vector", "[1,0,0]", "--where", `${'{"not":'.repeat(5000)}{}${"}".repeat(5000)}`], 2, /deep/],
   [["--vector", "[1,0,0]", "--fields", "label,none"], 2, /"none"/],
   [["--vector", "[1,0,0]", "--top-k", "x"], 2, /--top-k/],
   [["--vector", "[1,0,0]", "--field", "label"], 2, /a vector field/],

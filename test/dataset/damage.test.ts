@@ -19,8 +19,8 @@ const schema = new Schema()
   .addEmbedding("wide", { dim: 3000, required: false })
   .addEmbedding("wideCells", { dim: 3000, algorithm: "dreamdb.lsh-cosine", lshBits: 2, required: false })
   .addImage("image", { required: false })
-  .addScalarCategorical("label")
-  .addScalarString("text", { required: false });
+  .addScalarCategorical("label", { index: true })
+  .addScalarString("text", { required: false, index: true });
 
 const TYPED = new Set([
   "HashMismatch",
@@ -32,7 +32,7 @@ const TYPED = new Set([
   "InvalidAddress",
 ]);
 
-/** A store with every kind of object in it: pages, uneven anchors, columns of one block and of many, segments. */
+/** A store with every kind of object in it: pages, uneven anchors, columns of one block and of many, segments, indexes. */
 let original: Store;
 let wanted: unknown;
 
@@ -66,6 +66,7 @@ beforeAll(async () => {
 async function readAll(store: Store): Promise<unknown> {
   const dataset = await Dataset.open("main", store);
   const rows = await rowsOf(dataset);
+  const some = await rowsOf(dataset, { where: { text: { gte: "text 3" }, not: { label: "label 0" } } });
   const hits = [];
   const ones = (dim: number) => Array<number>(dim).fill(1);
   for (const [field, dim] of [
@@ -80,7 +81,8 @@ async function readAll(store: Store): Promise<unknown> {
   }
   const anchors = rows.map((row) => row._anchor as bigint);
   const records = await Promise.all([0, 10, 21, 25, 80].map((i) => dataset.get(anchors[i]!)));
-  return { rows: rows.map(shorten), hits, records: records.map(shorten), state: dataset.currentManifest() };
+  const state = dataset.currentManifest();
+  return { rows: rows.map(shorten), some: some.map(shorten), hits, records: records.map(shorten), state };
 }
 
 /** Long arrays as their length and sum: comparing them thousands of times takes its time. */

@@ -8,6 +8,7 @@ import {
   type RecordOut,
   Schema,
   type VectorBatch,
+  type Where,
 } from "../../src/index.ts";
 
 const schema = new Schema()
@@ -56,6 +57,38 @@ true satisfies Equal<VectorBatch<Fields>["label"], string[] | undefined>;
 ({ vector: [1, 2], label: "a", flag: true, other: 1 }) satisfies RecordIn<Fields>;
 // @ts-expect-error anchors are bigints
 ({ _anchor: 5, vector: [1, 2], label: "a", flag: true }) satisfies RecordIn<Fields>;
+
+({ label: "a", count: 5n, flag: true, taken: new Date() }) satisfies Where<Fields>;
+({ count: { gte: 1, lt: 5n }, taken: { between: [0n, new Date()] } }) satisfies Where<Fields>;
+({ or: [{ label: { in: ["a", "b"] } }, { not: { flag: { exists: false } } }] }) satisfies Where<Fields>;
+({ anything: 1, and: [{ other: { lt: "x" } }] }) satisfies Where;
+// @ts-expect-error a field that the schema lacks
+({ other: 1 }) satisfies Where<Fields>;
+// @ts-expect-error a value of another type
+({ label: 5 }) satisfies Where<Fields>;
+// @ts-expect-error a value of another type in a test
+({ count: { gt: "5" } }) satisfies Where<Fields>;
+// @ts-expect-error booleans have no order
+({ flag: { lt: true } }) satisfies Where<Fields>;
+// @ts-expect-error categories have no order
+({ label: { gte: "a" } }) satisfies Where<Fields>;
+// @ts-expect-error vectors can't be filtered by
+({ vector: { exists: true } }) satisfies Where<Fields>;
+// @ts-expect-error media can't be filtered by
+({ image: { exists: true } }) satisfies Where<Fields>;
+// @ts-expect-error no such test
+({ count: { above: 5 } }) satisfies Where<Fields>;
+// @ts-expect-error a wrong field deep down
+({ and: [{ not: { other: 1 } }] }) satisfies Where<Fields>;
+
+test("filters are typed by the schema", async () => {
+  const dataset = await Dataset.create("typed", schema, memoryStore());
+  // @ts-expect-error a field that the schema lacks
+  expect(() => dataset.iterStream({ where: { other: 1 } })).toThrow("where.other");
+  // @ts-expect-error a value of another type
+  const wrong = dataset.iterVector({ field: "vector", query: [1, 2], where: { count: "5" } });
+  await expect(wrong).rejects.toMatchObject({ field: "where.count" });
+});
 
 test("records and batches have the schema's types", async () => {
   const dataset = await Dataset.create("typed", schema, memoryStore());

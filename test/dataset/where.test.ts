@@ -169,7 +169,7 @@ function anchored(batches: Row[][]): Row[][] {
   );
 }
 
-const byAnchor = (a: Row, b: Row) => Number((a["_anchor"] as bigint) - (b["_anchor"] as bigint));
+const byAnchor = (a: Row, b: Row) => Number((a._anchor as bigint) - (b._anchor as bigint));
 
 async function ordinals({ session, manifest }: Filled, condition: Where): Promise<number[]> {
   const normal = filterOf({ where: condition }, manifest.fields);
@@ -187,11 +187,11 @@ async function expectAlike(sets: Filled[], batches: Row[][], condition: Where): 
   const anchors = appended
     .filter((row) => passes(row, condition))
     .sort(byAnchor)
-    .map((row) => row["_anchor"]);
+    .map((row) => row._anchor);
   for (const set of sets) {
     expect(await ordinals(set, condition)).toEqual(wanted);
     const streamed = await rowsOf(set.dataset, { where: condition, fields: ["int"], batchSize: 3 });
-    expect(streamed.map((row) => row["_anchor"])).toEqual(anchors);
+    expect(streamed.map((row) => row._anchor)).toEqual(anchors);
     const hits = await set.dataset.iterVector({ field: "v", query: [1, 0], topK: 10_000, where: condition });
     expect(hits.flatMap((batch) => batch._time_anchors).sort((a, b) => Number(a - b))).toEqual(anchors);
   }
@@ -249,6 +249,19 @@ describe("many rows, in trees of many pages", () => {
     { or: [] },
   ])("%o", async (condition) => {
     await expectAlike(await sets, rows, condition);
+  });
+
+  test("every value is found, those too whose rows go on from one page to the next", async () => {
+    const [, indexed] = await sets;
+    const appended = rows.flatMap((batch) => [...batch].sort(byAnchor));
+    for (const name of ["float", "time"]) {
+      const byValue = new Map<unknown, number[]>();
+      appended.forEach((row, i) => {
+        if (row[name] !== undefined) byValue.set(row[name], [...(byValue.get(row[name]) ?? []), i]);
+      });
+      for (const [value, wanted] of byValue)
+        expect([value, await ordinals(indexed, { [name]: value } as Where)]).toEqual([value, wanted]);
+    }
   });
 
   test("the index passes the check", async () => {
@@ -315,7 +328,7 @@ test("range and where together; ranges that end between chosen records", async (
     [50n, 20n],
   ] as [bigint, bigint][]) {
     const rows = await rowsOf(dataset, { where: { int: 0 }, range: { from, to }, batchSize: 2, fields: [] });
-    expect(rows.map((row) => row["_anchor"])).toEqual(
+    expect(rows.map((row) => row._anchor)).toEqual(
       anchors.filter((anchor, i) => anchor >= from && anchor <= to && i % 3 === 0),
     );
   }

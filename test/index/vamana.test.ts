@@ -222,6 +222,38 @@ describe.each(["cosine", "l2"] as const)("a graph by %s", (metric) => {
   });
 });
 
+test("a walk keeps its blocks while others end", async () => {
+  const kernels = builds[1] as Kernels;
+  const [dim, random] = [500, seeded(31)];
+  const given: Given = {
+    ...{ kernels, metric: "cosine", dim, degree: 4, cells: 30 },
+    vectors: filled(1500 * dim, FILLS.ordinary as () => number, random),
+  };
+  const built = await build(given);
+  expect(1500 / built.index.blockNodes).toBeGreaterThan(20);
+  const storage = new Storage(built, given);
+  const warm = await storage.loaded(built);
+  const cold = VamanaGraph.open(kernels, built.bytes, 0);
+  let ended = Number.POSITIVE_INFINITY;
+  // The second walk goes further than the first: it has nodes in view, and waits for others, when the first ends.
+  const walks = [0, 1].map(async (i) => {
+    const query = filled(dim, FILLS.ordinary as () => number, seeded(7));
+    const options = i === 0 ? { topK: 1, beam: 1 } : { topK: 20, beam: 60 };
+    let reads = 0;
+    const readBlock: ReadBlock = async (ref, offset, length) => {
+      if (i === 1 && ++reads > 8) await new Promise((resolve) => setTimeout(resolve, 200));
+      return storage.readBlock(ref, offset, length);
+    };
+    const found = await cold.searchCold(query, { ...options, readBlock, readVectors: storage.readVectors });
+    if (i === 0) ended = storage.reads;
+    expect(found).toEqual(warm.search(query, options));
+  });
+  await Promise.all(walks);
+  expect(ended).toBeLessThan(storage.reads);
+  warm.free();
+  cold.free();
+});
+
 describe("graphs of few or odd vectors", () => {
   test.each([
     ["one vector", 1, 3, (i: number) => i + 1],

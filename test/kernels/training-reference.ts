@@ -254,6 +254,65 @@ function storedCode(
   return new Uint8Array(out.buffer);
 }
 
+/** Where subspaces begin, and the end. */
+export function pqEdges(dim: number, m: number): number[] {
+  return Array.from({ length: m + 1 }, (_, s) => s * Math.floor(dim / m) + Math.min(s, dim % m));
+}
+
+/** A codeword of flat codebooks: subspace after subspace, 2^bits × width. */
+function codeword(
+  codebooks: Float32Array,
+  from: number,
+  past: number,
+  bits: number,
+  j: number,
+): Float32Array {
+  const first = from * 2 ** bits + j * (past - from);
+  return codebooks.subarray(first, first + past - from);
+}
+
+/** The nearest codeword of each subspace of r = y − c. */
+export function pqCodes(
+  y: Float32Array,
+  c: Float32Array,
+  codebooks: Float32Array,
+  m: number,
+  bits: number,
+): number[] {
+  const r = y.map((value, j) => value - at(c, j));
+  const edges = pqEdges(y.length, m);
+  return Array.from({ length: m }, (_, s) => {
+    const [from, past] = [at(edges, s), at(edges, s + 1)];
+    const words = Array.from({ length: 2 ** bits }, (_, j) => codeword(codebooks, from, past, bits, j));
+    return cellOfVector(r.subarray(from, past), words);
+  });
+}
+
+/** The query's inner product with every codeword, a row of 2^bits a subspace. */
+export function pqTable(q: Float32Array, codebooks: Float32Array, m: number, bits: number): number[][] {
+  const edges = pqEdges(q.length, m);
+  return Array.from({ length: m }, (_, s) => {
+    const [from, past] = [at(edges, s), at(edges, s + 1)];
+    return Array.from({ length: 2 ** bits }, (_, j) =>
+      fold(q.subarray(from, past), codeword(codebooks, from, past, bits, j)),
+    );
+  });
+}
+
+/** A table of 16 entries a subspace in bytes up to 63, with what turns their sums into scores. */
+export function pqByteTable(table: readonly number[][]): { bytes: number[]; bias: number; quantum: number } {
+  const lows = table.map((row) => Math.min(...row));
+  const range = Math.max(...table.map((row, s) => fround(Math.max(...row) - at(lows, s))));
+  const inverse = range > 0 ? fround(63 / range) : 0;
+  const bytes = table.flatMap((row, s) =>
+    row.map((value) => {
+      const x = nearestEven(fround(fround(value - at(lows, s)) * inverse));
+      return x < 63 ? x : 63;
+    }),
+  );
+  return { bytes, bias: lows.reduce((sum, low) => fround(sum + low), 0), quantum: fround(range / 63) };
+}
+
 function nearestEven(x: number): number {
   const low = Math.floor(x);
   if (x - low !== 0.5) return Math.round(x);

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { type LinkedGraph, type LinkOptions, linkVamana } from "../../src/kernels/vamana.ts";
 import { codeStride, codeWidth, GraphWalk, layGraph } from "../../src/kernels/vamana-walk.ts";
 import { NO_NODE } from "../../src/layout/graph.ts";
-import { bothBuilds, FILLS, filled, seeded } from "./reference.ts";
+import { bitsOf, bothBuilds, FILLS, filled, seeded } from "./reference.ts";
 import type { Kernels } from "./subject.ts";
 
 type Vectors = Float32Array[];
@@ -20,6 +20,7 @@ interface Graph {
 }
 /** The same in plain JavaScript, from the specification. */
 interface Reference {
+  distance(a: Float32Array, b: Float32Array): number;
   link(given: object): Graph;
   code(y: Float32Array, metric: string): Coded;
   codeQuery(q: Float32Array): { codes: number[]; step: number };
@@ -117,6 +118,32 @@ async function expectReference(given: Given): Promise<Graph> {
   expectSound(wanted, given.degree);
   return wanted;
 }
+
+test.each(Object.entries(FILLS))("distances of %s vectors are the reference's, bit for bit", (_, fill) => {
+  const random = seeded(3);
+  for (const dim of [1, 2, 3, 4, 5, 16, 31, 100, 767]) {
+    const n = 11;
+    const rowBytes = Math.ceil(dim / 4) * 16;
+    const rows = split(filled(n * dim, fill, random), dim);
+    for (const kernels of builds) {
+      const at = kernels.alloc(n * rowBytes);
+      kernels.bytes(at, n * rowBytes).fill(0);
+      for (const [i, row] of rows.entries()) kernels.f32(at + i * rowBytes, dim).set(row);
+      const block = kernels.copyIn(Uint32Array.of(n, rowBytes, at));
+      for (const list of [[], [10], [0, 3], [9, 9, 1, 0, 10], rows.map((_, i) => i)]) {
+        const ids = kernels.copyIn(Uint32Array.from(list));
+        const out = kernels.alloc(64);
+        kernels.exports.vamanaDistances(block, 5, ids, list.length, out);
+        const wanted = list.map((i) => reference.distance(rows[5] as Float32Array, rows[i] as Float32Array));
+        expect(bitsOf(kernels.f32(out, list.length))).toEqual(bitsOf(wanted));
+        kernels.free(ids);
+        kernels.free(out);
+      }
+      kernels.free(block);
+      kernels.free(at);
+    }
+  }
+});
 
 describe("links", () => {
   test.each(Object.entries(FILLS))("of %s vectors are the reference's in both builds", async (_, fill) => {

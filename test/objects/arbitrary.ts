@@ -188,15 +188,20 @@ export const batchEntry: fc.Arbitrary<BatchEntry> = fc
     at: interval(someRows),
     columns,
     list: containerRef,
+    index: fc.option(containerRef, { nil: undefined }),
     step: fc.integer({ min: 1, max: 5000 }),
     isEven: fc.boolean(),
   })
-  .map(({ at, columns, list, step, isEven }) => {
-    if (!isEven) return { ...at, anchors: { container: list }, columns };
+  .map(({ at, list, step, isEven, ...rest }) => {
+    const columns = {
+      columns: rest.columns,
+      ...(rest.index === undefined ? {} : { scalarIndex: rest.index }),
+    };
+    if (!isEven) return { ...at, anchors: { container: list }, ...columns };
     const rows = Math.min(at.rows, 10_000);
     const span = BigInt(step) * BigInt(rows - 1);
     const base = at.base > MAX_TICK - span ? MAX_TICK - span : at.base;
-    return { base, span, rows, anchors: { step: rows === 1 ? 0n : BigInt(step) }, columns };
+    return { base, span, rows, anchors: { step: rows === 1 ? 0n : BigInt(step) }, ...columns };
   });
 
 export const segmentEntry: fc.Arbitrary<SegmentEntry> = fc
@@ -232,6 +237,10 @@ const fieldKind = fc.oneof(
       "string" as const,
       "timestamp" as const,
     ),
+  }),
+  fc.record({
+    kind: fc.constantFrom("int" as const, "categorical" as const),
+    index: fc.constant(true as const),
   }),
   fc.record({
     kind: fc.constant("embedding" as const),

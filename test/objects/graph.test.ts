@@ -16,10 +16,11 @@ import {
 import {
   decodeGraphBlock,
   decodeGraphPageHead,
+  encodeGraphBlock,
   encodeGraphPage,
   type GraphBlock,
+  type GraphBlockSource,
   type GraphPageHead,
-  type GraphPageSource,
   pagesOf,
 } from "../../src/objects/graph-page.ts";
 import { everyDamage, everyHugeNumber, outcome } from "./damage.ts";
@@ -34,13 +35,36 @@ interface Shape {
   isL2: boolean;
 }
 
+/** A page's nodes. */
+type Nodes = GraphBlockSource & { rows: number; blockNodes: number };
+
+function pageOf(source: Nodes): Sealed {
+  const { firstNode, nodes, dim, degree, blockNodes, halves } = source;
+  const blocks: Uint8Array[] = [];
+  for (let from = 0; from < nodes; from += blockNodes) {
+    const to = Math.min(from + blockNodes, nodes);
+    blocks.push(
+      encodeGraphBlock({
+        ...{ firstNode: firstNode + from, nodes: to - from, dim, degree },
+        anchors: source.anchors.slice(from, to),
+        scales: source.scales.slice(from, to),
+        ...(halves === undefined ? {} : { halves: halves.slice(from, to) }),
+        // Views, as a caller may have them.
+        codes: source.codes.subarray(from * dim, to * dim),
+        lists: source.lists.subarray(from * degree, to * degree),
+      }),
+    );
+  }
+  return encodeGraphPage({ ...source, hasHalves: halves !== undefined }, blocks);
+}
+
 /** A graph whose node i has the neighbours `listOf` says, made into pages. */
 function graphOf(
   shape: Shape,
   listOf: (node: number) => number[],
-): { index: GraphIndex; pages: Sealed[]; sources: GraphPageSource[] } {
+): { index: GraphIndex; pages: Sealed[]; sources: Nodes[] } {
   const { rows, dim, degree, blockNodes, isL2 } = shape;
-  const sources = pagesOf(rows, blockNodes).map(({ firstNode, nodes }): GraphPageSource => {
+  const sources = pagesOf(rows, blockNodes).map(({ firstNode, nodes }): Nodes => {
     const lists = new Uint32Array(nodes * degree).fill(NO_NODE);
     for (let i = 0; i < nodes; i++) lists.set(listOf(firstNode + i), i * degree);
     return {
@@ -51,7 +75,7 @@ function graphOf(
       codes: Int8Array.from({ length: nodes * dim }, (_, i) => ((i * 37) % 255) - 127),
     };
   });
-  const pages = sources.map(encodeGraphPage);
+  const pages = sources.map(pageOf);
   const index: GraphIndex = {
     algorithm: isL2 ? "dreamdb.vamana-l2" : "dreamdb.vamana-cosine",
     ...{ dim, exponent: isL2 ? -3 : 0, rows, degree, entry: rows - 1, blockNodes },
@@ -75,7 +99,7 @@ function expectRoundTrip({ index, pages, sources }: ReturnType<typeof graphOf>):
   const { dim, degree } = index;
   expect(decodeGraphIndex(encodeGraphIndex(index))).toEqual(index);
   pages.forEach((page, p) => {
-    const source = sources[p] as GraphPageSource;
+    const source = sources[p] as Nodes;
     expect(addressOf(page.bytes)).toBe(page.ref.address);
     const head = headOf(index, page, p);
     expect([head.firstNode, head.nodes]).toEqual([source.firstNode, source.nodes]);
@@ -130,7 +154,7 @@ describe("round trips", () => {
     const shape = { rows, dim: 1, degree: 8, blockNodes: 2 };
     const firstNode = 2 ** 30;
     const list = [0, 1, 127, 128, firstNode - 1, firstNode + 1, rows - 2, rows - 1];
-    const page = encodeGraphPage({
+    const page = pageOf({
       ...{ ...shape, firstNode, nodes: 1, anchors: BigUint64Array.of(0n), scales: Float32Array.of(1) },
       ...{ codes: Int8Array.of(-127), lists: Uint32Array.from(list) },
     });

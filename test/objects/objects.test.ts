@@ -244,6 +244,19 @@ describe("constraints", () => {
     expect(() => decodeManifest(bytes)).toThrow(coded(code));
   });
 
+  test.each<[unknown, string | undefined]>([
+    [true, undefined],
+    [false, "Corrupt"],
+    [1, "Corrupt"],
+    [null, "Corrupt"],
+  ])("a scalar field with %j for index is %s", (index, code) => {
+    const field = { id: 0, name: "a", modality: "scalar.int", required: true, index };
+    const decode = () => decodeManifest(withKey(plain, "schema", { fields: [field], nextId: 1 })).fields;
+    if (code === undefined)
+      expect(decode()).toEqual([{ id: 0, name: "a", kind: "int", required: true, index }]);
+    else expect(decode).toThrow(coded(code));
+  });
+
   test("of a spatial index", () => {
     const lsh = encodeSpatialIndex(defaultLshIndex(4, 3));
     const refused: [string, unknown, string][] = [
@@ -388,6 +401,7 @@ describe("constraints", () => {
       spatialIndex: track.address,
       dim,
       cells: 2,
+      tables: 1,
       compressor: { address: track.compressor.address, rowBytes: codeRowBytes(object) },
     });
   });

@@ -1,4 +1,5 @@
 // The index of a batch: what is put in is found, and damaged bytes are refused by code.
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { checkScalarIndex } from "../../src/dataset/fsck-index.ts";
@@ -148,6 +149,14 @@ describe.each(kinds)("a tree of %s", (_, type, value) => {
   });
 });
 
+test("the worked example of the specification has these bytes", () => {
+  const label = column(ValueType.categorical, ["cat", "dog", "cat", undefined, "cat"]);
+  const number = column(ValueType.i64, [30n, -5n, 30n, 7n, 7n]);
+  const { ref } = encodeScalarIndex(5, [indexSource(2, label), indexSource(4, number)]) as Sealed;
+  expect(readFileSync("spec/0011-scalar-indexing.md", "utf8")).toContain(`${ref.bytes} bytes, BLAKE3`);
+  expect(readFileSync("spec/0011-scalar-indexing.md", "utf8")).toContain(`address ${ref.address}`);
+});
+
 test("many rows a value give bitmaps, few give rows", () => {
   const form = (values: bigint[]): number | undefined => {
     const { bytes } = build([column(ValueType.i64, values)]);
@@ -207,6 +216,9 @@ function expectSound(head: ScalarIndexHead): void {
     }
     expect(tree.pages.reduce((sum, page) => sum + page.entries, 0)).toBe(tree.entries);
     expect(tree.entries).toBeLessThanOrEqual(tree.present);
+    const keys = tree.pages.map((page) => Buffer.from(page.key));
+    const steps = keys.slice(1).map((key, i) => Buffer.compare(keys[i] as Buffer, key));
+    expect(steps.every((step) => step < 0 || (step === 0 && tree.form === TreeForm.rows))).toBe(true);
     expect(tree.present).toBeLessThanOrEqual(head.rows);
   }
   expect(end).toBe(sealed.bytes.length);
