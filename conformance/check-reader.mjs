@@ -12,7 +12,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildVamana } from "../build/lib/index/vamana.js";
 import { Dataset, memoryStore, Schema } from "../build/lib/index.node.js";
+import { loadKernels } from "../build/lib/kernels/load.js";
 import { hash } from "../build/vendor/blake3.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -781,7 +783,9 @@ async function indexedKeys() {
   let row = 0;
   const partly = (add, make) => [indexed(add, make, 0)[0], make];
   const fields = {
-    label: partly("addScalarCategorical", () => (row % 3 ? ["cat", "dog", "emu", "cat"][(row % 7) >> 1] : undefined)),
+    label: partly("addScalarCategorical", () =>
+      row % 3 ? ["cat", "dog", "emu", "cat"][(row % 7) >> 1] : undefined,
+    ),
     n: indexed("addScalarInt", () => (row * 37) % 300),
     phase: indexed("addScalarInt", () => Math.floor(row / 100)),
     text: partly("addScalarString", () => (row % 2 ? `t${row % 90}` : undefined)),
@@ -838,27 +842,71 @@ const headKeys = (data) => 48 + 64 * data.readUInt32LE(12) + 48 * data.readUInt3
 
 /** As TAMPERINGS, to an index whose block hashes are made right as well. */
 const INDEX_TAMPERINGS = [
-  ["a row of a bitmap", (d, { label }) => add(d, keysOf(d, label).bitmap + 16, 2), "other rows than the entries"],
-  ["a row that has no value", (d, { label }) => (add(d, keysOf(d, label).bitmap + 16, -1), add(d, label.presence + 16, -1)), "row 0 under key"],
-  ["a row of form 2", (d, { n }) => d.copy(d, n.pages[0].offset, n.pages[0].offset + 4, n.pages[0].offset + 8), "a row twice"],
+  [
+    "a row of a bitmap",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 16, 2),
+    "other rows than the entries",
+  ],
+  [
+    "a row that has no value",
+    (d, { label }) => (add(d, keysOf(d, label).bitmap + 16, -1), add(d, label.presence + 16, -1)),
+    "row 0 under key",
+  ],
+  [
+    "a row of form 2",
+    (d, { n }) => d.copy(d, n.pages[0].offset, n.pages[0].offset + 4, n.pages[0].offset + 8),
+    "a row twice",
+  ],
   ["rows of form 2 that change places", (d, { n }) => swap4(d, n.pages[0].offset), "under key"],
   ["a row beyond the batch", (d, { n }) => add(d, n.pages[1].offset + 1, 2), "of 300"],
-  ["equal keys with rows out of order", (d, { text }) => swap4(d, text.pages[0].offset), "keys and rows out of order"],
+  [
+    "equal keys with rows out of order",
+    (d, { text }) => swap4(d, text.pages[0].offset),
+    "keys and rows out of order",
+  ],
   ["a key", (d, { n }) => add(d, n.pages[0].offset + 4 * 256 + 8 * 20 + 6, 1), "out of order"],
   ["a last key", (d, { phase }) => add(d, keysOf(d, phase).keys + 23, 1), "under key 8000000000000003"],
   ["a first key in a page", (d, { phase }) => add(d, keysOf(d, phase).keys, -1), "the head says"],
   ["a first key in the head", (d) => add(d, headKeys(d) + 4 + 2, 1), "the head says"],
-  ["first keys of a tree out of order", (d) => d.fill(0, headKeys(d) + 7 + 8, headKeys(d) + 7 + 16), "first keys out of order"],
+  [
+    "first keys of a tree out of order",
+    (d) => d.fill(0, headKeys(d) + 7 + 8, headKeys(d) + 7 + 16),
+    "first keys out of order",
+  ],
   ["a first key that runs on", (d) => add(d, headKeys(d) + 1, 1), "first keys end early"],
-  ["a key offset", (d, { text }) => add(d, text.pages[0].offset + 4 * 150 + 8, 9), "key offsets out of order"],
+  [
+    "a key offset",
+    (d, { text }) => add(d, text.pages[0].offset + 4 * 150 + 8, 9),
+    "key offsets out of order",
+  ],
   ["a bitmap's length", (d, { label }) => add(d, label.pages[0].offset, 1), "are left"],
-  ["lengths of two bitmaps", (d, { label }) => (add(d, label.pages[0].offset, 2), add(d, label.pages[0].offset + 4, -2)), "after the last container|cookie"],
+  [
+    "lengths of two bitmaps",
+    (d, { label }) => (add(d, label.pages[0].offset, 2), add(d, label.pages[0].offset + 4, -2)),
+    "after the last container|cookie",
+  ],
   ["a bitmap's cookie", (d, { label }) => add(d, keysOf(d, label).bitmap, 3), "cookie"],
-  ["a bitmap's number of containers", (d, { label }) => add(d, keysOf(d, label).bitmap + 4, 1), "the one before ends at 24"],
-  ["a bitmap's cardinality", (d, { label }) => add(d, keysOf(d, label).bitmap + 10, 1), "pass the end|numbers, its head|out of order|at 16"],
-  ["a bitmap's offset", (d, { label }) => add(d, keysOf(d, label).bitmap + 12, 2), "the one before ends at 16"],
+  [
+    "a bitmap's number of containers",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 4, 1),
+    "the one before ends at 24",
+  ],
+  [
+    "a bitmap's cardinality",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 10, 1),
+    "pass the end|numbers, its head|out of order|at 16",
+  ],
+  [
+    "a bitmap's offset",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 12, 2),
+    "the one before ends at 16",
+  ],
   ["a bitmap of other numbers", (d, { label }) => add(d, keysOf(d, label).bitmap + 8, 1), "rows 300"],
-  ["a run's length", (d, { phase }) => add(d, keysOf(d, phase).bitmap + 13, 1), "rows 300|numbers, its head says"],
+  [
+    "a run's length",
+    (d, { phase }) => add(d, keysOf(d, phase).bitmap + 13, 1),
+    "rows 300|numbers, its head says",
+  ],
   ["a run's start", (d, { phase }) => add(d, keysOf(d, phase).bitmap + 11, 1), "a row twice|under key"],
   ["a presence bitmap", (d, { label }) => add(d, label.presence + 16, -1), "presence bitmap has other rows"],
   ["a presence that is nowhere", (d, { label }) => add(d, label.at + 24, 64), "the one before ends at"],
@@ -884,7 +932,12 @@ const INDEX_TAMPERINGS = [
   ["another magic", (d) => add(d, 3, 1), "magic"],
   ["a flag to come", (d) => add(d, 6, 1), "flags 1", "UnsupportedVersion"],
   ["a version to come", (d) => add(d, 4, 1), "version 2", "UnsupportedVersion"],
-  ["padding that is not zero", (d, { phase }) => add(d, phase.pages[0].offset - 1, 1), "padding before it", "Writer"],
+  [
+    "padding that is not zero",
+    (d, { phase }) => add(d, phase.pages[0].offset - 1, 1),
+    "padding before it",
+    "Writer",
+  ],
 ];
 
 function swap4(data, at) {
@@ -902,7 +955,11 @@ async function checkIndexTamperings(work) {
   ];
   const all = INDEX_TAMPERINGS.map(([what, change, ...rest]) => [what, indexChange(change), ...rest]);
   let reported = 0;
-  for (const [what, change, text, code = "Corrupt", file = "scalars"] of [["nothing", (d) => d, "0 failed", ""], ...all, ...plainly]) {
+  for (const [what, change, text, code = "Corrupt", file = "scalars"] of [
+    ["nothing", (d) => d, "0 failed", ""],
+    ...all,
+    ...plainly,
+  ]) {
     const root = mkdtempSync(join(work, "tampered-"));
     await layOut(root, tamper(keys, ["", file, change, []]));
     const test = (line) => line.startsWith(`FAIL ${code}:`) && new RegExp(text).test(line);
@@ -911,7 +968,220 @@ async function checkIndexTamperings(work) {
       if (run.code !== 0) problem(`the indexed dataset before it is tampered with:\n${run.out}`);
     } else if (reports(`${what} of a scalar index`, root, test, `${code} … ${text}`)) reported++;
   }
-  console.log(`${reported} of ${all.length + plainly.length} kinds of tampering with a scalar index were reported`);
+  console.log(
+    `${reported} of ${all.length + plainly.length} kinds of tampering with a scalar index were reported`,
+  );
+}
+
+// ------------------------------------------------------------------------------------------------ graph indexes
+
+/** The six vectors of tiny-ivf in time order, whose graph stands in spec/0013. */
+const TINY_ROWS = [
+  [1000n, -1, 2, 0, 0.5],
+  [8192n, 1, 0, 0, 0],
+  [9001n, 1, 0.125, 0, 0],
+  [9003n, 0, 0, -3, 0],
+  [12288n, 0.5, -0.5, 0.25, 1],
+  [16384n, 0.75, 0.25, 0, 0.5],
+];
+
+/** [tick, ...components] of every row, some alike. */
+const graphRows = (n, dim) => {
+  const rows = Array.from({ length: n }, (_, i) => [2n ** 60n - BigInt(i) * 977n, ...vector(dim)]);
+  return rows.map(([tick, ...x], i) => [tick, ...(i % 50 === 7 ? rows[i >> 1].slice(1) : x)]);
+};
+const someZeros = (rows) => rows.map((row, i) => (i % 90 === 5 ? [row[0], ...row.slice(1).fill(0)] : row));
+
+/** What to build: of each metric, of one block and several, of several pages, with rows that have no direction or codes. */
+const GRAPHS = () => [
+  { name: "tiny", metric: "l2", exponent: 2, degree: 4, cells: 1, iterations: 2, rows: TINY_ROWS },
+  { name: "one", metric: "cosine", degree: 4, rows: graphRows(1, 3) },
+  { name: "cosine", metric: "cosine", degree: 16, cells: 20, iterations: 3, rows: graphRows(2500, 24) },
+  {
+    name: "l2",
+    metric: "l2",
+    exponent: 51,
+    degree: 8,
+    candidates: 40,
+    rows: someZeros(graphRows(1200, 130)),
+  },
+  {
+    name: "far",
+    metric: "l2",
+    exponent: -140,
+    degree: 8,
+    rows: [
+      [1n, 1e-44, 0],
+      [2n, 0, 2e-42],
+      [4n, 0, -1e-40],
+    ],
+  },
+  { name: "pages", metric: "cosine", degree: 64, cells: 3, probes: 3, rows: graphRows(300, 20_000) },
+];
+
+const text = (digest) => keyOf(digest).slice(11);
+
+/** Builds a graph and lays its objects out. Gives its address, its pages, and the file of its rows. */
+async function writeGraph(root, kernels, { name, rows, metric, exponent = 0, ...options }) {
+  const dim = rows[0].length - 1;
+  const ticks = BigUint64Array.from(rows, ([tick]) => tick);
+  const stored = Float32Array.from(rows.flatMap(([, ...x]) => x));
+  const file = join(root, "rows");
+  await mkdir(root, { recursive: true });
+  await writeFile(
+    file,
+    Buffer.concat(
+      rows.flatMap((_, i) => [
+        Buffer.from(ticks.slice(i, i + 1).buffer),
+        Buffer.from(stored.slice(i * dim, (i + 1) * dim).buffer),
+      ]),
+    ),
+  );
+  const vectors = kernels.copyIn(toIndexSpace(stored, dim, metric, exponent));
+  const built = await buildVamana({
+    kernels,
+    metric,
+    exponent,
+    vectors,
+    n: rows.length,
+    dim,
+    ticks,
+    ...options,
+  });
+  kernels.free(vectors);
+  const objects = [...built.pages.map(({ bytes }) => bytes), built.bytes];
+  await layOut(
+    root,
+    objects.map((bytes) => [keyOf(hash(bytes)), bytes]),
+  );
+  return {
+    name,
+    file,
+    index: Buffer.from(built.bytes),
+    pages: built.pages.map(({ bytes }) => Buffer.from(bytes)),
+  };
+}
+
+/** spec/0013 §2, which the library's own datasets do in a kernel. */
+function toIndexSpace(stored, dim, metric, exponent) {
+  const found = stored.slice();
+  for (let at = 0; at < found.length; at += dim) {
+    let square = 0;
+    for (let k = at; k < at + dim; k++) square = Math.fround(square + Math.fround(stored[k] * stored[k]));
+    const by = metric === "cosine" ? Math.fround(1 / Math.fround(Math.sqrt(square))) : 2 ** -exponent;
+    for (let k = at; k < at + dim; k++) found[k] = stored[k] * by;
+  }
+  return found;
+}
+
+function runGraphReader(root, digest, file) {
+  const run = spawnSync(python, [join(here, "graph.py"), root, text(digest), file], { encoding: "utf8" });
+  return { code: run.status, out: run.stdout + run.stderr };
+}
+
+/** Damage with right hashes, to the page of the graph "tiny": six nodes of four components from byte 128 on. */
+const GRAPH_TAMPERINGS = [
+  ["a code", put(224, 0xc1), "the codes of node 0"],
+  ["a code of -128", put(238, 0x80), "a code of -128"],
+  ["a scale", flipAt(176), "the scale of node 0"],
+  ["a scale below 0", put(179, 0xbb), "the scale of node 0 is not finite, or below 0"],
+  ["a half that is not finite", put(202, 0x80, 0x7f), "the half of node 0 is not finite"],
+  ["a half", flipAt(200), "the half of node 0"],
+  ["an anchor", flipAt(128), "no record with a vector for node 0"],
+  ["an anchor twice", put(136, 0xe8, 0x03), "two nodes of one tick"],
+  ["a neighbour beyond the graph", put(249, 12), "neighbour 6 of 6 nodes"],
+  ["a neighbour below 0", put(249, 1), "neighbour -1 of 6 nodes"],
+  ["a neighbour that is the node", put(249, 0), "the node itself"],
+  ["a difference of 0", put(252, 0), "difference 0"],
+  ["a list that is too long", put(263, 5), "5 neighbours, degree 4"],
+  ["a list that runs on", put(260, 3), "neighbour 9 of 6 nodes"],
+  ["a varint that runs on", put(267, 0x81), "a varint passes its block"],
+  ["a list that ends early", put(263, 3), "bytes after the last list"],
+  ["a node that is not reached", put(264, 7, 1), "5 of 6 nodes are reached", "Writer"],
+  ["a first node", put(8, 1), "firstNode, nodes"],
+  ["a number of nodes", put(12, 7), "firstNode, nodes"],
+  ["a dimension", put(16, 5), "firstNode, nodes"],
+  ["a degree", put(20, 8), "firstNode, nodes"],
+  ["a number of blocks", put(32, 2), "firstNode, nodes"],
+  ["reserved bytes", put(36, 1), "reserved bytes"],
+  ["a head's length", put(40, 0xc0), "headBytes 192"],
+  ["a total length", put(48, 0x0d), "totalBytes"],
+  ["a block's offset", put(64, 0xc0), "offset 192"],
+  ["a block's length", put(72, 0x8b), "passes its block"],
+  ["a block's first node", put(76, 1), "block 0: firstNode 1"],
+  ["a page without halves", put(6, 0), "flags 0 with l2"],
+  ["another magic", put(3, 0x48), "magic"],
+  ["a flag to come", put(6, 3), "flags 3", "UnsupportedVersion"],
+  ["a version to come", put(4, 2), "version 2", "UnsupportedVersion"],
+  ["padding that is not zero", put(120, 1), "padding of the head", "Writer"],
+];
+const GRAPH_INDEX_TAMPERINGS = [
+  ["an entry beyond the graph", after("", "entry", 6), "entry is 6"],
+  ["a degree that is no multiple of 4", after("", "degree", 6), "degree is 6"],
+  ["a degree beyond the page's", after("", "degree", 8), "firstNode, nodes"],
+  ["another exponent", after("", "exponent", 3), "the codes of node|the scale of node"],
+  ["more nodes", after("", "rows", 7), "firstNode, nodes"],
+  ["no probes", after("", "probes", 0), "probes is 0"],
+  ["too many cells", after("", "cells", 7), "cells is 7"],
+  ["blocks of another size", after("", "blockNodes\x19", 4), "firstNode, nodes"],
+  ["blocks of no power of two", after("", "blockNodes\x19", 9), "blockNodes is 2304"],
+  ["a version to come", after("", "version", 2), "version 2", "UnsupportedVersion"],
+  ["another algorithm", after("", "dreamdb.vamana-l", 0x33), "vamana-l3", "UnsupportedVersion"],
+  ["another kind", after("", "dreamdb.graph-inde", 0x79), "kind"],
+];
+
+async function tamperGraph(work, graph, change, index) {
+  const page = Buffer.from(graph.pages[0]);
+  const now = index ? page : change(page);
+  if (!index) now.set(hash(now.subarray(128)), 80);
+  const inPlace = replaced(graph.index, hash(graph.pages[0]), hash(now));
+  const top = index ? change(inPlace) : inPlace;
+  const root = mkdtempSync(join(work, "tampered-"));
+  await layOut(
+    root,
+    [now, top].map((bytes) => [keyOf(hash(bytes)), bytes]),
+  );
+  return runGraphReader(root, hash(top), graph.file);
+}
+
+async function checkGraphs(work) {
+  const kernels = await loadKernels();
+  const spec = readFileSync(join(here, "../spec/0013-graph-indexing.md"), "utf8");
+  for (const given of GRAPHS()) {
+    const root = join(work, `graph-${given.name}`);
+    const graph = await writeGraph(root, kernels, given);
+    const { code, out } = runGraphReader(root, hash(graph.index), graph.file);
+    console.log(`graph ${given.name}: ${out.trimEnd().replace("\n", "; ")}`);
+    if (code !== 0) problem(`graph ${given.name}: exit code ${code}`);
+    if (given.name === "tiny") await checkTinyGraph(work, graph, spec);
+  }
+}
+
+async function checkTinyGraph(work, graph, spec) {
+  if (!spec.includes(`address ${text(hash(graph.index))}`))
+    problem("the graph of spec/0013 is not what the library builds");
+  const kinds = [
+    ...GRAPH_TAMPERINGS.map((t) => [...t, false]),
+    ...GRAPH_INDEX_TAMPERINGS.map((t) => [...t, true]),
+  ];
+  let reported = 0;
+  for (const [what, change, wanted, ...rest] of kinds) {
+    const code = rest.length > 1 ? rest[0] : "Corrupt";
+    const run = await tamperGraph(work, graph, change, rest.at(-1));
+    const test = new RegExp(`^FAIL (${code}):.*(${wanted})`, "m");
+    if (run.code === 1 && test.test(run.out) && !run.out.includes("stumbled")) reported++;
+    else problem(`${what} of a graph: exit code ${run.code}, wanted ${code} … ${wanted}; got\n${run.out}`);
+  }
+  const damaged = Buffer.from(graph.pages[0]);
+  damaged[130] ^= 1;
+  const root = mkdtempSync(join(work, "tampered-"));
+  await layOut(root, [
+    [keyOf(hash(graph.pages[0])), damaged],
+    [keyOf(hash(graph.index)), graph.index],
+  ]);
+  if (!runGraphReader(root, hash(graph.index), graph.file).out.includes("FAIL HashMismatch"))
+    problem("a damaged page of a graph");
+  console.log(`${reported} of ${kinds.length} kinds of tampering with a graph were reported`);
 }
 
 const work = mkdtempSync(join(tmpdir(), "dreamdb-check-reader-"));
@@ -919,12 +1189,18 @@ try {
   compare(join(work, "tiny"), await writeTiny(join(work, "tiny")), work);
   await checkTamperings(work);
   await checkIndexTamperings(work);
+  await checkGraphs(work);
   compare(join(work, "data"), await writeAll(join(work, "data")), work);
   compare(join(work, "trained"), await writeTrained(join(work, "trained")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
   const scalars = compare(join(work, "indexed"), await writeIndexed(join(work, "indexed")), work);
   const rows = compare(join(work, "many-rows"), await writeManyRows(join(work, "many-rows")), work);
-  for (const [kind, output] of [["arrays", scalars], ["bitsets", scalars], ["bitsets", rows], ["runs", rows]])
+  for (const [kind, output] of [
+    ["arrays", scalars],
+    ["bitsets", scalars],
+    ["bitsets", rows],
+    ["runs", rows],
+  ])
     if (!/^[1-9]/.test(output.split(`Roaring ${kind} `)[1])) problem(`no Roaring ${kind} were read`);
   compare(join(work, "fragile"), await writeFragile(join(work, "fragile")), work);
   await checkDamages(join(work, "fragile"));
