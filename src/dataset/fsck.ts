@@ -21,7 +21,13 @@ import {
 import { codingOf, decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef } from "../objects/ref.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
-import { type CentroidsRef, centroidsBytes, decodeSpatialIndex, halvesOf } from "../objects/spatial-index.ts";
+import {
+  type CentroidsRef,
+  centroidsBytes,
+  decodeSpatialIndex,
+  halvesOf,
+  tablesOf,
+} from "../objects/spatial-index.ts";
 import { codebookShape, decodeVectorCompressor } from "../objects/vector-compressor.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
@@ -135,6 +141,9 @@ class Checker {
       });
       await this.tables(track);
       await this.tree(track.segments, segmentCodec, (entry) => this.segment(entry, track));
+      const tables = tablesOf(track.spatialIndex);
+      if (track.segments.rows % tables !== 0)
+        throw fault("track.segments.rows", track.segments.rows, `as many in each of ${tables} tables`);
     }
   }
 
