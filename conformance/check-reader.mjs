@@ -835,9 +835,11 @@ const keysOf = (data, { at, pages: [{ offset }] }) => {
   const size = text ? data.readUInt32LE(keys - 4) : (data[at + 4] === 1 ? 1 : 8) * n;
   return { keys, bitmap: bitmaps ? keys + size : undefined };
 };
-const add = (data, at, value) => {
+/** Adds to bytes, given in turn as where and how much. */
+function add(data, at, value, ...more) {
   data[at] += value;
-};
+  if (more.length > 0) add(data, ...more);
+}
 const headKeys = (data) => 48 + 64 * data.readUInt32LE(12) + 48 * data.readUInt32LE(16);
 
 /** As TAMPERINGS, to an index whose block hashes are made right as well. */
@@ -849,7 +851,7 @@ const INDEX_TAMPERINGS = [
   ],
   [
     "a row that has no value",
-    (d, { label }) => (add(d, keysOf(d, label).bitmap + 16, -1), add(d, label.presence + 16, -1)),
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 16, -1, label.presence + 16, -1),
     "row 0 under key",
   ],
   [
@@ -882,7 +884,7 @@ const INDEX_TAMPERINGS = [
   ["a bitmap's length", (d, { label }) => add(d, label.pages[0].offset, 1), "are left"],
   [
     "lengths of two bitmaps",
-    (d, { label }) => (add(d, label.pages[0].offset, 2), add(d, label.pages[0].offset + 4, -2)),
+    (d, { label }) => add(d, label.pages[0].offset, 2, label.pages[0].offset + 4, -2),
     "after the last container|cookie",
   ],
   ["a bitmap's cookie", (d, { label }) => add(d, keysOf(d, label).bitmap, 3), "cookie"],

@@ -573,7 +573,7 @@ def segment_parts(data):
 
 def check_segment(directory, entry, field, track, find_rows, sample, what):
     """A segment against the columns it was made from. `find_rows` gives, for ticks, their vectors in the columns.
-    Returns the ticks of its rows, the rows that were computed, and whether it has vectors and codes."""
+    Returns its table, the ticks of its rows, how many rows were computed, and whether it has vectors and codes."""
     ref, index = entry.container, track.spatial
     data = directory.read(ref.digest, what, ref.length, explain=explain_container(ref, segment_parts))
     what = f"{what}, {text_address(ref.digest)}"
@@ -689,7 +689,7 @@ def check_segment(directory, entry, field, track, find_rows, sample, what):
                 i = wrong[0]
                 raise Bad("Corrupt", f"{what}: the code of row {chosen[at + i]} is {stored[at + i].tobytes().hex()}, its vector's {made[i].tobytes().hex()}")
         must(True, "Corrupt", "codes")
-    return ticks, len(chosen), has_vectors, has_codes
+    return numbers[0] // per_table, ticks, len(chosen), has_vectors, has_codes
 
 
 def cut_segment(cell_rows, most):
@@ -931,7 +931,7 @@ class Reader:
             return
         if None in present:
             raise Broken
-        held = []
+        held = [[] for _ in range(track.spatial.tables)]
         for entry in segments:
             key = entry, track.index, track.compressor, field
             if key not in self.done_segments:
@@ -940,17 +940,20 @@ class Reader:
                 self.done_segments[key] = guarded(at, check_segment, self.directory, entry, field, track, find, self.sample, at)
                 self.counts["segments"] += 1
                 if self.done_segments[key]:
-                    _, computed, vectors, codes = self.done_segments[key]
+                    _, _, computed, vectors, codes = self.done_segments[key]
                     self.counts["rows computed"] += computed
                     self.counts["with vectors"] += vectors
                     self.counts["with codes"] += codes
             if self.done_segments[key] is None:
                 raise Broken
-            held.append(self.done_segments[key][0])
+            table, ticks = self.done_segments[key][:2]
+            held[table].append(ticks)
         nothing = np.empty(0, np.uint64)
-        expected = np.repeat(np.sort(np.concatenate([nothing] + [own[field.id] for own in present if field.id in own])), track.spatial.tables)
-        held = np.sort(np.concatenate([nothing] + held))
-        must(np.array_equal(held, expected), "Corrupt", f"{what}: its segments have {len(held)} anchors, {len(expected)} are those of rows with a vector, or they differ")
+        expected = np.sort(np.concatenate([nothing] + [own[field.id] for own in present if field.id in own]))
+        for table, ticks in enumerate(held):
+            ticks = np.sort(np.concatenate([nothing] + ticks))
+            must(np.array_equal(ticks, expected), "Corrupt", f"{what}: its segments of table {table} have {len(ticks)} anchors, "
+                 f"{len(expected)} are those of rows with a vector, or they differ")
 
     # Records
 
