@@ -168,10 +168,12 @@ def codes_of(index, xs):
 
 # ------------------------------------------------------------------------------------------------------- a whole graph
 
-def check(directory, digest, find_rows, what):
-    """A GraphIndex and its pages. `find_rows` gives, for ticks, which are there and their vectors. Gives the index, the ticks of
-    its nodes and their lists."""
-    index = read_index(directory.read(digest, what, limit=MAX_CBOR), what)
+def check(directory, digest, find_rows, what, length=None, field=None):
+    """A GraphIndex and its pages. `find_rows` gives, for ticks, which are there and their vectors; `field`, when there is one, has
+    the algorithm and dim. Gives the index, the ticks of its nodes and their lists."""
+    index = read_index(directory.read(digest, what, length, MAX_CBOR), what)
+    right = field is None or (index.dim == field.dim and ALGORITHMS[field.algorithm] == index.metric)
+    must(right, "Corrupt", f"{what}: {index.metric} of {index.dim} components, its field is another")
     blocks = [block for i in range(len(index.pages)) for block in read_page(directory, index, i, f"{what} page {i}")]
     ticks = np.concatenate([block.ticks for block in blocks])
     must(len(np.unique(ticks)) == index.rows, "Corrupt", f"{what}: two nodes of one tick")

@@ -19,6 +19,7 @@ import argparse
 import bisect
 import hashlib
 import heapq
+import itertools
 import json
 import math
 import operator
@@ -38,6 +39,7 @@ from rules import (
 )
 
 try:
+    import graph
     import numpy as np
     import scalars
     import spatial
@@ -49,7 +51,8 @@ except ImportError:
 
 Field = namedtuple("Field", "id name modality required kind type width dim algorithm bits rerank index")
 IVF = ("dreamdb.ivf-cosine", "dreamdb.ivf-dot", "dreamdb.ivf-l2")
-ALGORITHMS = ("dreamdb.lsh-cosine", "dreamdb.imi-cosine") + IVF
+VAMANA = ("dreamdb.vamana-cosine", "dreamdb.vamana-l2")
+ALGORITHMS = ("dreamdb.lsh-cosine", "dreamdb.imi-cosine") + IVF + VAMANA
 SCALARS = {"bool": (1, 1), "int": (2, 8), "float": (3, 8), "string": (4, 0), "categorical": (5, 4), "timestamp": (6, 8)}
 
 
@@ -115,7 +118,7 @@ def check_schema(schema, what):
             if algorithm == "dreamdb.lsh-cosine":
                 bits = get(f, "bits", lambda x: is_uint(x, 1, 24), what)
                 allowed.append("bits")
-            else:
+            elif algorithm not in VAMANA:
                 allowed.append("compressor")
                 check_wish(f.get("compressor", "none"), algorithm, dim, f"{what} field {name} compressor")
         elif kind == 1:
@@ -170,6 +173,15 @@ def read_centroids(directory, ref, dim, what):
     return values
 
 
+class GraphOf:
+    """What the SpatialIndex of a Track with a graph says, 0013 §7."""
+
+    trained = False
+
+    def __init__(self, digest, length, rows):
+        self.digest, self.length, self.rows = digest, length, rows
+
+
 def check_spatial_index(directory, data, field, what):
     """An index that knows its cells, or None before it is trained."""
     value = of_kind(data, "dreamdb.spatial-index", what)
@@ -187,7 +199,11 @@ def check_spatial_index(directory, data, field, what):
         must(bits == field.bits, "Corrupt", f"{what}: bits {bits}, the field says {field.bits}")
         tables = get(value, "tables", lambda x: is_uint(x, 1, 16), what)
         return spatial.Lsh(dim, bits, tables, get(value, "seed", is_bytes(32), what))
-    if algorithm in IVF and "centroids" not in value:
+    if algorithm in VAMANA and "graph" in value:
+        only_keys(value, common + ("graph", "rows"), what)
+        must("cells" not in value, "Corrupt", f"{what}: cells beside a graph")
+        return GraphOf(*check_table_ref(value["graph"], f"{what} graph"), get(value, "rows", lambda x: is_uint(x, 1), what))
+    if algorithm in VAMANA or algorithm in IVF and "centroids" not in value:
         only_keys(value, common + ("cells",), what)
         get(value, "cells", lambda x: is_uint(x, 1, 1), what)
         return None
@@ -718,9 +734,9 @@ class Reader:
         self.directory, self.sample = directory, sample
         self.indexes = Indexes(directory)
         self.manifests, self.geneses, self.spatial, self.codes = {}, {}, {}, {}
-        self.done_batches, self.done_segments = {}, {}
+        self.done_batches, self.done_segments, self.done_graphs = {}, {}, {}
         self.ticks, self.columns, self.flat = {}, {}, {}
-        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed"), 0)
+        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed", "graphs"), 0)
 
     # Manifests
 
@@ -931,6 +947,10 @@ class Reader:
             return
         if None in present:
             raise Broken
+        if isinstance(track.spatial, GraphOf):
+            must(not segments, "Corrupt", f"{what}: segments beside a graph")
+            self.check_graph(m, field, track.spatial, batches, present, what)
+            return
         held = [[] for _ in range(track.spatial.tables)]
         for entry in segments:
             key = entry, track.index, track.compressor, field
@@ -954,6 +974,22 @@ class Reader:
             ticks = np.sort(np.concatenate([nothing] + ticks))
             must(np.array_equal(ticks, expected), "Corrupt", f"{what}: its segments of table {table} have {len(ticks)} anchors, "
                  f"{len(expected)} are those of rows with a vector, or they differ")
+
+    def check_graph(self, m, field, own, batches, present, what):
+        """A Track's graph: itself, and that its nodes are exactly the rows with a vector of the batches it covers."""
+        sums = list(itertools.accumulate(batch.rows for batch in batches))
+        must(own.rows in sums, "Corrupt", f"{what}: a graph of {own.rows} rows, batches end at {sums[:9]}")
+        covered = sums.index(own.rows) + 1
+        key = own.digest, own.length, tuple(batches[:covered]), field
+        if key not in self.done_graphs:
+            find = lambda ticks: self.find_rows(batches[:covered], field, ticks)
+            self.done_graphs[key] = guarded(what, graph.check, self.directory, own.digest, find, f"{what} GraphIndex", own.length, field)
+            self.counts["graphs"] += 1
+        if self.done_graphs[key] is None:
+            raise Broken
+        _, ticks, _ = self.done_graphs[key]
+        expected = np.sort(np.concatenate([np.empty(0, np.uint64)] + [rows[field.id] for rows in present[:covered] if field.id in rows]))
+        must(np.array_equal(np.sort(ticks), expected), "Corrupt", f"{what}: {len(ticks)} nodes, {len(expected)} rows have a vector, or they differ")
 
     # Records
 
