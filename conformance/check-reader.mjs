@@ -360,6 +360,27 @@ function writeTrained(root) {
   });
 }
 
+const WALKED = {
+  near: trained(24, { algorithm: "dreamdb.vamana-cosine" }),
+  l2: trained(7, { algorithm: "dreamdb.vamana-l2" }, 60),
+  never: trained(3, { algorithm: "dreamdb.vamana-l2" }, 90),
+  label: FULL.label,
+};
+
+/** Tracks with graphs: of some batches and of all, built once and again, and of no graph. */
+function writeWalked(root) {
+  return writeQuickly(root, "walked", WALKED, async (written) => {
+    await written.automatic(300);
+    await written.at(irregular(50_000_000_000, 200, 0));
+    await written.ds.buildGraph({ field: "l2", degree: 8 });
+    await written.at(irregular(50_000_000_000, 1100, 5));
+    await written.ds.buildGraph({ field: "near", degree: 16, candidates: 60 });
+    await written.automatic(30);
+    await written.ds.buildGraph({ field: "l2", degree: 12 });
+    await written.automatic(5);
+  });
+}
+
 /** An indexed scalar, of which `share` percent of the rows have a value. */
 const indexed = (add, make, share = 100) => [
   (s, n) => s[add](n, { index: true, required: share === 100 }),
@@ -713,6 +734,9 @@ function tamper(keys, [, name, change, covered]) {
     trained: (data) => data.includes("exponent") && data.includes("iterations") && data.length < 300,
     compressor: (data) => data.includes("dreamdb.vector-compressor") && data.length < 200,
     scalars: is("DDBI"),
+    graphIndex: (data) => data.includes("dreamdb.graph-index"),
+    graphOf: (data) =>
+      data.includes("dreamdb.spatial-index") && data.includes("egraph") && !data.includes("dreamdb.manifest"),
     indexed: (data) => data.includes("dreamdb.manifest") && data.includes("eindex"),
   }[name];
   const values = new Map(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value, "hex")]));
@@ -1132,6 +1156,40 @@ const GRAPH_INDEX_TAMPERINGS = [
   ["another kind", after("", "dreamdb.graph-inde", 0x79), "kind"],
 ];
 
+/** Damage with right hashes, to a Track whose graph has the first of two batches, of 12 and 8 rows. */
+const TRACK_TAMPERINGS = [
+  ["rows of no batches", "graphOf", after("", "rows", 11), "a graph of 11 rows"],
+  ["rows of another batch", "graphOf", after("", "rows", 20), "12 nodes, 20 rows have a vector"],
+  ["another dimension of a graph", "graphIndex", after("", "dim", 5), "cosine of 5 components"],
+  [
+    "a graph's index of another length",
+    "graphIndex",
+    (data) => Buffer.concat([data, data]),
+    "bytes, expected",
+    "HashMismatch",
+  ],
+];
+
+async function checkTrackTamperings(work) {
+  const fields = { near: trained(4, { algorithm: "dreamdb.vamana-cosine" }) };
+  const { pairs } = await inMemory("track", fields, async (written) => {
+    await written.automatic(12);
+    await written.ds.buildGraph({ field: "near", degree: 4 });
+    await written.automatic(8);
+  });
+  const keys = Object.fromEntries(pairs.map(([key, value]) => [key, Buffer.from(value).toString("hex")]));
+  let reported = 0;
+  for (const [what, file, change, wanted, code = "Corrupt"] of TRACK_TAMPERINGS) {
+    const root = mkdtempSync(join(work, "tampered-"));
+    await layOut(root, tamper(keys, ["", file, change, []]));
+    const test = (line) => line.startsWith(`FAIL ${code}:`) && line.includes(wanted);
+    if (reports(what, root, test, `${code} … ${wanted}`)) reported++;
+  }
+  console.log(
+    `${reported} of ${TRACK_TAMPERINGS.length} kinds of tampering with a Track's graph were reported`,
+  );
+}
+
 async function tamperGraph(work, graph, change, index) {
   const page = Buffer.from(graph.pages[0]);
   const now = index ? page : change(page);
@@ -1194,6 +1252,8 @@ try {
   await checkGraphs(work);
   compare(join(work, "data"), await writeAll(join(work, "data")), work);
   compare(join(work, "trained"), await writeTrained(join(work, "trained")), work);
+  await checkTrackTamperings(work);
+  compare(join(work, "walked"), await writeWalked(join(work, "walked")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
   const scalars = compare(join(work, "indexed"), await writeIndexed(join(work, "indexed")), work);
   const rows = compare(join(work, "many-rows"), await writeManyRows(join(work, "many-rows")), work);
