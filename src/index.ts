@@ -3,6 +3,7 @@ export { type Address, addressOf, isAddress } from "./core/address.ts";
 export { formatTick, parseTick } from "./core/time.ts";
 export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
 export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
+export type { BuildGraphOptions, BuildGraphProgress, BuildGraphResult } from "./dataset/build-graph.ts";
 export type { Backend, DatasetOptions } from "./dataset/context.ts";
 export {
   type CreateOptions,

@@ -65,7 +65,7 @@ export function hitsOfNearest({ ticks, distances }: Nearest): Hit[] {
 }
 
 /** Vectors by anchor, out of the columns. */
-async function readVectors(
+export async function readVectors(
   target: { ctx: Context; manifest: Manifest },
   field: EmbeddingField,
   ticks: readonly bigint[],
@@ -76,8 +76,8 @@ async function readVectors(
       const at = await locate(target.ctx.session, target.manifest.timeline, tick);
       const [vector] = at === undefined ? [] : await readRow(target.ctx.session, [field], at);
       if (vector === undefined) {
-        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-          field: "segment.anchors",
+        throw new DreamDBError("Corrupt", "an index names a record that no batch holds", {
+          field: "anchors",
           found: tick,
         });
       }

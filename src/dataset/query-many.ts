@@ -40,6 +40,7 @@ const OPTIONS = [
   "nprobe",
   "rerankFactor",
   "epsilon",
+  "beam",
 ] as const satisfies (keyof ManyVectorQuery)[];
 
 /** One batch of hits, nearest first, for each query, in their order. */

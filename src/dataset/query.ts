@@ -3,15 +3,18 @@
  * cells only decide which vectors are looked at.
  */
 import { DreamDBError } from "../errors.ts";
+import { MAX_BEAM } from "../kernels/vamana-walk.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { type Metric, metricOf } from "../objects/metric.ts";
-import { isTrained } from "../objects/spatial-index.ts";
+import { type BuiltGraph, isGraph, isTrained } from "../objects/spatial-index.ts";
 import type { Calibration } from "./calibrate.ts";
 import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
+import { searchGraph, walkingOf } from "./graph-search.ts";
+import type { GraphTracks } from "./graph-track.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
 import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
@@ -49,8 +52,8 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   nprobe?: number;
   /**
-   * For a built `ivf-…`: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least. 0 reads no vectors at all: distances are then estimates, and batches say so.
+   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
+   * candidates at least. With `ivf-…`, 0 reads no vectors at all: distances are then estimates, and batches say so.
    */
   rerankFactor?: number;
   /**
@@ -58,6 +61,11 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    * More finds more and takes longer. Default 1.35.
    */
   epsilon?: number;
+  /**
+   * For a built `vamana-…`: nodes that a walk keeps in view, topK to 65,536. More is slower and finds more. Default 120,
+   * and 2 · topK at least; with a filter it is widened.
+   */
+  beam?: number;
   /**
    * For a built `ivf-…`: the share of the true topK that is wanted, above 0 and below 1. The first query that names
    * one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or `epsilon`.
@@ -81,6 +89,7 @@ export interface SearchTarget {
   origin: bigint;
   indexers: Indexers;
   ivf: IvfTracks;
+  graphs: GraphTracks;
 }
 
 /** Runs a query and gives its hits, nearest first, in batches of columns. */
@@ -127,6 +136,7 @@ export interface Plan {
   rerankFactor: number | undefined;
   epsilon: number | undefined;
   recallTarget: number | undefined;
+  beam: number | undefined;
 }
 
 interface VectorPlan extends Plan {
@@ -166,6 +176,7 @@ export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): P
     condition: filterOf(query, manifest.fields),
     fields: chosenFields(manifest.fields, query.fields),
     nprobe: query.nprobe === undefined ? undefined : positive("nprobe", query.nprobe, 2 ** 32 - 1),
+    beam: query.beam === undefined ? undefined : positive("beam", query.beam, MAX_BEAM),
     ...tuningOf(query),
   };
 }
@@ -271,6 +282,11 @@ export async function findHits(
   plan: VectorPlan,
   explaining?: Explaining,
 ): Promise<Found> {
+  const { spatialIndex } = plan.track;
+  if (isGraph(spatialIndex) && plan.topK <= MAX_PROBED_TOP_K) {
+    const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
+    if (hits !== undefined) return { hits, isExact: true };
+  }
   const indexer = await target.indexers.of(plan.track);
   const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
   if (indexer !== undefined && planesOf(indexer) === undefined && plan.topK <= MAX_PROBED_TOP_K) {
@@ -307,6 +323,20 @@ export async function measuredFor(target: SearchTarget, plan: Plan): Promise<Cal
     return undefined;
   const ivf = await target.ivf.of(track);
   return target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+}
+
+async function findByGraph(
+  target: SearchTarget,
+  plan: VectorPlan,
+  track: Track & { spatialIndex: BuiltGraph },
+  explaining: Explaining | undefined,
+): Promise<Hit[] | undefined> {
+  const { field, vector, topK, condition, recallTarget } = plan;
+  if (recallTarget !== undefined)
+    throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
+  const walking = walkingOf(topK, plan);
+  const graph = await target.graphs.of(field, track);
+  return searchGraph(target, graph, field, vector, walking, condition, explaining);
 }
 
 async function findByIvf(

@@ -191,7 +191,7 @@ export async function publishCompressor(
   }
 }
 
-function trackOf(manifest: Manifest, name: string): { field: EmbeddingField; track: Track } {
+export function trackOf(manifest: Manifest, name: string): { field: EmbeddingField; track: Track } {
   const field = manifest.fields.find((candidate) => candidate.name === name);
   if (field?.kind === "embedding") return { field, track: manifest.tracks.get(field.id) as Track };
   const vectors = manifest.fields.filter((candidate) => candidate.kind === "embedding");
@@ -258,7 +258,7 @@ async function train(
 }
 
 /** The least e for which every vector's length times 2^−e is at most 1. */
-function exponentOf(kernels: Kernels, vectors: number, n: number, dim: number): number {
+export function exponentOf(kernels: Kernels, vectors: number, n: number, dim: number): number {
   const values = kernels.f32(vectors, n * dim);
   let most = 0;
   for (let row = 0; row < n; row++) {
@@ -354,20 +354,7 @@ async function replaceTrack(
   const published = await publish(ctx, name, tip, {
     opId,
     async draft(current) {
-      const now = current.manifest.tracks.get(field.id);
-      if (now?.address !== old.address || now.compressor?.address !== old.compressor?.address) {
-        throw new DreamDBError(
-          "Conflict",
-          "another writer replaced the index meanwhile; nothing was published",
-          {
-            field: field.name,
-            found: now?.address,
-            expected: old.address,
-            retryable: true,
-            committed: "no",
-          },
-        );
-      }
+      refuseReplaced(current.manifest, field, old);
       if (current.manifest.timeline.rows > covered) {
         const late = await VectorSource.open(ctx, current.manifest, field, source.memoryBytes, covered);
         try {
@@ -377,7 +364,7 @@ async function replaceTrack(
         }
         covered = current.manifest.timeline.rows;
       }
-      return draftOf(ctx, origin, current, { ...change, track, entries, opId });
+      return draftOf(ctx, origin, current, { field, op: change.op, track, entries, opId });
     },
   });
   const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
@@ -395,11 +382,34 @@ async function replaceTrack(
   };
 }
 
-function draftOf(
+/** Errors: `Conflict` when the Track is not `old` any more. */
+export function refuseReplaced({ tracks }: Manifest, field: EmbeddingField, old: Track): void {
+  const now = tracks.get(field.id);
+  if (now?.address === old.address && now.compressor?.address === old.compressor?.address) return;
+  throw new DreamDBError("Conflict", "another writer replaced the index meanwhile; nothing was published", {
+    field: field.name,
+    found: now?.address,
+    expected: old.address,
+    retryable: true,
+    committed: "no",
+  });
+}
+
+interface Replacement {
+  field: EmbeddingField;
+  track: Track;
+  /** The Track's segments. */
+  entries: SegmentEntry[];
+  opId: Uint8Array;
+  op: string;
+}
+
+/** The state after `current` in which a field has another Track. */
+export function draftOf(
   ctx: Context,
   origin: bigint,
   current: Tip,
-  { field, track, entries, opId, op }: Change & { track: Track; entries: SegmentEntry[]; opId: Uint8Array },
+  { field, track, entries, opId, op }: Replacement,
 ): Draft {
   const objects: NewPage[] = [];
   const segments = appendToIndex(emptyIndex<SegmentEntry>(), entries, segmentCodec, (bytes) => {
@@ -533,7 +543,7 @@ function memory(bytes: number | undefined): number {
   return count("memoryBytes", bytes ?? DEFAULT_MEMORY_BYTES, 2 ** 32 - 1);
 }
 
-function count(field: string, value: number, max: number, min = 1): number {
+export function count(field: string, value: number, max: number, min = 1): number {
   if (Number.isInteger(value) && value >= min && value <= max) return value;
   throw invalid(field, value, `an integer from ${min} to ${max}`);
 }

@@ -1,5 +1,6 @@
 import { readManifest } from "../dataset/commit.ts";
 import { type Context, createContext } from "../dataset/context.ts";
+import { GraphTracks } from "../dataset/graph-track.ts";
 import { Indexers } from "../dataset/indexer.ts";
 import { IvfTracks } from "../dataset/ivf-tracks.ts";
 import type { SearchTarget } from "../dataset/query.ts";
@@ -14,6 +15,7 @@ export class Reader {
   private readonly ctx: Context;
   private readonly indexers: Indexers;
   private readonly ivf: IvfTracks;
+  private readonly graphs: GraphTracks;
   private address = "";
   private manifest: Manifest | undefined;
 
@@ -22,6 +24,7 @@ export class Reader {
     this.ctx = ctx;
     this.indexers = new Indexers(ctx.kernels, ctx.session);
     this.ivf = new IvfTracks(ctx);
+    this.graphs = new GraphTracks(ctx);
   }
 
   /** Errors: `UnsupportedBackend` when this thread doesn't know the scheme. */
@@ -41,13 +44,13 @@ export class Reader {
     query: Record<string, unknown>,
     vectors: Float32Array,
   ): Promise<Verbs["search"]["value"]> {
-    const { ctx, indexers, ivf } = this;
+    const { ctx, indexers, ivf, graphs } = this;
     if (this.manifest === undefined || this.address !== address) {
       this.manifest = await readManifest(ctx.session, address);
       this.address = address;
     }
     const before = { ...ctx.session.traffic };
-    const target: SearchTarget = { ctx, manifest: this.manifest, origin, indexers, ivf };
+    const target: SearchTarget = { ctx, manifest: this.manifest, origin, indexers, ivf, graphs };
     const batches = await searchHere(target, { ...query, queries: vectors } as ManyVectorQuery);
     const { requests, bytes, roundTrips } = ctx.session.traffic;
     return {
@@ -62,6 +65,7 @@ export class Reader {
 
   async free(): Promise<void> {
     await this.ivf.free();
+    await this.graphs.free();
     await this.indexers.free();
     this.ctx.vectors.clear();
   }

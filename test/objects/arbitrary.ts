@@ -306,6 +306,8 @@ function indexOf(algorithm: Algorithm, dim: number, bits: number, seed: Uint8Arr
   if (algorithm === "dreamdb.lsh-cosine") return { algorithm, dim, bits, tables: 1, seed, parents: [] };
   if (algorithm === "dreamdb.imi-cosine") throw new Error("no field of this kind is made here");
   if (((seed[2] as number) & 3) === 0) return { algorithm, dim, cells: 1, parents: [] };
+  if (algorithm === "dreamdb.vamana-cosine" || algorithm === "dreamdb.vamana-l2")
+    return { algorithm, dim, cells: 1, parents: [] };
   const centroids = { address: addressOf(seed), bytes: 64 + 4 * 2 * dim };
   return { algorithm, dim, cells: 2, exponent: 0, centroids, seed, sample: 9, iterations: 3, parents: [] };
 }
