@@ -386,6 +386,10 @@ const indexed = (add, make, share = 100) => [
   (s, n) => s[add](n, { index: true, required: share === 100 }),
   () => often(share, make),
 ];
+function counted(values) {
+  let row = 0;
+  return [indexed("addScalarInt", undefined, 0)[0], () => row++ % values];
+}
 const INDEXED = {
   label: indexed("addScalarCategorical", () => pick(LABELS)),
   split: indexed("addScalarCategorical", () => `split ${random(700)}`, 70),
@@ -400,6 +404,9 @@ const INDEXED = {
   long: indexed("addScalarString", () => pick(TEXTS).slice(0, random(2) ? 512 : 513), 90),
   at: indexed("addScalarTimestamp", () => (random(3) ? pick(TIMES) : BigInt(random(1e9)) ** 2n), 50),
   rare: indexed("addScalarTimestamp", () => 5n, 1),
+  // In 1,600 rows just few enough different values for bitmaps, and one too many.
+  hundred: counted(100),
+  more: counted(101),
   plain: FULL.count,
 };
 
@@ -408,7 +415,10 @@ function writeIndexed(root) {
   return writeQuickly(root, "indexed", INDEXED, async (written) => {
     await written.automatic(3000);
     await written.at(irregular(50_000_000_000, 700, 0));
-    await written.automatic(20_000, (name) => !["note", "long", "count"].includes(name) || name === "count");
+    await written.automatic(20_000, (name) => !["note", "long"].includes(name));
+    await written.automatic(1600, (name) =>
+      ["label", "ok", "count", "plain", "hundred", "more"].includes(name),
+    );
     await written.automatic(1);
     await written.automatic(40, (name) => ["label", "ok", "count", "plain"].includes(name));
     for (let i = 0; i < 70; i++) await written.automatic(1 + (i % 9));
