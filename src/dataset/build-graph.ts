@@ -14,14 +14,7 @@ import { emptyIndex } from "../objects/index-tree.ts";
 import { metricOf } from "../objects/metric.ts";
 import { type BuiltGraph, encodeSpatialIndex, type GraphAlgorithm } from "../objects/spatial-index.ts";
 import { publish, putObjects, type Tip } from "./commit.ts";
-import {
-  count,
-  draftOf,
-  exponentOf,
-  type RebuildTarget,
-  refuseReplaced,
-  trackOf,
-} from "./rebuild.ts";
+import { count, draftOf, exponentOf, type RebuildTarget, refuseReplaced, trackOf } from "./rebuild.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
 
 export interface BuildGraphProgress {
@@ -78,7 +71,12 @@ export async function buildGraph(
   const chosen = count("seed", options.seed ?? 0, Number.MAX_SAFE_INTEGER, 0);
   const memoryBytes = count("memoryBytes", options.memoryBytes ?? DEFAULT_MEMORY_BYTES, 2 ** 32 - 1);
   const { rows } = tip.manifest.timeline;
-  const built = await build(target, tip, { field, algorithm, degree, candidates, chosen, memoryBytes }, options);
+  const built = await build(
+    target,
+    tip,
+    { field, algorithm, degree, candidates, chosen, memoryBytes },
+    options,
+  );
   const index: BuiltGraph = {
     algorithm,
     dim: field.dim,
@@ -99,7 +97,13 @@ export async function buildGraph(
     async draft(current) {
       refuseReplaced(current.manifest, field, track);
       const graphTrack = { address: addressOf(bytes), spatialIndex: index, segments: emptyIndex<never>() };
-      return draftOf(ctx, origin, current, { field, track: graphTrack, entries: [], opId, op: "build-graph" });
+      return draftOf(ctx, origin, current, {
+        field,
+        track: graphTrack,
+        entries: [],
+        opId,
+        op: "build-graph",
+      });
     },
   });
   const result = {
@@ -136,7 +140,11 @@ async function build(
   const source = await VectorSource.open(ctx, manifest, field, Number.POSITIVE_INFINITY);
   const needed = source.rows * (8 * dim + 8 * degree);
   if (needed > memoryBytes)
-    throw invalid("memoryBytes", memoryBytes, `at least ${needed} for ${source.rows} vectors, or an ivf index`);
+    throw invalid(
+      "memoryBytes",
+      memoryBytes,
+      `at least ${needed} for ${source.rows} vectors, or an ivf index`,
+    );
   try {
     const run = await wholeOf(source);
     if (run === undefined || run.rows === 0)
@@ -146,7 +154,17 @@ async function build(
     const exponent = metric === "cosine" ? 0 : exponentOf(kernels, run.vectors, run.rows, dim);
     toIndexSpace(kernels, metric, exponent, run.vectors, run.rows, dim, run.vectors);
     return await buildVamana({
-      ...{ kernels, metric, vectors: run.vectors, n: run.rows, dim, ticks: run.ticks, exponent, degree, candidates },
+      ...{
+        kernels,
+        metric,
+        vectors: run.vectors,
+        n: run.rows,
+        dim,
+        ticks: run.ticks,
+        exponent,
+        degree,
+        candidates,
+      },
       seed: seedOf(algorithm, metric, dim, degree, chosen),
       onProgress: (part) => onProgress?.({ stage: "build", done: Math.round(1000 * part), total: 1000 }),
     });

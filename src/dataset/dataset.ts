@@ -519,7 +519,14 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   private searchTarget(): SearchTarget {
     const { ctx, manifest, genesis } = this.state;
-    return { ctx, manifest, origin: genesis.origin, indexers: this.indexers, ivf: this.ivf, graphs: this.graphs };
+    return {
+      ctx,
+      manifest,
+      origin: genesis.origin,
+      indexers: this.indexers,
+      ivf: this.ivf,
+      graphs: this.graphs,
+    };
   }
 
   /** Takes its turn among this object's appends. */

@@ -21,7 +21,13 @@ import {
 import { codingOf, decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef } from "../objects/ref.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
-import { type CentroidsRef, centroidsBytes, decodeSpatialIndex, halvesOf, isGraph } from "../objects/spatial-index.ts";
+import {
+  type CentroidsRef,
+  centroidsBytes,
+  decodeSpatialIndex,
+  halvesOf,
+  isGraph,
+} from "../objects/spatial-index.ts";
 import { codebookShape, decodeVectorCompressor } from "../objects/vector-compressor.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
@@ -167,7 +173,9 @@ class Checker {
       }
       // A page that is missing or damaged has been reported already.
       if (filled < index.rows) return;
-      const field = manifest.fields.find((each) => manifest.tracks.get(each.id)?.spatialIndex === spatialIndex);
+      const field = manifest.fields.find(
+        (each) => manifest.tracks.get(each.id)?.spatialIndex === spatialIndex,
+      );
       await checkNodes(this.session, manifest, field as FieldSpec, spatialIndex.rows, anchors);
     });
   }

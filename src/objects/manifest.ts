@@ -142,7 +142,11 @@ function checkFields({ fields, nextFieldId, tracks, timeline }: Manifest): void 
   }
   for (const { spatialIndex } of tracks.values()) {
     if (isGraph(spatialIndex) && spatialIndex.rows > timeline.rows)
-      throw corrupt("track.spatialIndex.rows", spatialIndex.rows, `at most the ${timeline.rows} of the timeline`);
+      throw corrupt(
+        "track.spatialIndex.rows",
+        spatialIndex.rows,
+        `at most the ${timeline.rows} of the timeline`,
+      );
   }
   if (tracks.size !== vectors.length) throw corrupt("manifest.tracks", tracks.size, vectors.length);
 }

@@ -264,7 +264,11 @@ describe("filters", () => {
       }
       expect(found / 400).toBeGreaterThan(0.9);
     }
-    const told = await ds.explain({ field: "v", query: randomVector(random, 16), where: { n: { lt: 2000 } } });
+    const told = await ds.explain({
+      field: "v",
+      query: randomVector(random, 16),
+      where: { n: { lt: 2000 } },
+    });
     expect(told.strategy).toBe("graph");
     const few = await ds.explain({ field: "v", query: randomVector(random, 16), where: { n: { lt: 20 } } });
     expect(few).toMatchObject({ strategy: "exact", scanned: 0 });
@@ -340,7 +344,11 @@ describe("what can't be is refused, and nothing changes", () => {
       graph: { address, bytes: 1000 },
       parents: [],
     };
-    const schema = new Schema().addEmbedding("v", { dim: 20, algorithm: "dreamdb.vamana-cosine", spatialIndex });
+    const schema = new Schema().addEmbedding("v", {
+      dim: 20,
+      algorithm: "dreamdb.vamana-cosine",
+      spatialIndex,
+    });
     await expect(Dataset.create("e", schema, store)).rejects.toThrow(coded("UnsupportedVersion"));
   });
 
@@ -378,7 +386,12 @@ describe("odd data", () => {
     ["one component", (random: () => number) => Float32Array.of(random() - 0.5), 1, 90],
     ["one row", (random: () => number) => randomVector(random, 8), 8, 1],
     ["two rows", (random: () => number) => randomVector(random, 8), 8, 2],
-    ["zeros among others", (random: () => number) => new Float32Array(8).fill(random() < 0.5 ? 0 : random()), 8, 90],
+    [
+      "zeros among others",
+      (random: () => number) => new Float32Array(8).fill(random() < 0.5 ? 0 : random()),
+      8,
+      90,
+    ],
   ] as const)("%s", async (name, vector, dim, rows) => {
     const hasZeros = name.startsWith("zeros");
     // A vector of zeros has no direction, and is refused.
