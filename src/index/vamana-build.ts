@@ -111,9 +111,10 @@ async function groupRows(
   const sample = kernels.alloc(sampled * dim * 4);
   let centroids: Float32Array;
   try {
-    sampleRows(kernels, seed, n, sampled).forEach((row, i) => {
-      kernels.f32(sample + i * dim * 4, dim).set(kernels.f32(vectors + row * dim * 4, dim));
-    });
+    const chosen = kernels.copyIn(Uint32Array.from(sampleRows(kernels, seed, n, sampled)));
+    kernels.gatherRows(vectors, dim * 4, chosen, sampled, sample);
+    kernels.free(chosen);
+    await new Promise((resolve) => setTimeout(resolve, 0));
     centroids = await trainKmeans(kernels, {
       ...{ vectors: sample, n: sampled, dim, k, iterations, seed },
       onProgress: ({ done, total }) => onProgress?.(TRAIN_SHARE * 0.7 * (total === 0 ? 1 : done / total)),

@@ -141,6 +141,7 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
   const turns = new Turns(n * 20, options.onProgress);
   const build = blocks.alloc(BUILD_WORDS * 4);
   const grouped = groupCells(options);
+  await turns.rest();
   const near = Math.min(MAX_NEAR, grouped.cells.length);
   const probes = Math.min(options.probes ?? 10, near);
   const vectors = blocks.alloc(n * rowBytes);
@@ -183,6 +184,7 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
   await turns.over(k, n / k, (first, past) => exports.vamanaNearCells(build, first, past));
 
   const { rows, firsts } = numberNodes(grouped, order, n);
+  await turns.rest();
   kernels.u32(starts, k + 1).set(firsts);
   await turns.over(n, 1, (first, past) => {
     const floats = rowBytes / 4;
