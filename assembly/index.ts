@@ -4,6 +4,7 @@ export { alloc, free, liveBlocks, liveBytes } from "./arena";
 export { blake3, blake3Finish, blake3Runs, blake3Start } from "./blake3";
 export { keystream } from "./chacha20";
 export { cellRuns, gatherRows, sortByCell } from "./gather";
+export { ivfBatchBytes, ivfSearchMany } from "./ivf-batch";
 export { bestBytes } from "./ivf-best";
 export { ivfAddRows } from "./ivf-cells";
 export { ivfLoadCentroids } from "./ivf-centroids";

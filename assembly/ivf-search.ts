@@ -25,7 +25,7 @@ const NOTHING_BELOW: i32 = -32769;
 const sink = memory.data(4, 4); // what reading ahead read, so that it counts as used
 
 /** Set in the count of `ivfSearch` when the scores are estimates. */
-const ESTIMATED: u32 = 0x80000000;
+export const ESTIMATED: u32 = 0x80000000;
 
 /** Prepares the query whose vector stands at QUERY_VECTOR and selects its cells; returns how many. */
 export function ivfSelect(index: usize, query: usize, nprobe: u32): u32 {
@@ -53,26 +53,36 @@ export function ivfMissing(index: usize, query: usize, needVectors: bool, out: u
  * candidates by estimate when `exact` is false or a candidate's vector is not resident.
  */
 export function ivfSearch(index: usize, query: usize, topK: u32, keep: u32, epsilon: f32, filter: usize, exact: bool, out: usize, room: u32): u32 {
-  store<u32>(query, topK, QUERY_TOP_K);
-  store<u32>(query, keep, QUERY_RERANK);
-  store<f32>(query, epsilon, QUERY_EPSILON);
-  store<usize>(query, filter, QUERY_FILTER);
-  countRows(index, query);
-  store<u32>(query, 0, QUERY_SCANNED);
-  store<u32>(query, 0, QUERY_REFINED);
+  beginSearch(index, query, topK, keep, epsilon, filter);
   const bits = load<u32>(index, INDEX_BITS);
   if (bits == 0) {
     store<u32>(query, load<u32>(load<usize>(query, QUERY_STARTS) + (<usize>load<u32>(query, QUERY_SELECTED) << 2)), QUERY_SCANNED);
     return searchExact(index, query, out, room);
   }
-  resetCandidates(query);
-  store<u32>(query, 0, QUERY_SLOT);
-  store<u32>(query, 0, QUERY_BLOCK);
   if (bits == 1) rankByEstimate(index, query);
   else {
     if (load<u32>(query, QUERY_COARSE) != 0) seed(index, query);
     refineAboveBound(index, query);
   }
+  return finishSearch(index, query, exact, out, room);
+}
+
+/** Takes a search's parameters; no row is scanned, no candidate held. */
+export function beginSearch(index: usize, query: usize, topK: u32, keep: u32, epsilon: f32, filter: usize): void {
+  store<u32>(query, topK, QUERY_TOP_K);
+  store<u32>(query, keep, QUERY_RERANK);
+  store<f32>(query, epsilon, QUERY_EPSILON);
+  store<usize>(query, filter, QUERY_FILTER);
+  store<u32>(query, 0, QUERY_SCANNED);
+  store<u32>(query, 0, QUERY_REFINED);
+  store<u32>(query, 0, QUERY_SLOT);
+  store<u32>(query, 0, QUERY_BLOCK);
+  countRows(index, query);
+  resetCandidates(query);
+}
+
+/** Results from the candidates held; see `ivfSearch`. */
+export function finishSearch(index: usize, query: usize, exact: bool, out: usize, room: u32): u32 {
   const count = drainCandidates(query);
   writeCandidates(index, query, count, out, room);
   if (!exact) return count | ESTIMATED;
@@ -86,9 +96,9 @@ export function ivfSearch(index: usize, query: usize, topK: u32, keep: u32, epsi
   return cellAt(index, load<u32>(load<usize>(query, QUERY_CELLS) + (<usize>slot << 2)));
 }
 
-/** An estimate (less its cell's score) that `score` stands for, in the units of the scan. */
-function toUnits(query: usize, score: f32): i32 {
-  const units: f32 = floor<f32>(score * <f32>(1 << (14 - min<i32>(14, load<i32>(query, QUERY_SHIFT)))));
+/** An estimate (less its cell's score) that `score` stands for, in the units of a scan at this shift. */
+export function toUnits(score: f32, shift: u32): i32 {
+  const units: f32 = floor<f32>(score * <f32>(1 << (14 - shift)));
   return <i32>max<f32>(<f32>NOTHING_BELOW, min<f32>(32766, units));
 }
 
@@ -96,14 +106,15 @@ function toUnits(query: usize, score: f32): i32 {
 function leastOf(query: usize, cell: usize, slot: u32): i32 {
   const at = <usize>slot << 2;
   const margin: f32 = load<f32>(query, QUERY_EPSILON) * load<f32>(load<usize>(query, QUERY_CELL_DISTANCES) + at) * load<f32>(cell, CELL_ERROR);
-  return toUnits(query, load<f32>(query, QUERY_BOUND) - load<f32>(load<usize>(query, QUERY_CELL_SCORES) + at) - margin);
+  const score = load<f32>(load<usize>(query, QUERY_CELL_SCORES) + at);
+  return toUnits(load<f32>(query, QUERY_BOUND) - (score + margin), load<u32>(query, QUERY_SHIFT));
 }
 
 /**
  * Estimates all rows of the nearest cells, refines the best of them, and then those above the bound these give.
  * At 10 results: 40 of 600 rows. Without it five times as many rows are refined.
  */
-function seed(index: usize, query: usize): void {
+export function seed(index: usize, query: usize): void {
   const topK = load<u32>(query, QUERY_TOP_K), selected = load<u32>(query, QUERY_SELECTED);
   const wantedRows = min<u32>(PIECE_ROWS, 560 + 4 * topK), wanted = 20 + 2 * topK;
   const estimates = load<usize>(index, INDEX_ESTIMATES), list = load<usize>(index, INDEX_LISTED);
@@ -113,7 +124,7 @@ function seed(index: usize, query: usize): void {
     const all = (load<u32>(cell, CELL_ROWS) + 31) >> 5;
     blocks = min(all, (PIECE_ROWS - lanes) >> 5);
     const score = load<f32>(load<usize>(query, QUERY_CELL_SCORES) + (<usize>slot << 2));
-    estimateRows(index, query, cell, 0, blocks, toUnits(query, score), estimates + (<usize>lanes << 1));
+    estimateRows(index, query, cell, 0, blocks, toUnits(score, load<u32>(query, QUERY_SHIFT)), estimates + (<usize>lanes << 1));
     lanes += blocks << 5;
     if (blocks < all) break; // the rest of this cell comes later
     blocks = 0;
@@ -134,7 +145,7 @@ function refineSeeds(index: usize, query: usize, estimates: usize, lanes: u32, l
     let above = least;
     if (least == NOTHING_BELOW) {
       const score = load<f32>(load<usize>(query, QUERY_CELL_SCORES) + (<usize>slot << 2));
-      above = max<i32>(NOTHING_BELOW, leastOf(query, cell, slot) + toUnits(query, score));
+      above = max<i32>(NOTHING_BELOW, leastOf(query, cell, slot) + toUnits(score, load<u32>(query, QUERY_SHIFT)));
     }
     if (above < most) end = listBetween(estimates + (<usize>at << 1), count, above, most, <u64>slot << 32, end);
     at += count;
@@ -164,7 +175,7 @@ function refineListed(index: usize, query: usize, list: usize, end: usize): void
 }
 
 /** The rest of the selection, from the query's place on: what the bound lets through is refined, batch by batch. */
-function refineAboveBound(index: usize, query: usize): void {
+export function refineAboveBound(index: usize, query: usize): void {
   const selected = load<u32>(query, QUERY_SELECTED), padded = load<u32>(index, INDEX_PADDED);
   const list = load<usize>(index, INDEX_LISTED), estimates = load<usize>(index, INDEX_ESTIMATES);
   const coarse = load<u32>(query, QUERY_COARSE) != 0, shift = load<u32>(query, QUERY_SHIFT);
@@ -216,7 +227,7 @@ function readAhead(index: usize, query: usize, slot: u32, past: u32, padded: u32
   store<u32>(sink, touched);
 }
 
-function listAll(rows: u32, tag: u64, list: usize): usize {
+export function listAll(rows: u32, tag: u64, list: usize): usize {
   for (let i: u32 = 0; i < rows; i++) {
     store<u64>(list, tag + i);
     list += 8;
@@ -236,7 +247,7 @@ function rankByEstimate(index: usize, query: usize): void {
     for (let first: u32 = 0; first < blocks; first += PIECE_ROWS >> 5) {
       const count = min<u32>(blocks - first, PIECE_ROWS >> 5);
       estimateRows(index, query, cell, first, count, 0, estimates);
-      const least = toUnits(query, load<f32>(query, QUERY_WORST) - score);
+      const least = toUnits(load<f32>(query, QUERY_WORST) - score, load<u32>(query, QUERY_SHIFT));
       let end = listBetween(estimates, count << 5, least, 32767, (<u64>slot << 32) | (first << 5), list);
       if (filter != 0) end = filterListed(index, query, filter, list, end);
       offerEstimates(index, query, slot, first << 5, score, list, end, estimates);

@@ -20,6 +20,7 @@ export type { Explanation } from "./dataset/explain.ts";
 export { type FsckOptions, type FsckProblem, type FsckReport, fsck } from "./dataset/fsck.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";
 export type { VectorQuery } from "./dataset/query.ts";
+export type { ManyVectorQuery } from "./dataset/query-many.ts";
 export type {
   PublishCompressorOptions,
   RebuildIvfOptions,

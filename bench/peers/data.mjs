@@ -56,27 +56,40 @@ export async function loadRows(name) {
   return { dim, count: rows.length / dim, rows };
 }
 
-/** @returns {Promise<Float32Array[]>} each of dim components */
+/**
+ * In files, neighbouring queries are alike (words of one frequency, one digit). Everyone gets them shuffled, so that a
+ * few stand for all, and don't find their part of an index in the processor's cache.
+ * @returns {Promise<Float32Array[]>} each of dim components
+ */
 export async function loadQueries(name) {
+  return shuffled(await storedQueries(name));
+}
+
+/**
+ * The exact answers: for each query (of `loadQueries`, in that order) the ids and scores of the best 100, best first,
+ * and the set's local intrinsic dimension.
+ */
+export async function loadTruth(name, filter) {
+  const file = fileOf(name, filter === undefined ? "truth.json" : `truth-${filter}.json`);
+  const { ids, scores, lid } = JSON.parse(await readFile(file, "utf8"));
+  return { ids: shuffled(ids), scores: shuffled(scores), lid };
+}
+
+/** Takes steps prime to the number of items; the first stays first. */
+function shuffled(items) {
+  return items.map((_, i) => items[(i * 389) % items.length]);
+}
+
+async function storedQueries(name) {
   const all = await floats(fileOf(name, "queries.f32"));
   const { dim } = DATA_SETS[name];
   return Array.from({ length: all.length / dim }, (_, i) => all.slice(i * dim, (i + 1) * dim));
 }
 
-/**
- * The exact answers: for each query the ids and scores of the best 100, best first, and the set's local
- * intrinsic dimension.
- */
-export async function loadTruth(name, filter) {
-  return JSON.parse(
-    await readFile(fileOf(name, filter === undefined ? "truth.json" : `truth-${filter}.json`), "utf8"),
-  );
-}
-
 async function keepTruth(name, kind, matches) {
   console.error(`exact answers of ${name}${matches === undefined ? "" : ` (${kind})`}, once…`);
   const { rows, dim } = await loadRows(name);
-  const truth = await exactAnswers(rows, await loadQueries(name), dim, matches);
+  const truth = await exactAnswers(rows, await storedQueries(name), dim, matches);
   await keep(fileOf(name, `${kind}.json`), JSON.stringify({ ...truth, depth: TRUTH_DEPTH }));
 }
 

@@ -11,7 +11,7 @@ const can = (verb) => typeof Dataset.prototype[verb] === "function";
 /** Verbs that a part of this benchmark needs, and what that part is. */
 const VERBS = {
   rebuildIvf: "the IVF index with codes",
-  rebuildVamana: "the graph index",
+  buildGraph: "the graph index",
   queryMany: "batches of queries",
   prewarm: "keeping an index in memory, with vectors or codes alone",
 };
@@ -38,7 +38,7 @@ export function variants({ count }) {
     list.push({ name: "ivf", parameters: { ...ivf, resident: "vectors" } });
     if (can("prewarm")) list.push({ name: "ivf, codes resident", parameters: { ...ivf, resident: "codes" } });
   } else list.push({ name: "lsh", parameters: { algorithm: "dreamdb.lsh-cosine" } });
-  if (can("rebuildVamana"))
+  if (can("buildGraph"))
     list.push({ name: "graph", parameters: { ...ivf, graph: true, resident: "vectors" } });
   const bare = { algorithm: "dreamdb.ivf-cosine", resident: "vectors" };
   list.push({ name: "no index", parameters: bare });
@@ -59,12 +59,20 @@ export function settings({ name, count }) {
     return [defaults, ...[64, 256, 1024].map((nprobe) => ({ label: `nprobe ${nprobe}`, nprobe }))];
   if (name === "graph")
     return [16, 24, 32, 48, 64, 96, 128, 200, 320].map((beam) => ({ label: `beam ${beam}`, beam }));
-  const probes = [4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192].filter((n) => count > 50_000 || n <= 64);
+  const probes = [4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 192, 256].filter(
+    (n) => count > 50_000 || n <= 64,
+  );
+  // Estimates are given more benefit of the doubt the more cells are probed: each where it pays.
   const grid = probes.flatMap((nprobe) =>
-    [2, 4, 8].map((rerankFactor) => ({
-      label: `nprobe ${nprobe}, re-rank ×${rerankFactor}`,
+    [
+      { epsilon: 1.2, rerankFactor: 2 },
+      { epsilon: 1.35, rerankFactor: 2.4 },
+      { epsilon: 1.7, rerankFactor: 3 },
+      { epsilon: 2.2, rerankFactor: 4 },
+    ].map((tuning) => ({
+      label: `nprobe ${nprobe}, ε ${tuning.epsilon}, re-rank ×${tuning.rerankFactor}`,
       nprobe,
-      rerankFactor,
+      ...tuning,
     })),
   );
   const targets = [0.9, 0.95, 0.99].map((recallTarget) => ({
@@ -89,7 +97,7 @@ export async function build({ rows, dim, count }, directory, { algorithm, k, sam
     async index() {
       if (k === undefined) return;
       await ds.rebuildIvf({ field: "vector", k, sample, iterations });
-      if (graph) await ds.rebuildVamana({ field: "vector" });
+      if (graph) await ds.buildGraph({ field: "vector" });
     },
     save: () => ds.close(),
   };
@@ -109,9 +117,9 @@ export async function open(_data, directory, { resident }) {
   let options = {};
   return {
     firstId: 1,
-    use({ nprobe, rerankFactor, recallTarget, beam, filter }) {
+    use({ nprobe, epsilon, rerankFactor, recallTarget, beam, filter }) {
       options = { field: "vector", topK: K, fields: [] };
-      const given = { nprobe, rerankFactor, recallTarget, beam };
+      const given = { nprobe, epsilon, rerankFactor, recallTarget, beam };
       for (const [name, value] of Object.entries(given)) if (value !== undefined) options[name] = value;
       if (filter !== undefined) options.whereEq = { [filter]: 1 };
     },

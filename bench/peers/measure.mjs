@@ -7,10 +7,10 @@ import { Contestant, firstResult } from "./process.mjs";
 import { recallAt10 } from "./truth.mjs";
 
 const QUERIES = 1000;
-const SAMPLE_CPU_SECONDS = 0.3;
+const SAMPLE_CPU_SECONDS = 0.4;
 const PROBE = 50;
 /** Of the queries and of the time, in a quick run. */
-const QUICK_SHARE = 0.3;
+const QUICK_SHARE = 0.4;
 /** A setting is not timed when another of the same index finds as much and was this much faster when tried. */
 const CLEARLY_FASTER = 1.5;
 

@@ -35,7 +35,7 @@ async function runBuild(lib, vectorFiles, mode) {
   if (kernels.mode !== mode || kernels.exports.isSimd() !== (mode === "simd" ? 1 : 0))
     throw new Error(`asked for the ${mode} build, got another`);
 
-  const digests = stress(kernels);
+  const digests = await stress(kernels);
   const afterStress = kernels.live().blocks;
   const stressed = new Set(called);
   const { passed, failures } = await runVectors(lib, vectorFiles, kernels, mode);
@@ -48,14 +48,14 @@ async function runBuild(lib, vectorFiles, mode) {
 }
 
 /** Recipe → digest of its outputs over all fills and shapes, by a hash that is not one of the kernels. */
-function stress(kernels) {
+async function stress(kernels) {
   const outputs = {};
   for (const fill of Object.values(FILLS))
     for (const shape of SHAPES)
-      withInput(kernels, fill, shape, (input) => {
+      await withInput(kernels, fill, shape, async (input) => {
         for (const [name, prepare] of Object.entries(RECIPES)) {
           outputs[name] ??= "";
-          outputs[name] += toHex(hash(output(kernels, prepare, input)));
+          outputs[name] += toHex(hash(await output(kernels, prepare, input)));
         }
       });
   return Object.fromEntries(Object.entries(outputs).map(([name, hashes]) => [name, hashOfText(hashes)]));

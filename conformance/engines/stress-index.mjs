@@ -5,6 +5,7 @@ import { IvfIndex } from "../../build/lib/kernels/ivf.js";
 import { CellAssigner } from "../../build/lib/kernels/kmeans.js";
 import { RabitqEncoder, toIndexSpace } from "../../build/lib/kernels/rabitq.js";
 import { paddedDim, Rotation, rotationKind } from "../../build/lib/kernels/rotation.js";
+import { scaledRows } from "./inputs.mjs";
 import { floatBytes, floats, joined } from "./outputs.mjs";
 
 const SEED = Uint8Array.from({ length: 32 }, (_, i) => i * 11 + 5);
@@ -173,14 +174,4 @@ function hitsOf({ count, exact, scores, cells, rows, ticks, scanned, refined, re
 
 function rotationOf(kernels, dim) {
   return new Rotation(kernels, { kind: rotationKind(dim), dim, padded: paddedDim(dim), seed: SEED });
-}
-
-/** Copies `count` f32, times the power of two that leaves none at 2 or above and the greatest, if it can, at 1/2 or more. */
-function scaledRows(kernels, pointer, count) {
-  const values = kernels.f32(pointer, count).slice();
-  const exponents = new Uint32Array(values.buffer).map((word) => (word >>> 23) & 255);
-  const greatest = exponents.reduce((most, exponent) => Math.max(most, exponent), 0);
-  // Exponents with their bias of 127, of which 0 and below would be no power of two.
-  const factor = new Float32Array(Uint32Array.of(Math.max(1, 253 - greatest) << 23).buffer)[0];
-  return values.map((value) => value * factor);
 }

@@ -3,7 +3,9 @@
 // and its like differ between engines.
 import { seeded } from "../../bench/timing.mjs";
 import { best, bytesOf, floats, joined } from "./outputs.mjs";
+import { GRAPH_RECIPES } from "./stress-graph.mjs";
 import { INDEX_RECIPES } from "./stress-index.mjs";
+import { PQ_RECIPES } from "./stress-pq.mjs";
 
 const SEED = Uint8Array.from({ length: 32 }, (_, i) => i * 7);
 
@@ -27,7 +29,7 @@ export const SHAPES = [
 ];
 
 /**
- * Name → prepare(kernels, input) → { run, result, free? }: `result` gives the output bytes of the last `run`;
+ * Name → prepare(kernels, input) → { run, result, free? }: `result` gives the output bytes of the last `run`, which may be async;
  * `input` is that of `withInput`, to be left as it was but for `out`. A new kernel gets an entry here, and run.mjs says so when it has neither that nor vectors.
  */
 export const RECIPES = {
@@ -148,6 +150,8 @@ export const RECIPES = {
     result: () => kernels.bytes(out, n * dim * 4),
   }),
   ...INDEX_RECIPES,
+  ...PQ_RECIPES,
+  ...GRAPH_RECIPES,
   "rows by cell": (kernels, { index, n }) => {
     const cells = kernels.u32(index, n).map((cell) => cell & 63);
     let sorted = {};
@@ -164,7 +168,7 @@ export const RECIPES = {
  * `work` with seeded input in memory, equal in every engine: `rows` (f32 n × dim), their inverse `norms`, a `query` with
  * `queryInv`, an `index` (u32 × n, below n), a `mask` of rows, and room `out` for n × dim f32, at least n × 4. `keep` leaves it there.
  */
-export function withInput(kernels, fill, { n, dim }, work, keep = false) {
+export async function withInput(kernels, fill, { n, dim }, work, keep = false) {
   const random = seeded(11);
   const rows = kernels.copyIn(Float32Array.from({ length: Math.max(n * dim, 11) }, () => fill(random)));
   const query = kernels.copyIn(Float32Array.from({ length: dim }, () => fill(random)));
@@ -174,15 +178,15 @@ export function withInput(kernels, fill, { n, dim }, work, keep = false) {
   const out = kernels.alloc(n * Math.max(dim, 4) * 4);
   kernels.rowInvNorms(rows, n, dim, norms);
   const queryInv = kernels.invNorm(query, dim);
-  const result = work({ n, dim, rows, query, index, mask, norms, out, queryInv });
+  const result = await work({ n, dim, rows, query, index, mask, norms, out, queryInv });
   if (!keep) for (const pointer of [rows, query, index, mask, norms, out]) kernels.free(pointer);
   return result;
 }
 
 /** The output bytes of one recipe over the input of `withInput`, a copy. */
-export function output(kernels, prepare, input) {
+export async function output(kernels, prepare, input) {
   const { run, result, free } = prepare(kernels, input);
-  run();
+  await run();
   const bytes = result().slice();
   free?.();
   return bytes;

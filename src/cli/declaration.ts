@@ -16,6 +16,7 @@ export interface Declaration {
   dim?: number;
   algorithm?: string;
   lshBits?: number;
+  lshTables?: number;
   rerank?: boolean;
   index?: boolean;
 }
@@ -28,7 +29,10 @@ const KINDS: Record<Kind, { method: keyof Schema & `add${string}`; options: read
   image: { method: "addImage", options: MEDIA },
   video: { method: "addVideo", options: MEDIA },
   audio: { method: "addAudio", options: MEDIA },
-  embedding: { method: "addEmbedding", options: ["dim", "algorithm", "lshBits", "rerank", "required"] },
+  embedding: {
+    method: "addEmbedding",
+    options: ["dim", "algorithm", "lshBits", "lshTables", "rerank", "required"],
+  },
   categorical: { method: "addScalarCategorical", options: SCALAR },
   bool: { method: "addScalarBool", options: SCALAR },
   int: { method: "addScalarInt", options: SCALAR },
@@ -82,13 +86,14 @@ export function declarationsOf(fields: readonly FieldSpec[]): Declaration[] {
     const { name, kind, required } = field;
     if ("mime" in field) return { name, kind, mime: field.mime, required };
     if (field.kind !== "embedding") return { name, kind, required, ...(field.index ? { index: true } : {}) };
-    const { dim, algorithm, lshBits, rerank } = field;
+    const { dim, algorithm, lshBits, lshTables, rerank } = field;
     return {
       name,
       kind,
       dim,
       algorithm,
       ...(algorithm === "dreamdb.lsh-cosine" ? { lshBits } : {}),
+      ...(lshTables === undefined ? {} : { lshTables }),
       rerank,
       required,
     };
@@ -122,7 +127,8 @@ function detailsOf(field: FieldSpec): string {
   if ("mime" in field) return field.mime;
   if (field.kind !== "embedding") return field.index ? "index" : "";
   const bits = field.algorithm === "dreamdb.lsh-cosine" ? `, ${field.lshBits} bits` : "";
-  return `dim ${field.dim}, ${field.algorithm}${bits}`;
+  const tables = field.lshTables === undefined ? "" : `, ${field.lshTables} tables`;
+  return `dim ${field.dim}, ${field.algorithm}${bits}${tables}`;
 }
 
 function violation(field: string, found: unknown, expected: string): DreamDBError {

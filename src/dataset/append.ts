@@ -119,7 +119,7 @@ function dataObjects(prepared: Prepared): NewPage[] {
   for (const batch of prepared.batches) {
     add(batch.anchors);
     for (const column of batch.columns.values()) add(column);
-    for (const segment of batch.segments.values()) add(segment.sealed);
+    for (const segments of batch.segments.values()) for (const segment of segments) add(segment.sealed);
     add(batch.scalarIndex);
   }
   return objects;
@@ -162,7 +162,7 @@ function draftOf(
   const tracks = new Map<number, Track>();
   for (const [id, track] of old.tracks) {
     const segments = prepared.batches.flatMap((batch, i) =>
-      segmentEntry(batch, id, batches[i] as BatchEntry),
+      segmentEntries(batch, id, batches[i] as BatchEntry),
     );
     tracks.set(id, { ...track, segments: appendToIndex(track.segments, segments, segmentCodec, store) });
   }
@@ -196,10 +196,9 @@ function batchEntry(batch: PreparedBatch, base: bigint): BatchEntry {
   return { base, span: step * BigInt(rows - 1), rows, anchors: { step }, columns, ...index };
 }
 
-function segmentEntry(batch: PreparedBatch, field: number, entry: BatchEntry): SegmentEntry[] {
-  const segment = batch.segments.get(field);
-  if (segment === undefined) return [];
-  return [{ base: entry.base, span: entry.span, rows: segment.rows, container: segment.sealed.ref }];
+function segmentEntries(batch: PreparedBatch, field: number, { base, span }: BatchEntry): SegmentEntry[] {
+  const segments = batch.segments.get(field) ?? [];
+  return segments.map(({ rows, sealed }) => ({ base, span, rows, container: sealed.ref }));
 }
 
 /** Where the batches of an operation that is already in ended up: its Manifest names the end of the last. */

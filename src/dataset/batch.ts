@@ -27,7 +27,8 @@ export interface PreparedBatch {
   ticks?: bigint[];
   anchors?: Sealed;
   columns: Map<number, Sealed>;
-  segments: Map<number, PreparedSegment>;
+  /** By field id: one, or one of each hash table. */
+  segments: Map<number, PreparedSegment[]>;
   scalarIndex?: Sealed;
 }
 
@@ -215,7 +216,7 @@ function sealBatch(
   recordOf: (row: number) => number,
 ): PreparedBatch {
   const columns = new Map<number, Sealed>();
-  const segments = new Map<number, PreparedSegment>();
+  const segments = new Map<number, PreparedSegment[]>();
   const indexed: IndexSource[] = [];
   const offsets = batchOffsets(rows, ticks);
   manifest.fields.forEach((field, f) => {
@@ -223,15 +224,17 @@ function sealBatch(
     if (source.presence?.every((present) => present === 0)) return;
     if (field.kind === "embedding") {
       const track = manifest.tracks.get(field.id) as Track;
-      const segment = withVectors(kernels, source, field, (vectors) => {
+      const sealed = withVectors(kernels, source, field, (vectors) => {
         checkVectors(kernels, vectors, source, field, recordOf);
         const indexer = indexers.get(field.id);
         if (indexer === undefined) return undefined;
-        const cells = indexer.cellsOf(vectors, source.rows);
-        const order = orderByCell(kernels, cells, indexer.cellBits, source.presence);
-        return sealSegment(kernels, track, indexer, vectors, order, offsets, 0n, field.rerank);
+        return Array.from({ length: indexer.tables }, (_, table) => {
+          const cells = indexer.cellsOf(vectors, source.rows, table);
+          const order = orderByCell(kernels, cells, indexer.cellBits, source.presence);
+          return sealSegment(kernels, track, indexer, vectors, order, offsets, 0n, field.rerank);
+        });
       });
-      if (segment !== undefined) segments.set(field.id, segment);
+      if (sealed !== undefined) segments.set(field.id, sealed);
     }
     columns.set(field.id, encodeColumn(source));
     if ("index" in field) indexed.push(indexSource(field.id, source));

@@ -30,6 +30,7 @@ import { type Health, healthOf } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
 import { chosenFields, explain, positive, type SearchTarget, search, type VectorQuery } from "./query.ts";
+import { type ManyVectorQuery, queryMany } from "./query-many.ts";
 import {
   type PublishCompressorOptions,
   publishCompressor,
@@ -389,6 +390,17 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   }
 
   /**
+   * The nearest records to each of many vectors: one batch of at most `topK` hits for each, in the order of the vectors,
+   * the same as `iterVector` gives. With `workers`, and a backend that other threads can open (a directory, not memory),
+   * each takes a share of the vectors; otherwise this thread does it all.
+   * Errors: as `iterVector`; `Aborted` when a worker died.
+   */
+  queryMany(query: ManyVectorQuery<F>): Promise<VectorBatch<F>[]> {
+    const batches = queryMany(this.searchTarget(), query as ManyVectorQuery, this.state.address);
+    return batches as Promise<unknown> as Promise<VectorBatch<F>[]>;
+  }
+
+  /**
    * Runs a query and tells what it did: how it was carried out, rows looked at, requests, bytes, times.
    * Errors: as `iterVector`.
    */
@@ -427,9 +439,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /**
    * Trains the cells of an `ivf-…` field anew and sorts every row into them, with codes. Equal rows, options and seed
-   * give equal bytes on any machine.
+   * give equal bytes on any machine, with any number of `workers`.
    * Errors: `InvalidArgument` (field, k, sample…), `ReadOnly`, `Conflict` when another rebuild came first, `OutOfMemory`,
-   * `StoreUnavailable`, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
+   * `StoreUnavailable`, `Aborted` when a worker died, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
    */
   rebuildIvf(options: RebuildIvfOptions): Promise<RebuildResult> {
     return this.rebuild((target, tip) => rebuildIvf(target, tip, options));
@@ -509,8 +521,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return this.state.manifest.timeline.rows;
   }
 
-  /** Frees what it holds in memory. The object can't be used afterwards. */
+  /** Frees what it holds in memory and ends its workers. The object can't be used afterwards. */
   async close(): Promise<void> {
+    await this.state.ctx.pool?.close();
     await this.ivf.free();
     await this.graphs.free();
     await this.indexers.free();

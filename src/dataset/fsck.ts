@@ -27,6 +27,7 @@ import {
   decodeSpatialIndex,
   halvesOf,
   isGraph,
+  tablesOf,
 } from "../objects/spatial-index.ts";
 import { codebookShape, decodeVectorCompressor } from "../objects/vector-compressor.ts";
 import { openStore } from "../store/open.ts";
@@ -151,6 +152,9 @@ class Checker {
       await this.tables(track);
       await this.graph(track, manifest);
       await this.tree(track.segments, segmentCodec, (entry) => this.segment(entry, track));
+      const tables = tablesOf(track.spatialIndex);
+      if (track.segments.rows % tables !== 0)
+        throw fault("track.segments.rows", track.segments.rows, `as many in each of ${tables} tables`);
     }
   }
 

@@ -1,7 +1,7 @@
 /** `health`: how well an index fits its data, as figures. Nothing acts on them; thresholds are the operator's. */
 import { compressorOf, type EmbeddingField } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
-import { cellCount, isGraph } from "../objects/spatial-index.ts";
+import { cellCount, isGraph, tablesOf } from "../objects/spatial-index.ts";
 import type { Context } from "./context.ts";
 import { entriesOf, openSegments } from "./segments.ts";
 
@@ -15,7 +15,7 @@ export interface TrackHealth {
   /** Cells of the index, and those that hold rows. */
   cells: number;
   usedCells: number;
-  /** Rows in cells, or those that a graph covers, without a vector or not. */
+  /** Rows in cells, each once however many hash tables there are; or those that a graph covers, with a vector or not. */
   indexedRows: number;
   /** Rows of the dataset that are in no cell, or that a graph does not cover: every search scans them. Rows without a value count as well. */
   unindexedRows: number;
@@ -67,9 +67,8 @@ async function trackHealth(
   }
   const densities = Float64Array.from(rowsOfCell.values()).sort();
   const { spatialIndex } = track;
-  const indexedRows = isGraph(spatialIndex)
-    ? spatialIndex.rows
-    : entries.reduce((sum, entry) => sum + entry.rows, 0);
+  const rowsInCells = entries.reduce((sum, entry) => sum + entry.rows, 0);
+  const indexedRows = isGraph(spatialIndex) ? spatialIndex.rows : rowsInCells / tablesOf(spatialIndex);
   const at = (share: number): number => densities[Math.round(share * (densities.length - 1))] ?? 0;
   const usedCells = densities.length;
   const compressor = track.compressor?.object;
@@ -85,7 +84,7 @@ async function trackHealth(
     segments: entries.length,
     fragments,
     fragmentation: usedCells === 0 ? 0 : fragments / usedCells,
-    imbalance: usedCells === 0 ? 0 : at(1) / (indexedRows / usedCells),
+    imbalance: usedCells === 0 ? 0 : at(1) / (rowsInCells / usedCells),
     density: { least: at(0), p10: at(0.1), median: at(0.5), p90: at(0.9), most: at(1) },
     staleCodes: indexedRows > 0 && compressor?.bits !== compressorOf(field)?.bits,
   };

@@ -17,22 +17,21 @@ export interface Hit {
 /** Where the rows of a scan come from: a batch, or a segment. */
 export type Source = { entry: BatchEntry } | { segment: SegmentEntry; container: OpenContainer<SegmentHead> };
 
-/** The best of a scan with their anchors, nearest first, equal distances by anchor. */
+/** The best of a scan with their anchors, nearest first, equal distances by anchor; each record once. */
 export async function hitsOf(session: Session, scan: Scan<Source>): Promise<Hit[]> {
-  const hits: Hit[] = [];
+  const hits = new Map<bigint, Hit>();
   for (const { source, row, score } of scan.drain()) {
     const distance = distanceOf(scan.metric, score);
     if ("entry" in source) {
       const anchors = await anchorsOf(session, source.entry);
-      hits.push({ tick: anchors.tick(row), distance, at: { entry: source.entry, row } });
+      const tick = anchors.tick(row);
+      hits.set(tick, { tick, distance, at: { entry: source.entry, row } });
     } else {
-      hits.push({
-        tick: source.segment.base + (await segmentOffset(session, source.container, row)),
-        distance,
-      });
+      const tick = source.segment.base + (await segmentOffset(session, source.container, row));
+      hits.set(tick, { tick, distance });
     }
   }
-  return hits.sort((a, b) => a.distance - b.distance || (a.tick < b.tick ? -1 : 1));
+  return [...hits.values()].sort((a, b) => a.distance - b.distance || (a.tick < b.tick ? -1 : 1));
 }
 
 async function segmentOffset(

@@ -17,12 +17,14 @@ import type { Session } from "./session.ts";
 
 /** Makes the derived data of a Track's rows. Addresses are of the compute core's memory. */
 export interface Indexer {
+  /** Cells that a row lies in: one in each hash table. */
+  readonly tables: number;
   /** Bits that hold every cell's number. */
   readonly cellBits: number;
   /** Bytes of each row's code; 0 when segments carry none. */
   readonly codeBytes: number;
-  /** The cell of each of n × dim f32 at `vectors`. */
-  cellsOf(vectors: number, n: number): Uint32Array;
+  /** The cell of each of n × dim f32 at `vectors`, in one of the tables, counted from 0. */
+  cellsOf(vectors: number, n: number, table?: number): Uint32Array;
   /** The codes of n × dim f32 at `vectors`, which lie in `cells` (u32 × n), to `out` (n × codeBytes). */
   encode(vectors: number, n: number, cells: number, out: number): void;
   free(): void;
@@ -66,11 +68,18 @@ export class Indexers {
   private async make(track: Track): Promise<Indexer> {
     const { spatialIndex } = track;
     if (spatialIndex.algorithm === "dreamdb.lsh-cosine") {
-      return new LshIndexer(this.kernels.lshPlanes(spatialIndex.seed, spatialIndex.dim, spatialIndex.bits));
+      const { seed, dim, bits, tables } = spatialIndex;
+      const planes: LshPlanes[] = [];
+      try {
+        for (let table = 0; table < tables; table++)
+          planes.push(this.kernels.lshPlanes(seed, dim, bits, table));
+      } catch (error) {
+        for (const drawn of planes) drawn.free();
+        throw error;
+      }
+      return new LshIndexer(planes);
     }
-    const index = trainedIndexOf(track);
-    const centroids = await readCentroids(this.session, index);
-    return new IvfIndexer(this.kernels, index, centroids, rabitqOf(track));
+    return trainedIndexer(this.kernels, track, await readCentroids(this.session, trainedIndexOf(track)));
   }
 
   async free(): Promise<void> {
@@ -91,7 +100,7 @@ export async function readCentroids(session: Session, index: TrainedIndex): Prom
 }
 
 /** Errors: `UnsupportedVersion` for an index that can be read but not yet used. */
-export function trainedIndexOf({ spatialIndex }: Track): TrainedIndex {
+export function trainedIndexOf({ spatialIndex }: Pick<Track, "spatialIndex">): TrainedIndex {
   if (isTrained(spatialIndex) && spatialIndex.algorithm !== "dreamdb.imi-cosine") return spatialIndex;
   throw new DreamDBError("UnsupportedVersion", "this version can't search or extend such an index", {
     field: "algorithm",
@@ -101,7 +110,7 @@ export function trainedIndexOf({ spatialIndex }: Track): TrainedIndex {
 }
 
 /** The Track's RaBitQ compressor, if it has one. Errors: `UnsupportedVersion` for another kind. */
-export function rabitqOf(track: Track): RabitqCompressor | undefined {
+export function rabitqOf(track: Pick<Track, "compressor">): RabitqCompressor | undefined {
   const compressor = track.compressor?.object;
   if (compressor === undefined || !("subspaces" in compressor)) return compressor;
   throw new DreamDBError("UnsupportedVersion", "this version can't use such codes", {
@@ -112,35 +121,51 @@ export function rabitqOf(track: Track): RabitqCompressor | undefined {
 }
 
 class LshIndexer implements Indexer {
+  readonly tables: number;
   readonly cellBits: number;
   readonly codeBytes = 0;
-  readonly planes: LshPlanes;
+  /** Of each table. */
+  readonly planes: readonly LshPlanes[];
 
-  constructor(planes: LshPlanes) {
+  constructor(planes: readonly LshPlanes[]) {
     this.planes = planes;
-    this.cellBits = planes.bits;
+    this.tables = planes.length;
+    this.cellBits = (planes[0] as LshPlanes).bits + Math.ceil(Math.log2(this.tables));
   }
 
-  cellsOf(vectors: number, n: number): Uint32Array {
-    return this.planes.cells(vectors, n);
+  cellsOf(vectors: number, n: number, table = 0): Uint32Array {
+    const planes = this.planes[table] as LshPlanes;
+    const cells = planes.cells(vectors, n);
+    const first = table * 2 ** planes.bits;
+    return first === 0 ? cells : cells.map((pattern) => first + pattern);
   }
 
   encode(): void {}
 
   free(): void {
-    this.planes.free();
+    for (const planes of this.planes) planes.free();
   }
 }
 
-/** The hyperplanes of an lsh-cosine Track's indexer. */
-export function planesOf(indexer: Indexer | undefined): LshPlanes | undefined {
+/** The hyperplanes of each table of an lsh-cosine Track's indexer. */
+export function planesOf(indexer: Indexer | undefined): readonly LshPlanes[] | undefined {
   return indexer instanceof LshIndexer ? indexer.planes : undefined;
+}
+
+/** The indexer of a built Track, given its centroids (cells × dim). */
+export function trainedIndexer(
+  kernels: Kernels,
+  track: Pick<Track, "spatialIndex" | "compressor">,
+  centroids: Float32Array,
+): Indexer {
+  return new IvfIndexer(kernels, trainedIndexOf(track), centroids, rabitqOf(track));
 }
 
 /** Rows that are brought into index space at a time: they stay in the second-level cache. */
 const TILE_BYTES = 128 << 10;
 
 class IvfIndexer implements Indexer {
+  readonly tables = 1;
   readonly cellBits: number;
   readonly codeBytes: number;
   private readonly kernels: Kernels;

@@ -47,17 +47,20 @@ export async function searchIvf(
   stats?: ProbeStats,
 ): Promise<{ hits: Hit[]; isExact: boolean }> {
   const vectorsOf: VectorsOf = (ticks) => readVectors(target, field, ticks);
-  const wanted = Math.min(probing.topK, matching);
-  let { nprobe } = probing;
+  let wider = probing;
   for (;;) {
-    const found = await ivf.search(query, { ...probing, nprobe }, vectorsOf, stats);
-    if (found.ticks.length >= wanted || nprobe >= ivf.cells)
-      return { hits: hitsOf(found), isExact: found.isExact };
-    nprobe = Math.min(ivf.cells, 2 * nprobe);
+    const found = await ivf.search(query, wider, vectorsOf, stats);
+    if (isEnough(found, wider, ivf, matching)) return { hits: hitsOfNearest(found), isExact: found.isExact };
+    wider = { ...wider, nprobe: Math.min(ivf.cells, 2 * wider.nprobe) };
   }
 }
 
-function hitsOf({ ticks, distances }: Nearest): Hit[] {
+/** Whether there are as many hits as wanted, or no more cells to look at. */
+export function isEnough(found: Nearest, probing: Probing, ivf: IvfTrack, matching: number): boolean {
+  return found.ticks.length >= Math.min(probing.topK, matching) || probing.nprobe >= ivf.cells;
+}
+
+export function hitsOfNearest({ ticks, distances }: Nearest): Hit[] {
   return ticks.map((tick, i) => ({ tick, distance: distances[i] as number }));
 }
 

@@ -10,6 +10,7 @@ import type { Kernels } from "../kernels/kernels.ts";
 import { trainKmeans } from "../kernels/kmeans.ts";
 import { toIndexSpace } from "../kernels/rabitq.ts";
 import { encodeCentroids } from "../objects/centroids.ts";
+import type { Sealed } from "../objects/column.ts";
 import { type CompressorSpec, compressorOf, type EmbeddingField } from "../objects/field.ts";
 import {
   appendToIndex,
@@ -20,6 +21,7 @@ import {
 } from "../objects/index-tree.ts";
 import type { Manifest, Track, TrackCompressor } from "../objects/manifest.ts";
 import { metricOf } from "../objects/metric.ts";
+import { encodeSegment, type SegmentSource } from "../objects/segment.ts";
 import {
   defaultTrainingSeed,
   encodeSpatialIndex,
@@ -30,10 +32,13 @@ import {
   type TrainedIndex,
 } from "../objects/spatial-index.ts";
 import { defaultRabitq, encodeVectorCompressor } from "../objects/vector-compressor.ts";
+import { inOrder } from "../workers/pool.ts";
+import { type Derived, SharedIndex } from "../workers/shared-index.ts";
+import { SharedSample } from "../workers/shared-sample.ts";
 import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
-import { type Indexer, type Indexers, trainedIndexOf } from "./indexer.ts";
-import { type CellOrder, orderByCell, type PreparedSegment, sealSegment } from "./seal-segment.ts";
+import { type Indexer, type Indexers, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { type CellOrder, orderByCell, segmentOf } from "./seal-segment.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
 
 export interface RebuildProgress {
@@ -123,12 +128,7 @@ export async function rebuildIvf(
   const seed = seedOf(algorithm, field.dim, k, chosen);
 
   try {
-    const trained = await train(
-      target.ctx.kernels,
-      source,
-      { k, sample, iterations, seed },
-      options.onProgress,
-    );
+    const trained = await train(target.ctx, source, { k, sample, iterations, seed }, options.onProgress);
     const centroids = encodeCentroids(trained.centroids, k, field.dim);
     const index: TrainedIndex = {
       algorithm,
@@ -228,7 +228,7 @@ function seedOf(algorithm: IvfAlgorithm, dim: number, k: number, seed: number): 
 
 /** Centroids of a sample of the field's vectors, and the power of two that scales them. */
 async function train(
-  kernels: Kernels,
+  { kernels, pool }: Context,
   source: VectorSource,
   how: { k: number; sample: number; iterations: number; seed: Uint8Array },
   onProgress: ((progress: RebuildProgress) => void) | undefined,
@@ -243,14 +243,13 @@ async function train(
     if (how.k > n) throw invalid("k", how.k, `at most the ${n} vectors of the sample`);
     const exponent = metric === "cosine" ? 0 : exponentOf(kernels, x, n, dim);
     toIndexSpace(kernels, metric, exponent, x, n, dim, x);
+    const sample = { vectors: x, n, dim, k: how.k };
     const centroids = await trainKmeans(kernels, {
-      vectors: x,
-      n,
-      dim,
-      k: how.k,
+      ...sample,
       iterations: how.iterations,
       seed: how.seed,
       onProgress: ({ done, total }) => onProgress?.({ stage: "train", done, total }),
+      finder: pool && ((order) => SharedSample.deal(pool, kernels, sample, order)),
     });
     return { centroids, exponent, sampled: n };
   } finally {
@@ -307,20 +306,45 @@ async function replaceTrack(
   };
   const indexer = (await indexers.of(track)) as Indexer;
   const rowsOfCell = new Uint32Array(index.cells);
+  const store = async (part: SegmentPart): Promise<SegmentPart & { sealed: Sealed }> => {
+    const { source } = part;
+    const sealed = await (ctx.pool?.callAny("seal", { source }, buffersOf(source)) ?? encodeSegment(source));
+    await putObjects(ctx, [{ address: sealed.ref.address, bytes: sealed.bytes }]);
+    return { ...part, sealed };
+  };
   const write = async (from: VectorSource, report?: (done: number) => void): Promise<SegmentEntry[]> => {
     const entries: SegmentEntry[] = [];
     let done = 0;
-    for await (const run of from.runs()) {
-      for (const { entry, sealed, order } of segmentsOf(ctx.kernels, track, indexer, run, field.rerank)) {
-        await putObjects(ctx, [{ address: sealed.ref.address, bytes: sealed.bytes }]);
-        entries.push(entry);
-        order.cells.forEach((cell, i) => {
-          (rowsOfCell[cell] as number) +=
-            (order.firstRows[i + 1] ?? order.rows.length) - (order.firstRows[i] as number);
-        });
-        done += entry.rows;
-        report?.(done);
+    const shared =
+      ctx.pool &&
+      (await SharedIndex.open(ctx.pool, { track, centroids: await readCentroids(ctx.session, index) }));
+    try {
+      for await (const run of from.runs()) {
+        const before = done;
+        const derived = await shared?.derive(ctx.kernels, run.vectors, run.rows, indexer.codeBytes, (rows) =>
+          report?.(before + rows),
+        );
+        try {
+          const segments = segmentsOf(ctx.kernels, track, indexer, run, derived, field.rerank);
+          for await (const { base, span, order, sealed } of inOrder(
+            segments,
+            (ctx.pool?.size ?? 0) + 1,
+            store,
+          )) {
+            entries.push({ base, span, rows: order.rows.length, container: sealed.ref });
+            order.cells.forEach((cell, i) => {
+              (rowsOfCell[cell] as number) +=
+                (order.firstRows[i + 1] ?? order.rows.length) - (order.firstRows[i] as number);
+            });
+            done += order.rows.length;
+            if (derived === undefined) report?.(done);
+          }
+        } finally {
+          if (derived !== undefined && derived.codes !== 0) ctx.kernels.free(derived.codes);
+        }
       }
+    } finally {
+      shared?.free();
     }
     return entries;
   };
@@ -408,15 +432,35 @@ export function draftOf(
   return { manifest, objects };
 }
 
-/** Sorts a run into cells and cuts it into segments of about 64 MiB, a cell after the other. */
+/** Rows that become one segment. */
+interface SegmentPart {
+  /** The earliest anchor, and how much later the last is. */
+  base: bigint;
+  span: bigint;
+  order: CellOrder;
+  source: SegmentSource;
+}
+
+/** What is handed to a worker with a segment's source; the order of the rows stays. */
+function buffersOf({ vectors, codes, offsets }: SegmentSource): ArrayBuffer[] {
+  return [vectors, codes?.bytes, offsets].flatMap((part) =>
+    part === undefined ? [] : [part.buffer as ArrayBuffer],
+  );
+}
+
+/**
+ * Sorts a run into cells and cuts it into segments of about 64 MiB, a cell after the other. Cells and codes are those
+ * that workers have `derived`, or are made here.
+ */
 function* segmentsOf(
   kernels: Kernels,
   track: Track,
   indexer: Indexer,
   { vectors, rows, ticks }: VectorRun,
+  derived: Derived | undefined,
   withVectors: boolean,
-): Generator<{ entry: SegmentEntry; sealed: PreparedSegment["sealed"]; order: CellOrder }> {
-  const cellOf = indexer.cellsOf(vectors, rows);
+): Generator<SegmentPart> {
+  const cellOf = derived?.cells ?? indexer.cellsOf(vectors, rows);
   const byTime = timeOrder(ticks);
   const order = orderByCell(
     kernels,
@@ -428,12 +472,18 @@ function* segmentsOf(
   const rowBytes = (withVectors ? 4 * track.spatialIndex.dim : 0) + indexer.codeBytes + ANCHOR_BYTES;
   for (const part of cutByCells(inTime, Math.max(1, Math.floor(SEGMENT_TARGET_BYTES / rowBytes)))) {
     const [base, last] = extremes(ticks, part.rows);
-    const { sealed } = sealSegment(kernels, track, indexer, vectors, part, ticks, base, withVectors);
-    yield {
-      entry: { base, span: last - base, rows: part.rows.length, container: sealed.ref },
-      sealed,
-      order: part,
-    };
+    const source = segmentOf(
+      kernels,
+      track,
+      indexer,
+      vectors,
+      part,
+      ticks,
+      base,
+      withVectors,
+      derived?.codes,
+    );
+    yield { base, span: last - base, order: part, source };
   }
 }
 

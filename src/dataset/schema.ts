@@ -18,6 +18,7 @@ import {
   encodeSpatialIndex,
   MAX_DIM,
   MAX_LSH_BITS,
+  MAX_LSH_TABLES,
   type SpatialIndex,
 } from "../objects/spatial-index.ts";
 import { MAX_RABITQ_BITS } from "../objects/vector-compressor.ts";
@@ -141,6 +142,11 @@ export interface EmbeddingOptions<R extends boolean = boolean> extends FieldOpti
   algorithm?: EmbeddingAlgorithm;
   /** Hyperplanes of `lsh-cosine`, 1–24; there are 2^lshBits cells. Default 12. */
   lshBits?: number;
+  /**
+   * Hash tables of `lsh-cosine`, 1–16: every row lies in a cell of each. More find more among as many rows, and take as
+   * many times the storage. Default 1.
+   */
+  lshTables?: number;
   /** Whether cells carry the full vectors, so that re-ranking needs no second read. Default true. */
   rerank?: boolean;
   /** Codes of a built index. Default RaBitQ of 4 bits for `ivf-…`; the others can't have any. */
@@ -200,6 +206,7 @@ export class Schema<F extends FieldTypes = {}> {
       dim,
       algorithm = "dreamdb.ivf-cosine",
       lshBits = DEFAULT_LSH_BITS,
+      lshTables = 1,
       rerank = true,
     } = options ?? {};
     if (!Number.isInteger(dim) || dim < 1 || dim > MAX_DIM)
@@ -209,6 +216,10 @@ export class Schema<F extends FieldTypes = {}> {
     if (!Number.isInteger(lshBits) || lshBits < 1 || lshBits > MAX_LSH_BITS) {
       throw violation(`${name}.lshBits`, lshBits, `an integer from 1 to ${MAX_LSH_BITS}`);
     }
+    if (!Number.isInteger(lshTables) || lshTables < 1 || lshTables > MAX_LSH_TABLES)
+      throw violation(`${name}.lshTables`, lshTables, `an integer from 1 to ${MAX_LSH_TABLES}`);
+    if (lshTables > 1 && algorithm !== "dreamdb.lsh-cosine")
+      throw violation(`${name}.lshTables`, lshTables, `1 with ${algorithm}, which has no hash tables`);
     if (typeof rerank !== "boolean") throw violation(`${name}.rerank`, rerank, "true or false");
     const field: EmbeddingField = {
       ...this.base(name, options),
@@ -218,6 +229,7 @@ export class Schema<F extends FieldTypes = {}> {
       lshBits: algorithm === "dreamdb.lsh-cosine" ? lshBits : 0,
       rerank,
     };
+    if (lshTables > 1) field.lshTables = lshTables;
     const compressor = chosenCompressor(field, options.compressor);
     if (compressor !== undefined) field.compressor = compressor;
     const { spatialIndex } = options;
@@ -373,8 +385,10 @@ export function checkStart(field: EmbeddingField, index: SpatialIndex): void {
   if (index.dim !== field.dim) throw violation(`${at}.dim`, index.dim, field.dim);
   if (index.algorithm !== field.algorithm)
     throw violation(`${at}.algorithm`, index.algorithm, field.algorithm);
-  if (index.algorithm === "dreamdb.lsh-cosine" && index.bits !== field.lshBits)
-    throw violation(`${at}.bits`, index.bits, field.lshBits);
+  if (index.algorithm !== "dreamdb.lsh-cosine") return;
+  if (index.bits !== field.lshBits) throw violation(`${at}.bits`, index.bits, field.lshBits);
+  const { lshTables = 1 } = field;
+  if (index.tables !== lshTables) throw violation(`${at}.tables`, index.tables, lshTables);
 }
 
 function violation(field: string, found: unknown, expected: unknown): DreamDBError {

@@ -25,18 +25,18 @@ export async function startingIndex(
   if (start === undefined) return usualIndex(field);
   const index = typeof start === "string" ? decodeSpatialIndex(await ctx.session.object(start)) : start;
   checkStart(field, index);
-  if (!isTrained(index) && !isGraph(index) && !("tables" in index && index.tables > 1)) return index;
+  if (!isTrained(index) && !isGraph(index)) return index;
   throw new DreamDBError("UnsupportedVersion", "this version can't begin with such an index", {
     field: `${field.name}.spatialIndex`,
-    found: isTrained(index) ? "trained centroids" : isGraph(index) ? "a graph" : "several hash tables",
-    expected: "hyperplanes of one table, or one cell",
+    found: isTrained(index) ? "trained centroids" : "a graph",
+    expected: "hyperplanes, or one cell",
   });
 }
 
-function usualIndex({ algorithm, dim, lshBits }: EmbeddingField): SpatialIndex {
+function usualIndex({ algorithm, dim, lshBits, lshTables }: EmbeddingField): SpatialIndex {
   switch (algorithm) {
     case "dreamdb.lsh-cosine":
-      return defaultLshIndex(dim, lshBits);
+      return defaultLshIndex(dim, lshBits, lshTables);
     case "dreamdb.imi-cosine":
       throw new DreamDBError("UnsupportedVersion", "this version can't begin with such an index", {
         field: "algorithm",

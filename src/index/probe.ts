@@ -28,9 +28,43 @@ interface Candidate extends Mask {
  * @param margins f32 dot products of the query with the hyperplanes, 1…31 of them (bits)
  */
 export function* probeCells(margins: ArrayLike<number>): Generator<number, void, undefined> {
+  const home = homeOf(margins);
+  for (const { mask } of probeMasks(costsOf(margins))) yield (home ^ mask) >>> 0;
+}
+
+/**
+ * Cells of several hash tables in probe order: by ascending cost, equal ones by table, then by mask.
+ * @param tables margins with the hyperplanes of each table, all of one length (bits); cells are table · 2^bits + pattern
+ */
+export function* probeTables(tables: readonly ArrayLike<number>[]): Generator<number, void, undefined> {
+  const streams = tables.map((margins, table) => {
+    const masks = probeMasks(costsOf(margins));
+    return { masks, next: masks.next(), home: homeOf(margins), first: table * 2 ** margins.length };
+  });
+  for (;;) {
+    let best: (typeof streams)[number] | undefined;
+    for (const stream of streams)
+      if (!stream.next.done && (best === undefined || stream.next.value.cost < costOfNext(best)))
+        best = stream;
+    if (best?.next.value === undefined) return;
+    yield best.first + ((best.home ^ best.next.value.mask) >>> 0);
+    best.next = best.masks.next();
+  }
+}
+
+function costOfNext({ next }: { next: IteratorResult<Mask, void> }): number {
+  return next.value?.cost ?? Infinity;
+}
+
+/** The pattern of sides that the query itself lies on. */
+function homeOf(margins: ArrayLike<number>): number {
   let home = 0;
   for (let j = 0; j < margins.length; j++) if ((margins[j] as number) >= 0) home |= 1 << j;
-  for (const mask of probeMasks(Array.from(margins, (margin) => margin * margin))) yield (home ^ mask) >>> 0;
+  return home;
+}
+
+function costsOf(margins: ArrayLike<number>): number[] {
+  return Array.from(margins, (margin) => margin * margin);
 }
 
 /** The first `count` cells in probe order, or all there are. */
@@ -46,7 +80,7 @@ export function firstProbes(margins: ArrayLike<number>, count: number): Uint32Ar
   return cells;
 }
 
-function* probeMasks(costs: readonly number[]): Generator<number, void, undefined> {
+function* probeMasks(costs: readonly number[]): Generator<Mask, void, undefined> {
   let free = 0;
   let infinite = 0;
   const ranked: number[] = [];
@@ -58,7 +92,8 @@ function* probeMasks(costs: readonly number[]): Generator<number, void, undefine
   ranked.sort((a, b) => (costs[a] as number) - (costs[b] as number) || a - b);
   yield* withFreeBits(finiteMasks(costs, ranked), free);
   if (infinite === 0) return;
-  for (let mask = 1; mask < 2 ** costs.length; mask++) if ((mask & infinite) !== 0) yield mask;
+  for (let mask = 1; mask < 2 ** costs.length; mask++)
+    if ((mask & infinite) !== 0) yield { cost: Infinity, mask };
 }
 
 /** Every subset of the ranked bits by ascending (cost, mask). */
@@ -94,7 +129,7 @@ function costOf(mask: number, costs: readonly number[]): number {
 }
 
 /** Each mask with every subset of the free bits, masks of one cost merged in ascending order. */
-function* withFreeBits(masks: Iterator<Mask>, free: number): Generator<number, void, undefined> {
+function* withFreeBits(masks: Iterator<Mask>, free: number): Generator<Mask, void, undefined> {
   const tied = new Heap<Mask>();
   let ahead = masks.next();
   while (!ahead.done || tied.peek() !== undefined) {
@@ -104,8 +139,9 @@ function* withFreeBits(masks: Iterator<Mask>, free: number): Generator<number, v
       ahead = masks.next();
       continue;
     }
-    const { cost, mask } = tied.pop() as Mask;
-    yield mask;
+    const released = tied.pop() as Mask;
+    const { cost, mask } = released;
+    yield released;
     // The next subset of the free bits, as a counter that skips all others.
     const subset = ((mask & free) - free) & free;
     if (subset !== 0) tied.push({ cost, mask: (mask & ~free) | subset });

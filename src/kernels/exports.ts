@@ -146,6 +146,7 @@ export interface KernelExports {
 
   bestBytes(k: number): number;
   ivfAddRows(index: number, cell: number, codes: number, n: number): void;
+  ivfBatchBytes(index: number, n: number, nprobe: number, keep: number): number;
   ivfLoadCentroids(index: number, centroids: number, scratch: number): void;
   ivfMissing(index: number, query: number, needVectors: number, out: number): number;
   ivfRank(index: number, query: number, count: number, vectors: number, out: number, room: number): number;
@@ -160,6 +161,22 @@ export interface KernelExports {
     out: number,
     room: number,
   ): number;
+  ivfSearchMany(
+    index: number,
+    query: number,
+    vectors: number,
+    n: number,
+    nprobe: number,
+    topK: number,
+    keep: number,
+    epsilon: number,
+    filter: number,
+    exact: number,
+    work: number,
+    scratch: number,
+    room: number,
+    out: number,
+  ): void;
   ivfSelect(index: number, query: number, nprobe: number): number;
   vamanaNearCells(build: number, first: number, past: number): void;
   vamanaLink(build: number, first: number, past: number): void;

@@ -62,6 +62,25 @@ export interface IvfHits {
   reranked: number;
 }
 
+export interface IvfBatchOptions extends IvfSearchOptions {
+  /** Cells probed for each query. */
+  nprobe: number;
+}
+
+/** What a batch found: copies, topK places a query, of which the first `counts` are filled, best first. */
+export interface IvfBatchHits {
+  counts: Uint32Array;
+  /** 1 where a query's scores are exact; 0 where they are estimates, for want of a candidate's vector or of a re-rank. */
+  exact: Uint8Array;
+  scores: Float32Array;
+  cells: Uint32Array;
+  rows: Uint32Array;
+  ticks: BigUint64Array;
+  /** Over all queries, as in `IvfHits`. */
+  scanned: number;
+  refined: number;
+}
+
 const METRICS: Record<Metric, number> = {
   cosine: at.METRIC_COSINE,
   dot: at.METRIC_DOT,
@@ -190,13 +209,7 @@ export class IvfIndex {
    */
   search(options: IvfSearchOptions): IvfHits {
     const { topK, rerank, epsilon, filter = 0 } = options;
-    if (!Number.isInteger(topK) || topK < 1 || topK > MAX_TOP_K)
-      throw invalid("topK", topK, `1…${MAX_TOP_K}`);
-    if (!Number.isInteger(rerank) || rerank < 0 || rerank > MAX_KEPT)
-      throw invalid("rerank", rerank, `0…${MAX_KEPT}`);
-    if (!(epsilon >= 0)) throw invalid("epsilon", epsilon, "a number of at least 0");
-    const keep = Math.max(topK, rerank);
-    if (keep > this.room) this.ensureRoom(keep);
+    const keep = this.checkSearch(topK, rerank, epsilon);
     const { hits, room } = this;
     const found = this.kernels.exports.ivfSearch(
       this.index,
@@ -236,6 +249,52 @@ export class IvfIndex {
     hits.reranked = candidates;
     this.candidates = 0;
     return hits;
+  }
+
+  /**
+   * Searches for many queries (n × dim values) at once, among the cells that are loaded: a cell's codes are read
+   * once for all queries that probe it. Results are those of single searches but for the order in which a query's
+   * cells are scanned, which may change which rows near its bound are refined.
+   * @throws DreamDBError InvalidArgument (queries, nprobe, topK, rerank, epsilon), OutOfMemory
+   */
+  searchMany(queries: Float32Array, options: IvfBatchOptions): IvfBatchHits {
+    const { nprobe, topK, rerank, epsilon, filter = 0 } = options;
+    const { kernels, dim, cells } = this;
+    const n = queries.length / dim;
+    if (!Number.isInteger(n)) throw invalid("queries", queries.length, `a multiple of ${dim}`);
+    if (!Number.isInteger(nprobe) || nprobe < 1) throw invalid("nprobe", nprobe, "a positive integer");
+    const keep = this.checkSearch(topK, rerank, epsilon);
+    const probes = Math.min(nprobe, cells);
+    const work = Math.ceil(kernels.exports.ivfBatchBytes(this.index, n, probes, keep));
+    const outBytes = n * topK * 20 + n * 4 + 8;
+    const block = kernels.alloc(align(work) + align(queries.byteLength) + outBytes);
+    try {
+      const vectors = block + align(work);
+      const out = vectors + align(queries.byteLength);
+      kernels.f32(vectors, queries.length).set(queries);
+      if (kernels.checkFinite(vectors, queries.length) >= 0)
+        throw invalid("queries", "NaN or infinity", "finite values");
+      kernels.exports.ivfSearchMany(
+        this.index,
+        this.query,
+        vectors,
+        n,
+        probes,
+        topK,
+        keep,
+        epsilon,
+        filter,
+        rerank > 0 ? 1 : 0,
+        block,
+        this.results,
+        this.room,
+        out,
+      );
+      this.hits.exact = true; // the single query's candidates are gone
+      return this.copyOut(out, n, topK);
+    } finally {
+      kernels.free(block);
+    }
   }
 
   /**
@@ -332,6 +391,35 @@ export class IvfIndex {
     this.roomBlock = 0;
     this.cellBytes = 0;
     this.rotation.free();
+  }
+
+  /** Room for a search; returns how many candidates it keeps. */
+  private checkSearch(topK: number, rerank: number, epsilon: number): number {
+    if (!Number.isInteger(topK) || topK < 1 || topK > MAX_TOP_K)
+      throw invalid("topK", topK, `1…${MAX_TOP_K}`);
+    if (!Number.isInteger(rerank) || rerank < 0 || rerank > MAX_KEPT)
+      throw invalid("rerank", rerank, `0…${MAX_KEPT}`);
+    if (!(epsilon >= 0)) throw invalid("epsilon", epsilon, "a number of at least 0");
+    const keep = Math.max(topK, rerank);
+    if (keep > this.room) this.ensureRoom(keep);
+    return keep;
+  }
+
+  private copyOut(out: number, n: number, topK: number): IvfBatchHits {
+    const { kernels } = this;
+    const all = n * topK;
+    const marked = kernels.u32(out + all * 20, n);
+    const totals = kernels.u32(out + all * 20 + n * 4, 2);
+    return {
+      counts: marked.map((count) => (count & ~ESTIMATED) >>> 0),
+      exact: Uint8Array.from(marked, (count) => (count < ESTIMATED ? 1 : 0)),
+      scores: kernels.f32(out + all * 8, all).slice(),
+      cells: kernels.u32(out + all * 12, all).slice(),
+      rows: kernels.u32(out + all * 16, all).slice(),
+      ticks: new BigUint64Array(kernels.bytes(out, 0).buffer, out, all).slice(),
+      scanned: totals[0] as number,
+      refined: totals[1] as number,
+    };
   }
 
   private layIndex(metric: number, exponent: number): void {

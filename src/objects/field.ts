@@ -39,8 +39,10 @@ export interface EmbeddingField extends FieldBase {
   kind: "embedding";
   dim: number;
   algorithm: Algorithm;
-  /** Hyperplanes of `lsh-cosine`. */
+  /** Hyperplanes of `lsh-cosine`, in each hash table. */
   lshBits: number;
+  /** Hash tables of `lsh-cosine`, when there are several. Not stored with the field: the index says. */
+  lshTables?: number;
   /** Whether cells carry the vectors too, so that an exact re-rank costs no further round trip. */
   rerank: boolean;
   /** Left out: what the library thinks best, see `compressorOf`. */

@@ -8,6 +8,7 @@ import { encodeCbor } from "../core/cbor.ts";
 import { MAX_TICK } from "../core/time.ts";
 import { type ContainerRef, containerRefFromCbor, containerRefToCbor } from "./container-ref.ts";
 import { byFieldId, corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
+import { MAX_LSH_TABLES } from "./spatial-index.ts";
 
 const KIND = "dreamdb.index-page";
 /** Children a writer puts in a page: about 8 KiB, half of the 16 KiB target. */
@@ -62,6 +63,8 @@ export interface EntryCodec<E extends Interval> {
   /** Items of an entry, the interval's three included, and of one with all that may be left out. */
   items: number;
   maxItems: number;
+  /** Entries that a record may be in: one for each hash table of a Track's segments. */
+  copies: number;
   encode(entry: E): unknown[];
   decode(items: Shape, interval: Interval): E;
 }
@@ -70,6 +73,7 @@ export const batchCodec: EntryCodec<BatchEntry> = {
   of: "timeline",
   items: 5,
   maxItems: 6,
+  copies: 1,
   encode(entry) {
     const anchors =
       "step" in entry.anchors ? entry.anchors.step : containerRefToCbor(entry.anchors.container);
@@ -102,6 +106,7 @@ export const segmentCodec: EntryCodec<SegmentEntry> = {
   of: "segments",
   items: 4,
   maxItems: 4,
+  copies: MAX_LSH_TABLES,
   encode: (entry) => [containerRefToCbor(entry.container)],
   decode: (items, interval) => ({ ...interval, container: containerRefFromCbor(items.value(3), "segment") }),
 };
@@ -194,7 +199,7 @@ export function decodePage<E extends Interval>(
   const items = shape.array("entries");
   if (items.length === 0 || items.length > MAX_FANOUT)
     throw corrupt("index-page.entries", items.length, `1–${MAX_FANOUT} entries`);
-  const children = ref.level === 0 ? entriesFromCbor(items, codec) : pageRefsFromCbor(items);
+  const children = ref.level === 0 ? entriesFromCbor(items, codec) : pageRefsFromCbor(items, codec);
   if (ref.level > 0 && (children as PageRef[]).some((child) => child.level !== ref.level - 1)) {
     throw corrupt("index-page.entries", "a child of another level", `level ${ref.level - 1}`);
   }
@@ -216,7 +221,7 @@ export function indexToCbor<E extends Interval>(root: IndexRoot<E>, codec: Entry
 export function indexFromCbor<E extends Interval>(value: unknown, codec: EntryCodec<E>): IndexRoot<E> {
   const shape = new Shape(value, codec.of);
   const root = {
-    pages: pageRefsFromCbor(shape.array("pages")),
+    pages: pageRefsFromCbor(shape.array("pages"), codec),
     entries: entriesFromCbor(shape.array("entries"), codec),
     rows: shape.uint("rows"),
   };
@@ -253,12 +258,12 @@ function pageRefsToCbor(pages: readonly PageRef[]): unknown[] {
   });
 }
 
-function pageRefsFromCbor(items: unknown[]): PageRef[] {
+function pageRefsFromCbor(items: unknown[], { copies }: { copies: number }): PageRef[] {
   let base = 0n;
   return items.map((item) => {
     const shape = new Shape(item, "page").exactly(6);
     base += shape.difference(3);
-    const interval = checkedInterval(base, shape.u64(4), shape.uint(5), "page");
+    const interval = checkedInterval(base, shape.u64(4), shape.uint(5), "page", copies);
     return {
       level: shape.uint(0, MAX_LEVEL),
       address: shape.address(1),
@@ -268,9 +273,9 @@ function pageRefsFromCbor(items: unknown[]): PageRef[] {
   });
 }
 
-function checkedInterval(base: bigint, span: bigint, rows: number, what: string): Interval {
+function checkedInterval(base: bigint, span: bigint, rows: number, what: string, copies = 1): Interval {
   if (base < 0n || base + span > MAX_TICK) throw corrupt(`${what}.base`, base, "ticks within 64 bits");
-  if (rows < 1 || BigInt(rows) > span + 1n)
+  if (rows < 1 || BigInt(rows) > BigInt(copies) * (span + 1n))
     throw corrupt(`${what}.rows`, rows, "at least 1, and one tick each");
   return { base, span, rows };
 }

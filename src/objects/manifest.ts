@@ -22,6 +22,7 @@ import {
   isGraph,
   isTrained,
   type SpatialIndex,
+  tablesOf,
 } from "./spatial-index.ts";
 import {
   codeRowBytes,
@@ -93,8 +94,9 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
 
 export function decodeManifest(bytes: Uint8Array): Manifest {
   const shape = decodeObject(bytes, KIND);
+  const tracks = byFieldId(shape.map("tracks"), "manifest.tracks", trackFromCbor);
   const schema = new Shape(shape.map("schema"), "manifest.schema");
-  const fields = schema.array("fields").map(fieldFromCbor);
+  const fields = schema.array("fields").map((field) => withTables(fieldFromCbor(field), tracks));
   const manifest: Manifest = {
     genesis: shape.address("genesis"),
     parents: shape.array("parents").map((parent, i) => addressFromCbor(parent, `manifest.parents[${i}]`)),
@@ -108,7 +110,7 @@ export function decodeManifest(bytes: Uint8Array): Manifest {
     autoHigh: shape.u64("autoHigh"),
     lane: shape.uint("lane", 4095),
     timeline: indexFromCbor(shape.value("timeline"), batchCodec),
-    tracks: byFieldId(shape.map("tracks"), "manifest.tracks", trackFromCbor),
+    tracks,
   };
   if (shape.uint("rows") !== manifest.timeline.rows)
     throw corrupt("manifest.rows", shape.uint("rows"), manifest.timeline.rows);
@@ -118,6 +120,14 @@ export function decodeManifest(bytes: Uint8Array): Manifest {
     throw corrupt("manifest.seq", manifest.seq, "0 just for the first");
   checkFields(manifest);
   return manifest;
+}
+
+/** A field with what only its index says. */
+function withTables(field: FieldSpec, tracks: ReadonlyMap<number, Track>): FieldSpec {
+  const index = tracks.get(field.id)?.spatialIndex;
+  if (field.kind !== "embedding" || index?.algorithm !== "dreamdb.lsh-cosine" || index.tables === 1)
+    return field;
+  return { ...field, lshTables: index.tables };
 }
 
 /** Ids and names are unique, ids have been given, and exactly the vector fields have a Track of their dimension. */
@@ -153,7 +163,9 @@ function checkFields({ fields, nextFieldId, tracks, timeline }: Manifest): void 
 
 /** What the segments of a Track are made with, which their heads have to agree with. */
 export function codingOf({ address, spatialIndex, compressor }: Track): SegmentCoding {
-  const coding = { spatialIndex: address, dim: spatialIndex.dim, cells: cellCount(spatialIndex) };
+  const { dim } = spatialIndex;
+  const tables = tablesOf(spatialIndex);
+  const coding = { spatialIndex: address, dim, cells: cellCount(spatialIndex), tables };
   if (compressor === undefined) return coding;
   const rowBytes = codeRowBytes(compressor.object);
   return { ...coding, compressor: { address: compressor.address, rowBytes } };

@@ -63,6 +63,8 @@ export interface SegmentCoding {
   spatialIndex: Address;
   dim: number;
   cells: number;
+  /** Hash tables that share the cells evenly; a segment has rows of one. Default 1. */
+  tables?: number;
   /** Of the codes that every segment has then, with the bytes of a row. */
   compressor?: { address: Address; rowBytes: number };
 }
@@ -264,12 +266,22 @@ export function decodeSegmentHead(
   ];
   for (const at of empty) if (long(at) !== 0) throw corrupt(`segment.offset${at}`, long(at), 0);
   checkSections(layout, totalBytes);
-  return {
+  const head = {
     rows: layout.rows,
     dim: layout.dim,
     ...readCells(view, layout),
     blocks: readBlocks(view, blockTable, layout),
   };
+  checkTable(head.cells, expected.cells / (expected.tables ?? 1));
+  return head;
+}
+
+/** All cells are of one hash table. */
+function checkTable(cells: Uint32Array, cellsOfTable: number): void {
+  const [first, last] = [cells[0] as number, cells.at(-1) as number].map((cell) =>
+    Math.floor(cell / cellsOfTable),
+  );
+  if (first !== last) throw corrupt("segment.cells", `hash tables ${first} and ${last}`, "one hash table");
 }
 
 /** The multihash in a head is that of the Track's object, or zeros when it has none. */

@@ -96,9 +96,9 @@ export interface GraphRef {
 }
 
 /** Equal parameters give an equal index, so that independent datasets stay mergeable. */
-export function defaultLshIndex(dim: number, bits: number): LshIndex {
+export function defaultLshIndex(dim: number, bits: number, tables = 1): LshIndex {
   const seed = defaultSeed(`dreamdb.lsh-cosine/${dim}/${bits}`);
-  return { algorithm: "dreamdb.lsh-cosine", dim, bits, tables: 1, seed, parents: [] };
+  return { algorithm: "dreamdb.lsh-cosine", dim, bits, tables, seed, parents: [] };
 }
 
 /** The seed of the reference build unless the caller has one. */
@@ -114,6 +114,11 @@ export function defaultSeed(text: string): Uint8Array {
 /** Whether rows lie in cells of centroids: only then are there segments of them, and may there be codes. */
 export function isTrained(index: SpatialIndex): index is TrainedIndex | ImiIndex {
   return "centroids" in index;
+}
+
+/** Cells that a row lies in: one in each hash table. */
+export function tablesOf(index: SpatialIndex): number {
+  return "tables" in index ? index.tables : 1;
 }
 
 /** Whether there is a graph to walk. */

@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { firstProbes, probeCells } from "../../src/index/probe.ts";
+import { firstProbes, probeCells, probeTables } from "../../src/index/probe.ts";
 
 /** Every cell, sorted as FORMAT says; a margin beyond f32 costs +∞. */
 function bruteForce(margins: Float32Array): number[] {
@@ -38,6 +38,36 @@ test.each(Object.entries(kinds))("margins %s: all cells in the order of brute fo
     { numRuns: 300 },
   );
 });
+
+test.each(Object.entries(kinds))(
+  "margins %s: cells of several tables by cost, then table, then mask",
+  (_, margin) => {
+    const tables = fc
+      .integer({ min: 1, max: 5 })
+      .chain((bits) =>
+        fc.array(fc.array(margin, { minLength: bits, maxLength: bits }), { minLength: 1, maxLength: 5 }),
+      );
+    fc.assert(
+      fc.property(tables, (values) => {
+        const margins = values.map((each) => Float32Array.from(each));
+        const all = margins.flatMap((each, table) => {
+          const home = bruteForce(each)[0] as number;
+          return bruteForce(each).map((pattern) => {
+            let cost = 0;
+            each.forEach((m, j) => {
+              if (((home ^ pattern) >> j) & 1) cost += m * m >= 0 ? m * m : Infinity;
+            });
+            return { cost, table, cell: table * 2 ** each.length + pattern };
+          });
+        });
+        // Stable: those of one table keep their order.
+        all.sort((a, b) => (a.cost === b.cost ? a.table - b.table : a.cost - b.cost));
+        expect([...probeTables(margins)]).toEqual(all.map(({ cell }) => cell));
+      }),
+      { numRuns: 200 },
+    );
+  },
+);
 
 test("a set that costs a rounding less than the one it was made from still comes in its place", () => {
   const [a, b, c] = [0.004937880672514439, 0.00015255784092005342, 0.0015797942178323865];

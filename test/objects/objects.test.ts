@@ -401,6 +401,7 @@ describe("constraints", () => {
       spatialIndex: track.address,
       dim,
       cells: 2,
+      tables: 1,
       compressor: { address: track.compressor.address, rowBytes: codeRowBytes(object) },
     });
   });
