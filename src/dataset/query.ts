@@ -152,6 +152,8 @@ function vectorPlanOf(manifest: Manifest, query: VectorQuery): VectorPlan {
 export function vectorOf(field: EmbeddingField, values: unknown, name: string): Float32Array {
   const vector = new Float32Array(field.dim);
   copyVector(values, field.dim, vector, 0, (found) => invalid(name, found, `${field.dim} finite numbers`));
+  const bad = vector.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw invalid(name, vector[bad], `a finite f32 at component ${bad}`);
   checkDirection(metricOf(field.algorithm), vector, name);
   return vector;
 }
