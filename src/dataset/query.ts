@@ -62,8 +62,8 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   epsilon?: number;
   /**
-   * For a built `vamana-…`: nodes that a walk keeps in view, topK to 65,536. More is slower and finds more. Default 120,
-   * and 2 · topK at least; with a filter it is widened.
+   * For a built `vamana-…`: nodes that a walk keeps in view, topK to 65,536. More is slower and finds more. Default
+   * 0.31 · √nodes, 64 to 512, and 2 · topK at least; with a filter it is widened.
    */
   beam?: number;
   /**
@@ -336,8 +336,8 @@ async function findByGraph(
   const { field, vector, topK, condition, recallTarget } = plan;
   if (recallTarget !== undefined)
     throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
-  const walking = walkingOf(topK, plan);
   const graph = await target.graphs.of(field, track);
+  const walking = walkingOf(topK, graph.nodes, plan);
   return searchGraph(target, graph, field, vector, walking, condition, explaining);
 }
 

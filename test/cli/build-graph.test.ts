@@ -42,7 +42,10 @@ test("build, look and query", () => {
     beam: 50,
     hits: 10,
   });
-  expect(run(["build-graph", "d", "--field", "v", "--json"]).json()).toMatchObject({ nodes: 300, degree: 64 });
+  expect(run(["build-graph", "d", "--field", "v", "--json"]).json()).toMatchObject({
+    nodes: 300,
+    degree: 64,
+  });
   expect(run(["fsck"]).status).toBe(0);
 });
 
