@@ -43,7 +43,7 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /**
    * Cells that are looked at, nearest first; widened until topK records are found. Of `lsh-cosine` with several tables,
    * so many a table, on average. All of them make a search of `lsh-cosine` exact. Default: in all an eighth of the cells
-   * that one table of `lsh-cosine` has, and 1.5 · √cells of a built `ivf-…`.
+   * that one table of `lsh-cosine` has, and 1.5 · √cells of a built index, times its cells for each that has rows.
    */
   nprobe?: number;
   /**
@@ -257,6 +257,7 @@ async function findByIvf(
     cells,
     topK,
     measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
+    ivf.usedCells,
   );
   const filter = await filterFor(target, plan, ivf, probing);
   if (filter === "scan the matches") return undefined;

@@ -28,6 +28,7 @@ const ALGORITHMS: readonly string[] = [
   "dreamdb.ivf-cosine",
   "dreamdb.ivf-dot",
   "dreamdb.ivf-l2",
+  "dreamdb.imi-cosine",
   "dreamdb.lsh-cosine",
 ] satisfies EmbeddingAlgorithm[];
 const DEFAULT_PQ_BITS = 8;
@@ -114,7 +115,7 @@ export interface MediaOptions<R extends boolean = boolean> extends FieldOptions<
   mime?: string;
 }
 
-export type EmbeddingAlgorithm = Exclude<Algorithm, "dreamdb.imi-cosine">;
+export type EmbeddingAlgorithm = Algorithm;
 
 /** The codes that the cells of a built index carry; names without a metric take that of the index. */
 export type CompressorOption =
@@ -134,8 +135,8 @@ export interface EmbeddingOptions<R extends boolean = boolean> extends FieldOpti
   /** Components of every vector, 1–65,536. */
   dim: number;
   /**
-   * `dreamdb.ivf-cosine` (default), `dreamdb.ivf-dot` or `dreamdb.ivf-l2`, all exact until they are built, or
-   * `dreamdb.lsh-cosine`, which needs no training.
+   * `dreamdb.ivf-cosine` (default), `dreamdb.ivf-dot`, `dreamdb.ivf-l2` or `dreamdb.imi-cosine`, all exact until they are
+   * built, or `dreamdb.lsh-cosine`, which needs no training.
    */
   algorithm?: EmbeddingAlgorithm;
   /** Hyperplanes of `lsh-cosine`, 1–24; there are 2^lshBits cells. Default 12. */
@@ -211,6 +212,12 @@ export class Schema<F extends FieldTypes = {}> {
       throw violation(`${name}.dim`, dim, `an integer from 1 to ${MAX_DIM}`);
     if (!ALGORITHMS.includes(algorithm))
       throw violation(`${name}.algorithm`, algorithm, ALGORITHMS.join(" or "));
+    if (algorithm === "dreamdb.imi-cosine" && dim < 2)
+      throw violation(
+        `${name}.dim`,
+        dim,
+        `at least 2 with ${algorithm}, a component for each of its codebooks`,
+      );
     if (!Number.isInteger(lshBits) || lshBits < 1 || lshBits > MAX_LSH_BITS) {
       throw violation(`${name}.lshBits`, lshBits, `an integer from 1 to ${MAX_LSH_BITS}`);
     }
