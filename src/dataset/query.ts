@@ -47,17 +47,17 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   nprobe?: number;
   /**
-   * For a built `ivf-…`: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
+   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
    * candidates at least. 0 reads no vectors at all: distances are then estimates, and batches say so.
    */
   rerankFactor?: number;
   /**
-   * For a built `ivf-…`: standard errors that an estimate may lie below the topK-th best and still be looked at.
+   * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at.
    * More finds more and takes longer. Default 1.35.
    */
   epsilon?: number;
   /**
-   * For a built `ivf-…`: the share of the true topK that is wanted, above 0 and below 1. The first query that names
+   * For a built index: the share of the true topK that is wanted, above 0 and below 1. The first query that names
    * one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or `epsilon`.
    */
   recallTarget?: number;

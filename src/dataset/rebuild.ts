@@ -227,8 +227,8 @@ function trainedAlgorithm({ name, algorithm }: EmbeddingField): TrainedAlgorithm
 
 /** @param size centroids to be found, of the `k` cells that were asked for */
 function tooFew(k: number, size: number, sample: number): DreamDBError {
-  const centroids = size === k ? "" : `, ${size} centroids for each half`;
-  return invalid("k", `${k}${centroids}`, `at most the ${sample} vectors of the sample`);
+  const most = `at most the ${sample} vectors of the sample`;
+  return invalid("k", k, size === k ? most : `⌈√k⌉, which is ${size}, ${most}`);
 }
 
 function compressorFor(spec: CompressorSpec, { dim }: EmbeddingField): TrackCompressor {

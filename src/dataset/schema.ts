@@ -148,7 +148,7 @@ export interface EmbeddingOptions<R extends boolean = boolean> extends FieldOpti
   lshTables?: number;
   /** Whether cells carry the full vectors, so that re-ranking needs no second read. Default true. */
   rerank?: boolean;
-  /** Codes of a built index. Default RaBitQ of 4 bits for `ivf-…`; `lsh-cosine` can't have any. */
+  /** Codes of a built index. Default RaBitQ of 4 bits; `lsh-cosine` can't have any. */
   compressor?: CompressorOption | "none" | undefined;
   /** An index to begin with, such as another dataset's: its address in the same backend, or the object itself. */
   spatialIndex?: Address | SpatialIndex | undefined;
