@@ -8,7 +8,8 @@
 //
 // Table entries are whole steps of Δ = J·√D / 2^15, J an integer, and 0 is the least of each 16: their sum is at
 // once an integer and, less its middle and times J, Σ s_t·(Rq)_t / √D in units of 2^−15. An entry is at most 63,
-// so that four look-ups add up in a byte.
+// so that four look-ups add up in a byte. Steps coarse enough for 28 look-ups in a byte save 5 % of the time and
+// cost 0.3 % of recall, which takes 6 % more cells to win back.
 
 import {
   INDEX_DIM, INDEX_METRIC, INDEX_PADDED, INDEX_ROTATION_KIND, INDEX_ROTATION_TABLE, INDEX_UNIT, METRIC_DOT, METRIC_L2, QUERY_COARSE,

@@ -20,10 +20,13 @@ const BATCH = 256;
 const SETTINGS = [
   [0.018, 1.2, 24],
   [0.028, 1.3, 24],
+  [0.034, 1.3, 24],
   [0.038, 1.3, 24],
   [0.058, 1.35, 24],
+  [0.066, 1.4, 24],
   [0.075, 1.4, 24],
   [0.18, 1.7, 24],
+  [0.2, 1.8, 24],
   [0.22, 1.8, 28],
 ].map(([share, epsilon, rerank]) => ({
   nprobe: Math.round(share * CELLS),
@@ -40,7 +43,7 @@ const truth = exactNeighbours();
 const index = await build();
 const list = Array.from({ length: QUERIES }, (_, q) => queries.slice(q * DIM, (q + 1) * DIM));
 report(SETTINGS.map(measure));
-phases(SETTINGS[3]);
+phases(SETTINGS[5]);
 
 async function splitWords() {
   const { vectors } = await loadWords();
@@ -230,7 +233,7 @@ function phases(options) {
   const steps = {
     "query and table (1 cell)": (q) => index.select(list[q], 1),
     "+ selection": (q) => index.select(list[q], options.nprobe),
-    "+ scan and refine": (q) => one(q, { ...options, rerank: 0, topK: options.rerank }),
+    "+ scan and refine": (q) => one(q, { ...options, rerank: 0 }),
     "+ exact re-rank": (q) => one(q, options),
   };
   console.log(`\nµs a query up to each step, probe ${options.nprobe}, ε ${options.epsilon}`);

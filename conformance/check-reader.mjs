@@ -315,17 +315,22 @@ async function layOut(root, pairs) {
   }
 }
 
-/** Appends in memory and lays the store out as a directory, for syncing every append there takes long. */
-async function writeQuickly(root, name, fields, append) {
+/** Appends in memory. Gives what was written, and the store's keys with their values. */
+async function inMemory(name, fields, append) {
   const store = memoryStore(`check-reader-${name}`);
   const written = await Written.create(name, fields, store);
   await append(written);
-  async function* pairs() {
-    for (const prefix of ["objects/", "refs/"]) {
-      for await (const { key } of store.list(prefix)) yield [key, (await store.get(key)).bytes];
-    }
+  const pairs = [];
+  for (const prefix of ["objects/", "refs/"]) {
+    for await (const { key } of store.list(prefix)) pairs.push([key, (await store.get(key)).bytes]);
   }
-  await layOut(root, pairs());
+  return { written, pairs };
+}
+
+/** Lays such a store out as a directory, for syncing every append there takes long. */
+async function writeQuickly(root, name, fields, append) {
+  const { written, pairs } = await inMemory(name, fields, append);
+  await layOut(root, pairs);
   return new Map([[name, written.expected()]]);
 }
 
@@ -373,6 +378,51 @@ function writeDense(root) {
   return writeQuickly(root, "dense", fields, async (written) => {
     for (let i = 0; i < 90; i++) await written.at([i]);
   });
+}
+
+/** An indexed scalar, of which `share` percent of the rows have a value. */
+const indexed = (add, make, share = 100) => [
+  (s, n) => s[add](n, { index: true, required: share === 100 }),
+  () => often(share, make),
+];
+const INDEXED = {
+  label: indexed("addScalarCategorical", () => pick(LABELS)),
+  split: indexed("addScalarCategorical", () => `split ${random(700)}`, 70),
+  ok: indexed("addScalarBool", () => random(2) === 1),
+  maybe: indexed("addScalarBool", () => random(9) === 1, 40),
+  count: indexed("addScalarInt", () => (random(2) ? pick(INTS) : random(1e6) - 5e5)),
+  stars: indexed("addScalarInt", () => random(40) - 20, 95),
+  weight: indexed("addScalarFloat", () => (random(2) ? pick(FLOATS) : random(1e9) / 997 - 5e5), 80),
+  grade: indexed("addScalarFloat", () => pick(FLOATS), 90),
+  note: indexed("addScalarString", () => pick(TEXTS).slice(0, 200) + random(800), 60),
+  word: indexed("addScalarString", () => pick(TEXTS.slice(0, -1)), 90),
+  long: indexed("addScalarString", () => pick(TEXTS).slice(0, random(2) ? 512 : 513), 90),
+  at: indexed("addScalarTimestamp", () => (random(3) ? pick(TIMES) : BigInt(random(1e9)) ** 2n), 50),
+  rare: indexed("addScalarTimestamp", () => 5n, 1),
+  plain: FULL.count,
+};
+
+/** Scalar indexes of every kind of field; batches of many pages, of one row, without values, of several Roaring containers. */
+function writeIndexed(root) {
+  return writeQuickly(root, "indexed", INDEXED, async (written) => {
+    await written.automatic(3000);
+    await written.at(irregular(50_000_000_000, 700, 0));
+    await written.automatic(20_000, (name) => !["note", "long", "count"].includes(name) || name === "count");
+    await written.automatic(1);
+    await written.automatic(40, (name) => ["label", "ok", "count", "plain"].includes(name));
+    for (let i = 0; i < 70; i++) await written.automatic(1 + (i % 9));
+  });
+}
+
+/** Rows for four Roaring containers and more: runs, bitsets and arrays of them. */
+function writeManyRows(root) {
+  let row = 0;
+  const fields = {
+    phase: indexed("addScalarInt", () => Math.floor(row / 90_000)),
+    dice: indexed("addScalarBool", () => random(6) === 0, 99),
+    gate: [indexed("addScalarBool", undefined, 0)[0], () => (row++ % 50_000 < 30_000 ? true : undefined)],
+  };
+  return writeQuickly(root, "many-rows", fields, (written) => written.automatic(270_000));
 }
 
 /** Indexes with pages of level 1. */
@@ -433,7 +483,7 @@ function runReader(root, ...args) {
   return { code: run.status, out: run.stdout + run.stderr };
 }
 
-/** Dumps every ref of a directory and compares all lines. */
+/** Dumps every ref of a directory and compares all lines. Gives what the reader printed. */
 function compare(root, expected, work) {
   const total = runReader(root);
   console.log(total.out.trimEnd());
@@ -454,6 +504,7 @@ function compare(root, expected, work) {
       );
     else console.log(`ref ${ref}: all values of ${lines.length} records are as appended`);
   }
+  return total.out;
 }
 
 function files(root) {
@@ -681,6 +732,8 @@ function tamper(keys, [, name, change, covered]) {
     centroids: is("DDBK"),
     trained: (data) => data.includes("exponent") && data.includes("iterations") && data.length < 300,
     compressor: (data) => data.includes("dreamdb.vector-compressor") && data.length < 200,
+    scalars: is("DDBI"),
+    indexed: (data) => data.includes("dreamdb.manifest") && data.includes("eindex"),
   }[name];
   const values = new Map(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value, "hex")]));
   const [key] = [...values].find(([k, data]) => k.startsWith("objects/") && find(data));
@@ -692,12 +745,17 @@ function tamper(keys, [, name, change, covered]) {
   const changes = [[key, before, now]];
   for (const [changed, old, fresh] of changes) {
     const [from, to] = [hash(old), hash(fresh)];
+    // A long ContainerRef also has the hash of the head.
+    const head = old.toString("latin1", 0, 4) === "DDBI" ? Number(old.readBigUInt64LE(24)) : 0;
+    const [fromHead, toHead] = [hash(old.subarray(0, head)), hash(fresh.subarray(0, head))];
     values.delete(changed);
     values.set(changed.startsWith("objects/") ? keyOf(to) : changed, fresh);
     if (!changed.startsWith("objects/")) continue;
     for (const [other, data] of [...values]) {
       // A ref has the Manifest's own bytes too.
-      const next = replaced(fresh.length === old.length ? replaced(data, old, fresh) : data, from, to);
+      const copied = fresh.length === old.length ? replaced(data, old, fresh) : data;
+      const named = replaced(copied, from, to);
+      const next = head > 0 ? replaced(named, fromHead, toHead) : named;
       if (next.equals(data)) continue;
       // Of several changes to one object the last counts; its first bytes are what others name it by.
       const known = changes.findIndex(
@@ -738,14 +796,221 @@ async function checkTamperings(work) {
   console.log(`${reported} of ${TAMPERINGS.length} kinds of tampering, hashes made right, were reported`);
 }
 
+// ------------------------------------------------------------------------------------------------ scalar indexes
+
+/** 300 rows with every form of tree: bitmaps and rows, with and without presence, two pages, an array, runs. */
+async function indexedKeys() {
+  let row = 0;
+  const partly = (add, make) => [indexed(add, make, 0)[0], make];
+  const fields = {
+    label: partly("addScalarCategorical", () =>
+      row % 3 ? ["cat", "dog", "emu", "cat"][(row % 7) >> 1] : undefined,
+    ),
+    n: indexed("addScalarInt", () => (row * 37) % 300),
+    phase: indexed("addScalarInt", () => Math.floor(row / 100)),
+    text: partly("addScalarString", () => (row % 2 ? `t${row % 90}` : undefined)),
+    ok: indexed("addScalarBool", () => row++ % 4 === 0),
+    plain: SMALL.n,
+  };
+  const { pairs } = await inMemory("scalars", fields, (written) => written.automatic(300));
+  return Object.fromEntries(pairs.map(([key, value]) => [key, Buffer.from(value).toString("hex")]));
+}
+
+/** The tables of a ScalarIndex: of every tree where its row is, and its blocks with where their hashes stand. */
+function treesOf(data) {
+  const trees = [];
+  let page = 48 + 64 * data.readUInt32LE(12);
+  for (let i = 0; i < data.readUInt32LE(12); i++) {
+    const at = 48 + 64 * i;
+    const tree = { at, presence: Number(data.readBigUInt64LE(at + 24)), pages: [], blocks: [] };
+    const length = data.readUInt32LE(at + 20);
+    if (length > 0) tree.blocks.push([tree.presence, tree.presence + length, at + 32]);
+    for (let n = data.readUInt32LE(at + 16); n > 0; n--, page += 48) {
+      const offset = Number(data.readBigUInt64LE(page));
+      tree.pages.push({ at: page, offset });
+      tree.blocks.push([offset, offset + data.readUInt32LE(page + 8), page + 16]);
+    }
+    trees.push(tree);
+  }
+  return trees;
+}
+
+/** Changes an index and makes the hashes in its head right again. `change` gets the bytes and the trees by field. */
+function indexChange(change) {
+  return (data) => {
+    const trees = treesOf(data);
+    const [label, n, phase, text, ok] = trees;
+    change(data, { label, n, phase, text, ok });
+    for (const { blocks } of trees)
+      for (const [start, end, at] of blocks) data.set(hash(data.subarray(start, end)), at);
+    return data;
+  };
+}
+
+/** Where a tree's first keys begin, and its first bitmap: for fields of one page. */
+const keysOf = (data, { at, pages: [{ offset }] }) => {
+  const n = data.readUInt32LE(at + 12);
+  const [text, bitmaps] = [data[at + 4] >= 4, data[at + 5] === 1];
+  const keys = offset + 4 * n + (text ? 4 * (n + 1) : 0);
+  const size = text ? data.readUInt32LE(keys - 4) : (data[at + 4] === 1 ? 1 : 8) * n;
+  return { keys, bitmap: bitmaps ? keys + size : undefined };
+};
+const add = (data, at, value) => {
+  data[at] += value;
+};
+const headKeys = (data) => 48 + 64 * data.readUInt32LE(12) + 48 * data.readUInt32LE(16);
+
+/** As TAMPERINGS, to an index whose block hashes are made right as well. */
+const INDEX_TAMPERINGS = [
+  [
+    "a row of a bitmap",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 16, 2),
+    "other rows than the entries",
+  ],
+  [
+    "a row that has no value",
+    (d, { label }) => (add(d, keysOf(d, label).bitmap + 16, -1), add(d, label.presence + 16, -1)),
+    "row 0 under key",
+  ],
+  [
+    "a row of form 2",
+    (d, { n }) => d.copy(d, n.pages[0].offset, n.pages[0].offset + 4, n.pages[0].offset + 8),
+    "a row twice",
+  ],
+  ["rows of form 2 that change places", (d, { n }) => swap4(d, n.pages[0].offset), "under key"],
+  ["a row beyond the batch", (d, { n }) => add(d, n.pages[1].offset + 1, 2), "of 300"],
+  [
+    "equal keys with rows out of order",
+    (d, { text }) => swap4(d, text.pages[0].offset),
+    "keys and rows out of order",
+  ],
+  ["a key", (d, { n }) => add(d, n.pages[0].offset + 4 * 256 + 8 * 20 + 6, 1), "out of order"],
+  ["a last key", (d, { phase }) => add(d, keysOf(d, phase).keys + 23, 1), "under key 8000000000000003"],
+  ["a first key in a page", (d, { phase }) => add(d, keysOf(d, phase).keys, -1), "the head says"],
+  ["a first key in the head", (d) => add(d, headKeys(d) + 4 + 2, 1), "the head says"],
+  [
+    "first keys of a tree out of order",
+    (d) => d.fill(0, headKeys(d) + 7 + 8, headKeys(d) + 7 + 16),
+    "first keys out of order",
+  ],
+  ["a first key that runs on", (d) => add(d, headKeys(d) + 1, 1), "first keys end early"],
+  [
+    "a key offset",
+    (d, { text }) => add(d, text.pages[0].offset + 4 * 150 + 8, 9),
+    "key offsets out of order",
+  ],
+  ["a bitmap's length", (d, { label }) => add(d, label.pages[0].offset, 1), "are left"],
+  [
+    "lengths of two bitmaps",
+    (d, { label }) => (add(d, label.pages[0].offset, 2), add(d, label.pages[0].offset + 4, -2)),
+    "after the last container|cookie",
+  ],
+  ["a bitmap's cookie", (d, { label }) => add(d, keysOf(d, label).bitmap, 3), "cookie"],
+  [
+    "a bitmap's number of containers",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 4, 1),
+    "the one before ends at 24",
+  ],
+  [
+    "a bitmap's cardinality",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 10, 1),
+    "pass the end|numbers, its head|out of order|at 16",
+  ],
+  [
+    "a bitmap's offset",
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 12, 2),
+    "the one before ends at 16",
+  ],
+  ["a bitmap of other numbers", (d, { label }) => add(d, keysOf(d, label).bitmap + 8, 1), "rows 300"],
+  [
+    "a run's length",
+    (d, { phase }) => add(d, keysOf(d, phase).bitmap + 13, 1),
+    "rows 300|numbers, its head says",
+  ],
+  ["a run's start", (d, { phase }) => add(d, keysOf(d, phase).bitmap + 11, 1), "a row twice|under key"],
+  ["a presence bitmap", (d, { label }) => add(d, label.presence + 16, -1), "presence bitmap has other rows"],
+  ["a presence that is nowhere", (d, { label }) => add(d, label.at + 24, 64), "the one before ends at"],
+  ["presence of a tree that has all rows", (d, { ok }) => add(d, ok.at + 20, 8), "presenceBytes 8"],
+  ["a number of present rows", (d, { label }) => add(d, label.at + 8, 1), "present 201"],
+  ["a number of entries", (d, { label }) => add(d, label.at + 12, 1), "key offsets out of order"],
+  ["entries unlike the present rows", (d, { n }) => add(d, n.at + 12, -1), "entries 299, present 300"],
+  ["a number of pages", (d, { n }) => add(d, n.at + 16, -1), "pages 6, the trees' "],
+  ["a page's first entry", (d, { n }) => add(d, n.pages[1].at + 13, 1), "pages of"],
+  ["a page's offset", (d, { phase }) => add(d, phase.pages[0].at, 64), "the one before ends at|from"],
+  ["a page's length", (d, { phase }) => add(d, phase.pages[0].at + 8, 1), "are left|the one before"],
+  ["a type", (d, { phase }) => add(d, phase.at + 4, 4), "type 6, the column's is 2"],
+  ["a type that is none", (d, { phase }) => add(d, phase.at + 4, 5), "type 7"],
+  ["a form that is none", (d, { phase }) => add(d, phase.at + 5, 2), "form 3"],
+  ["reserved bytes of a tree", (d, { phase }) => add(d, phase.at + 6, 1), "reserved bytes"],
+  ["reserved bytes of the head", (d) => add(d, 40, 1), "reserved bytes"],
+  ["a field without index", (d, { ok }) => add(d, ok.at, 1), "has no index"],
+  ["fields out of order", (d, { ok }) => add(d, ok.at, -1), "fields out of order"],
+  ["another number of rows", (d) => add(d, 8, 1), "the batch has 300"],
+  ["a number of trees", (d) => add(d, 12, -5), "no trees"],
+  ["a length of keys", (d) => add(d, 20, 1), "after the last first key"],
+  ["a total length", (d) => add(d, 32, 1), "totalBytes"],
+  ["another magic", (d) => add(d, 3, 1), "magic"],
+  ["a flag to come", (d) => add(d, 6, 1), "flags 1", "UnsupportedVersion"],
+  ["a version to come", (d) => add(d, 4, 1), "version 2", "UnsupportedVersion"],
+  [
+    "padding that is not zero",
+    (d, { phase }) => add(d, phase.pages[0].offset - 1, 1),
+    "padding before it",
+    "Writer",
+  ],
+];
+
+function swap4(data, at) {
+  const first = data.readUInt32LE(at);
+  data.writeUInt32LE(data.readUInt32LE(at + 4), at);
+  data.writeUInt32LE(first, at + 4);
+}
+
+async function checkIndexTamperings(work) {
+  const keys = await indexedKeys();
+  const plainly = [
+    ["a page's hash", (d) => put(treesOf(d)[1].pages[1].at + 20, 1)(d), "page 2", "HashMismatch"],
+    ["the key of a field", after("", "eindex", 0xf4), "index False", "Corrupt", "indexed"],
+    ["a presence hash", (d) => put(treesOf(d)[0].at + 33, 1)(d), "presence of tree 0", "HashMismatch"],
+  ];
+  const all = INDEX_TAMPERINGS.map(([what, change, ...rest]) => [what, indexChange(change), ...rest]);
+  let reported = 0;
+  for (const [what, change, text, code = "Corrupt", file = "scalars"] of [
+    ["nothing", (d) => d, "0 failed", ""],
+    ...all,
+    ...plainly,
+  ]) {
+    const root = mkdtempSync(join(work, "tampered-"));
+    await layOut(root, tamper(keys, ["", file, change, []]));
+    const test = (line) => line.startsWith(`FAIL ${code}:`) && new RegExp(text).test(line);
+    if (what === "nothing") {
+      const run = runReader(root);
+      if (run.code !== 0) problem(`the indexed dataset before it is tampered with:\n${run.out}`);
+    } else if (reports(`${what} of a scalar index`, root, test, `${code} … ${text}`)) reported++;
+  }
+  console.log(
+    `${reported} of ${all.length + plainly.length} kinds of tampering with a scalar index were reported`,
+  );
+}
+
 const work = mkdtempSync(join(tmpdir(), "dreamdb-check-reader-"));
 try {
   compare(join(work, "tiny"), await writeTiny(join(work, "tiny")), work);
   await checkTamperings(work);
+  await checkIndexTamperings(work);
   compare(join(work, "data"), await writeAll(join(work, "data")), work);
   compare(join(work, "trained"), await writeTrained(join(work, "trained")), work);
   compare(join(work, "dense"), await writeDense(join(work, "dense")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
+  const scalars = compare(join(work, "indexed"), await writeIndexed(join(work, "indexed")), work);
+  const rows = compare(join(work, "many-rows"), await writeManyRows(join(work, "many-rows")), work);
+  for (const [kind, output] of [
+    ["arrays", scalars],
+    ["bitsets", scalars],
+    ["bitsets", rows],
+    ["runs", rows],
+  ])
+    if (!/^[1-9]/.test(output.split(`Roaring ${kind} `)[1])) problem(`no Roaring ${kind} were read`);
   compare(join(work, "fragile"), await writeFragile(join(work, "fragile")), work);
   await checkDamages(join(work, "fragile"));
 } finally {

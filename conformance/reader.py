@@ -3,8 +3,8 @@
 
     reader.py <dataset directory> [--ref NAME] [--dump FILE] [--cells N] [--lenient]
 
-Nothing of the library is used: Python's standard library, cbor2, numpy and the b3sum command (spatial.py is part of this). Section numbers in the
-comments are those of ../spec. Every object that a ref reaches is checked by its address first, and interpreted after.
+Nothing of the library is used: Python's standard library, cbor2, numpy and the b3sum command (rules.py, scalars.py, spatial.py and graph.py are parts of
+this). Section numbers in the comments are those of ../spec. Every object that a ref reaches is checked by its address first, and interpreted after.
 
 --ref NAME   this ref only (default: all)
 --dump FILE  the records of the ref in time order, JSON Lines {"anchor": "<Unix ns>", "values": {field: value}}:
@@ -26,259 +26,22 @@ import os
 import re
 import shutil
 import struct
-import subprocess
 import sys
-import tempfile
-from array import array
 from collections import namedtuple
 
-try:
-    import cbor2
-except ImportError:
-    cbor2 = None
+import rules
+from rules import (
+    KIB64, MAX_CBOR, MAX_COUNT, MAX_OBJECT, MAX_PAGE, MAX_ROWS, MAX_TICK, TEXT_ADDRESS, Bad, Broken, address, b3sum_files, cbor2,
+    check_container_ref, check_ref_form, digests_of, encode, explain_container, fail, get, guarded, is_bool, is_bytes, is_list, is_text,
+    is_uint, must, of_kind, only_keys, pad, parts, table_rows, text_address, time_anchor, varint, writer, zeros,
+)
+
 try:
     import numpy as np
+    import scalars
     import spatial
 except ImportError:
     np = None
-
-KIB64 = 65_536
-MAX_OBJECT = 104_857_600
-MAX_CBOR = 16_777_216
-MAX_PAGE = 1_048_576
-MAX_TICK = 2**64 - 1
-MAX_COUNT = 2**53 - 1
-MAX_ROWS = 2**32 - 1
-ADDRESS_TAG, TIME_TAG = 65_521, 65_524
-RESERVED_TAGS = (65_522, 65_523, 65_525)
-TEXT_ADDRESS = re.compile(r"dyq[a-z2-7]{51}[aiqy]\Z")
-
-
-# ---------------------------------------------------------------------------------------------------- reporting
-
-class Bad(Exception):
-    """A broken rule; what was being read can't be used. `code` is one of 0000 §7."""
-
-    def __init__(self, code, message):
-        super().__init__(f"{code}: {message}")
-
-
-class Broken(Exception):
-    """Something depends on what was reported already."""
-
-
-passed = 0
-failures = []
-lenient = False
-
-
-def fail(text):
-    if text not in failures:
-        failures.append(text)
-        print(f"FAIL {text}")
-
-
-def must(condition, code, message):
-    """A rule for readers."""
-    global passed
-    if not condition:
-        raise Bad(code, message)
-    passed += 1
-
-
-def writer(condition, message):
-    """A rule for writers that a reader could live without."""
-    global passed
-    if condition:
-        passed += 1
-    elif not lenient:
-        fail(f"Writer: {message}")
-
-
-def guarded(what, action, *args):
-    """Runs a piece of checking; a broken rule is a failure, and gives None."""
-    try:
-        return action(*args)
-    except Broken:
-        return None
-    except Bad as error:
-        fail(f"{error} [{what}]")
-    except (struct.error, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
-        fail(f"Corrupt: the reader stumbled: {type(error).__name__}: {error} [{what}]")
-    return None
-
-
-# ------------------------------------------------------------------------------------------------- hashes (0002)
-
-ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-
-
-def text_address(digest):
-    bits = int.from_bytes(b"\x1e\x20" + digest, "big") << 3
-    return "".join(ALPHABET[bits >> (5 * i) & 31] for i in range(54, -1, -1))
-
-
-def b3sum_files(directory, names):
-    """{name: digest} of files below a directory; files that can't be read are left out."""
-    digests = {}
-    for start in range(0, len(names), 400):
-        run = subprocess.run(["b3sum", "--", *names[start:start + 400]], cwd=directory, capture_output=True, text=True)
-        for line in run.stdout.splitlines():
-            digest, name = line.split("  ", 1)
-            digests[name] = bytes.fromhex(digest)
-    return digests
-
-
-class Parts:
-    """Hashes of parts of files, many at a time: b3sum takes files only."""
-
-    def __init__(self):
-        self.waiting, self.bytes, self.total = [], 0, 0
-
-    def expect(self, data, digest, message):
-        self.waiting.append((data, digest, message))
-        self.bytes += len(data)
-        if self.bytes > 64 << 20 or len(self.waiting) >= 4000:
-            self.flush()
-
-    def flush(self):
-        waiting, self.waiting, self.bytes = self.waiting, [], 0
-        self.total += len(waiting)
-        for (_, digest, message), found in zip(waiting, digests_of([part[0] for part in waiting])):
-            guarded(message, must, found == digest, "HashMismatch", f"BLAKE3 {found.hex()}, expected {digest.hex()}")
-
-
-def digests_of(parts):
-    with tempfile.TemporaryDirectory(prefix="dreamdb-reader-") as folder:
-        for i, part in enumerate(parts):
-            with open(os.path.join(folder, str(i)), "wb") as file:
-                file.write(part)
-        found = b3sum_files(folder, [str(i) for i in range(len(parts))])
-    return [found[str(i)] for i in range(len(parts))]
-
-
-parts = Parts()
-
-
-# --------------------------------------------------------------------------------------------------- CBOR (0002 §4)
-
-def head(major, n):
-    if n < 24:
-        return bytes([major << 5 | n])
-    for code, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
-        if n < 1 << 8 * size:
-            return bytes([major << 5 | code]) + n.to_bytes(size, "big")
-    raise Bad("NonCanonical", "an integer beyond 64 bits")
-
-
-def encode(x, inside=0):
-    """The one deterministic encoding of a value."""
-    if inside > 32:
-        raise Bad("LimitExceeded", "an item inside more than 32 arrays, maps and tags")
-    for simple, code in ((False, b"\xf4"), (True, b"\xf5"), (None, b"\xf6"), (cbor2.undefined, b"\xf7")):
-        if x is simple:
-            return code
-    if isinstance(x, int):
-        return head(0, x) if x >= 0 else head(1, -1 - x)
-    if isinstance(x, bytes):
-        return head(2, len(x)) + x
-    if isinstance(x, str):
-        data = x.encode("utf-8")
-        return head(3, len(data)) + data
-    if isinstance(x, (list, tuple)):
-        return head(4, len(x)) + b"".join(encode(item, inside + 1) for item in x)
-    if isinstance(x, dict):
-        pairs = sorted((encode(key, inside + 1), encode(value, inside + 1)) for key, value in x.items())
-        return head(5, len(pairs)) + b"".join(key + value for key, value in pairs)
-    if isinstance(x, cbor2.CBORTag):
-        if x.tag not in (ADDRESS_TAG, TIME_TAG) + RESERVED_TAGS:
-            raise Bad("NonCanonical", f"tag {x.tag}")
-        if x.tag == ADDRESS_TAG and not (isinstance(x.value, bytes) and len(x.value) == 34 and x.value[:2] == b"\x1e\x20"):
-            raise Bad("Corrupt", f"tag {x.tag} over no BLAKE3-256 multihash")
-        if x.tag == TIME_TAG and not is_uint(x.value, 0, MAX_TICK):
-            raise Bad("Corrupt", f"tag {x.tag} over no tick")
-        return head(6, x.tag) + encode(x.value, inside + 1)
-    if isinstance(x, float):
-        if x != x:
-            return b"\xf9\x7e\x00"
-        for code, form in ((b"\xf9", ">e"), (b"\xfa", ">f")):
-            try:
-                short = struct.pack(form, x)
-            except OverflowError:
-                continue
-            if struct.unpack(form, short)[0] == x:
-                return code + short
-        return b"\xfb" + struct.pack(">d", x)
-    raise Bad("NonCanonical", f"a value of kind {type(x).__name__}")
-
-
-def decode(data, what):
-    """A CBOR object: a map with text keys, `kind` and `version`, encoded as it must be."""
-    must(len(data) <= MAX_CBOR, "LimitExceeded", f"{what} has {len(data)} bytes")
-    try:
-        value = cbor2.loads(data)
-        again = encode(value)
-    except RecursionError:
-        raise Bad("LimitExceeded", f"{what} is nested too deep") from None
-    except Bad:
-        raise
-    except Exception as error:  # cbor2 raises many kinds
-        raise Bad("Corrupt", f"{what} is not CBOR: {error}") from None
-    must(again == data, "Corrupt", f"{what} is not deterministic CBOR")
-    must(isinstance(value, dict) and all(isinstance(key, str) for key in value), "Corrupt", f"{what} is no map of texts")
-    return value
-
-
-def is_uint(x, low=0, high=MAX_COUNT):
-    return isinstance(x, int) and not isinstance(x, bool) and low <= x <= high
-
-
-def get(map_, key, check, what):
-    must(key in map_, "Corrupt", f"{what}: key {key} is missing")
-    must(check(map_[key]), "Corrupt", f"{what}: {key} is {str(map_[key])[:80]}")
-    return map_[key]
-
-
-def only_keys(map_, keys, what):
-    unknown = sorted(str(key) for key in map_ if key not in keys)
-    writer(not unknown, f"{what} has unknown keys {unknown}")
-
-
-def of_kind(data, kind, what):
-    value = decode(data, what)
-    must(value.get("kind") == kind, "Corrupt", f"{what}: kind {value.get('kind')!r}, expected {kind}")
-    version = get(value, "version", is_uint, what)
-    must(version >= 1, "Corrupt", f"{what}: version 0")
-    must(version == 1, "UnsupportedVersion", f"{what}: version {version}")
-    return value
-
-
-def is_text(x):
-    return isinstance(x, str)
-
-
-def is_bool(x):
-    return isinstance(x, bool)
-
-
-def is_bytes(n=None):
-    return lambda x: isinstance(x, bytes) and (n is None or len(x) == n)
-
-
-def is_list(x):
-    return isinstance(x, list)
-
-
-def address(x, what):
-    """The digest in a tag 65521."""
-    must(isinstance(x, cbor2.CBORTag) and x.tag == ADDRESS_TAG, "Corrupt", f"{what} is no address: {str(x)[:80]}")
-    must(isinstance(x.value, bytes) and len(x.value) == 34 and x.value[:2] == b"\x1e\x20", "Corrupt",
-         f"{what} is no BLAKE3-256 multihash")
-    return x.value[2:]
-
-
-def time_anchor(x):
-    return isinstance(x, cbor2.CBORTag) and x.tag == TIME_TAG and is_uint(x.value, 0, MAX_TICK)
 
 
 # ------------------------------------------------------------------------------------- names and directory (0002, 0005)
@@ -389,7 +152,7 @@ class Directory:
 
 # ------------------------------------------------------------------------------------------------------ schema (0001)
 
-Field = namedtuple("Field", "id name modality required kind type width dim algorithm bits rerank")
+Field = namedtuple("Field", "id name modality required kind type width dim algorithm bits rerank index")
 IVF = ("dreamdb.ivf-cosine", "dreamdb.ivf-dot", "dreamdb.ivf-l2")
 ALGORITHMS = ("dreamdb.lsh-cosine", "dreamdb.imi-cosine") + IVF
 SCALARS = {"bool": (1, 1), "int": (2, 8), "float": (3, 8), "string": (4, 0), "categorical": (5, 4), "timestamp": (6, 8)}
@@ -460,8 +223,11 @@ def check_schema(schema, what):
             else:
                 allowed.append("compressor")
                 check_wish(f.get("compressor", "none"), algorithm, dim, f"{what} field {name} compressor")
+        elif kind == 1:
+            allowed.append("index")
+            must(f.get("index", True) is True, "Corrupt", f"{what}: index {f.get('index')!r}")
         only_keys(f, allowed, f"{what} field {name}")
-        fields.append(Field(id_, name, f["modality"], required, kind, type_, width, dim, algorithm, bits, rerank))
+        fields.append(Field(id_, name, f["modality"], required, kind, type_, width, dim, algorithm, bits, rerank, kind == 1 and "index" in f))
     must(len({f.id for f in fields}) == len(fields), "Corrupt", f"{what}: two fields of one id")
     must(len({f.name for f in fields}) == len(fields), "Corrupt", f"{what}: two fields of one name")
     return fields
@@ -583,20 +349,8 @@ def check_compressor(directory, data, field, what):
 
 # --------------------------------------------------------------------------------------------------- indexes (0007 §5)
 
-ContainerRef = namedtuple("ContainerRef", "digest length headBytes headHash")
-Batch = namedtuple("Batch", "base span rows anchors columns")
+Batch = namedtuple("Batch", "base span rows anchors columns scalars")
 Segment = namedtuple("Segment", "base span rows container")
-
-
-def check_container_ref(x, what):
-    must(isinstance(x, list) and len(x) in (2, 4), "Corrupt", f"{what}: no ContainerRef")
-    digest = address(x[0], what)
-    must(is_uint(x[1], 0, MAX_OBJECT), "Corrupt", f"{what}: length {x[1]}")
-    if len(x) == 2:
-        return ContainerRef(digest, x[1], None, None)
-    must(is_uint(x[2], 0, x[1]), "Corrupt", f"{what}: headBytes {x[2]}")
-    must(is_bytes(32)(x[3]), "Corrupt", f"{what}: head hash")
-    return ContainerRef(digest, x[1], x[2], x[3])
 
 
 class Indexes:
@@ -675,7 +429,7 @@ class Indexes:
         tick, found = 0, []
         for i, x in enumerate(items):
             at = f"{what} entry {i}"
-            must(isinstance(x, list) and len(x) == (5 if of == "timeline" else 4), "Corrupt", f"{at}: not {of}")
+            must(isinstance(x, list) and len(x) in ((5, 6) if of == "timeline" else (4,)), "Corrupt", f"{at}: not {of}")
             tick = self.interval(tick, x[0], x[1], x[2], MAX_ROWS, at)
             if of == "segments":
                 found.append(Segment(tick, x[1], x[2], check_container_ref(x[3], at)))
@@ -689,45 +443,14 @@ class Indexes:
                 must(anchors * (x[2] - 1) == x[1], "Corrupt", f"{at}: step {anchors}, {x[2]} rows, span {x[1]}")
             must(isinstance(x[4], dict) and all(is_uint(key) for key in x[4]), "Corrupt", f"{at}: columns")
             columns = tuple((key, check_container_ref(ref, f"{at} column {key}")) for key, ref in x[4].items())
-            found.append(Batch(tick, x[1], x[2], anchors, columns))
+            scalar_index = check_container_ref(x[5], f"{at} ScalarIndex") if len(x) == 6 else None
+            found.append(Batch(tick, x[1], x[2], anchors, columns, scalar_index))
         return found
 
 
 # ------------------------------------------------------------------------------------------------ containers (0007 §3)
 
-def pad(n):
-    return -(-n // 64) * 64
-
-
-def zeros(data, start, end):
-    return not any(data[start:end])
-
-
 Block = namedtuple("Block", "offset bytes first rows presence offsets values")
-
-
-def table_rows(firsts, rows, what):
-    """Checks a column of firstRow; gives the number of rows of each."""
-    must(firsts[0] == 0, "Corrupt", f"{what}: begins at row {firsts[0]}")
-    must(all(a < b for a, b in zip(firsts, firsts[1:])) and firsts[-1] < rows, "Corrupt", f"{what}: rows out of order")
-    return [b - a for a, b in zip(firsts, firsts[1:] + [rows])]
-
-
-def explain_container(ref, at):
-    """Which part of a container with a wrong hash is wrong, as far as a long ContainerRef lets one say."""
-
-    def explain(data):
-        if ref.headBytes is None:
-            return ""
-        if digests_of([data[:ref.headBytes]]) != [ref.headHash]:
-            return "; its head is wrong"
-        found = []
-        for name, start, end, digest in at(data):
-            if digests_of([data[start:end]]) != [digest]:
-                found.append(name)
-        return f"; wrong: {', '.join(found)}" if found else "; its head and blocks are right, padding is wrong"
-
-    return explain
 
 
 def column_parts(data):
@@ -735,13 +458,6 @@ def column_parts(data):
     for i in range(blocks):
         offset, length, _ = struct.unpack_from("<QII", data, 48 + 48 * i)
         yield f"block {i}", offset, offset + length, data[64 + 48 * i:96 + 48 * i]
-
-
-def check_ref_form(ref, data, head_bytes, blocks, what):
-    writer((ref.headBytes is None) == (blocks == 1), f"{what}: ContainerRef {'short' if ref.headBytes is None else 'long'} with {blocks} blocks")
-    if ref.headBytes is not None:
-        must(ref.headBytes == head_bytes, "Corrupt", f"{what}: headBytes {ref.headBytes} in the ContainerRef, {head_bytes} in the head")
-        parts.expect(data[:head_bytes], ref.headHash, f"{what}: head of {text_address(ref.digest)}")
 
 
 class Column:
@@ -961,19 +677,6 @@ def segment_parts(data):
                 yield f"{name} of block {i}", start + total // rows * table[i][0], start + total // rows * table[i + 1][0], digest
 
 
-def varint(data, at, end, what):
-    value = shift = 0
-    while True:
-        must(at < end and shift < 70, "Corrupt", f"{what}: a varint passes its block, or 64 bits")
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            must(value <= MAX_TICK and (byte or not shift), "Corrupt", f"{what}: a varint that is not shortest, or too great")
-            return value, at
-        shift += 7
-
-
 def check_segment(directory, entry, field, track, find_rows, sample, what):
     """A segment against the columns it was made from. `find_rows` gives, for ticks, their vectors in the columns.
     Returns the ticks of its rows, the rows that were computed, and whether it has vectors and codes."""
@@ -1123,7 +826,7 @@ class Reader:
         self.manifests, self.geneses, self.spatial, self.codes = {}, {}, {}, {}
         self.done_batches, self.done_segments = {}, {}
         self.ticks, self.columns, self.flat = {}, {}, {}
-        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "segments", "with vectors", "with codes", "rows computed"), 0)
+        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed"), 0)
 
     # Manifests
 
@@ -1255,7 +958,7 @@ class Reader:
         """A batch's containers. Gives {field id: ticks of the rows that have a vector}."""
         offsets = guarded(what, anchors_of, self.directory, batch, what)
         fields = {f.id: f for f in m.fields}
-        having, present, broken = {}, {}, offsets is None
+        having, present, indexed, broken = {}, {}, {}, offsets is None
         if offsets is not None:
             self.ticks[batch] = np.array(offsets, np.uint64) + np.uint64(batch.base)
         for id_, ref in batch.columns:
@@ -1273,10 +976,21 @@ class Reader:
                 continue
             self.counts["columns"] += 1
             having[id_] = rows
+            if field.index:
+                indexed[id_] = column
             if field.dim is not None and offsets is not None:
                 present[id_] = self.ticks[batch][column.mask()]
                 self.keep_column(batch, id_, column)
         listed = {id_ for id_, _ in batch.columns}
+        wanted = {f.id for f in m.fields if f.index} & listed
+        if batch.scalars:
+            columns = indexed if set(indexed) == wanted else None
+            trees = guarded(what, scalars.check, self.directory, batch.scalars, batch.rows, columns, f"{what} ScalarIndex")
+            self.counts["scalar indexes"] += trees is not None
+            self.counts["trees"] += trees or 0
+        elif set(indexed) == wanted:
+            left_out = [id_ for id_, column in indexed.items() if scalars.indexable(column)]
+            writer(not left_out, f"{what}: no ScalarIndex, though fields {left_out} have index")
         for field in m.fields:
             if field.required and (field.id in having or field.id not in listed):
                 n = having.get(field.id, 0)
@@ -1443,7 +1157,6 @@ class Reader:
 
 
 def main():
-    global lenient
     arguments = argparse.ArgumentParser(description="Checks a DreamDB dataset directory by the specification.")
     arguments.add_argument("directory")
     arguments.add_argument("--ref")
@@ -1451,7 +1164,7 @@ def main():
     arguments.add_argument("--cells", type=int)
     arguments.add_argument("--lenient", action="store_true")
     options = arguments.parse_args()
-    lenient = options.lenient
+    rules.lenient = options.lenient
     tools = (("python3-cbor2", cbor2), ("python3-numpy", np), ("b3sum", shutil.which("b3sum")))
     missing = [name for name, there in tools if not there]
     if missing:
@@ -1476,10 +1189,11 @@ def main():
             out.close()
     parts.flush()
     counts = {**reader.counts, "pages": len(reader.indexes.pages), "objects read": len(directory.reached),
-              "objects no ref reaches": len(set(directory.names) - directory.reached), "parts hashed": parts.total}
+              "objects no ref reaches": len(set(directory.names) - directory.reached), "parts hashed": parts.total,
+              **{f"Roaring {kind}": count for kind, count in scalars.containers.items()}}
     print(", ".join(f"{name} {count}" for name, count in counts.items()))
-    print(f"{passed} checks passed, {len(failures)} failed")
-    return 1 if failures else 0
+    print(f"{rules.passed} checks passed, {len(rules.failures)} failed")
+    return 1 if rules.failures else 0
 
 
 if __name__ == "__main__":

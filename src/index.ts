@@ -3,6 +3,7 @@ export { type Address, addressOf, isAddress } from "./core/address.ts";
 export { formatTick, parseTick } from "./core/time.ts";
 export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
 export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
+export type { BuildGraphOptions, BuildGraphProgress, BuildGraphResult } from "./dataset/build-graph.ts";
 export type { Backend, DatasetOptions } from "./dataset/context.ts";
 export {
   type CreateOptions,
@@ -19,6 +20,7 @@ export type { Explanation } from "./dataset/explain.ts";
 export { type FsckOptions, type FsckProblem, type FsckReport, fsck } from "./dataset/fsck.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";
 export type { VectorQuery } from "./dataset/query.ts";
+export type { ManyVectorQuery } from "./dataset/query-many.ts";
 export type {
   PublishCompressorOptions,
   RebuildIvfOptions,

@@ -59,7 +59,9 @@ export function settings({ name, count }) {
     return [defaults, ...[64, 256, 1024].map((nprobe) => ({ label: `nprobe ${nprobe}`, nprobe }))];
   if (name === "graph")
     return [16, 24, 32, 48, 64, 96, 128, 200, 320].map((beam) => ({ label: `beam ${beam}`, beam }));
-  const probes = [4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 192, 256].filter((n) => count > 50_000 || n <= 64);
+  const probes = [4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 192, 256].filter(
+    (n) => count > 50_000 || n <= 64,
+  );
   // Estimates are given more benefit of the doubt the more cells are probed: each where it pays.
   const grid = probes.flatMap((nprobe) =>
     [

@@ -7,6 +7,8 @@ import { DATA_SETS, loadRows, OUT } from "./data.mjs";
 import { Contestant } from "./process.mjs";
 
 let ownRoot;
+/** The index that is being built, where a run that ends early would leave half of it. */
+let unfinished;
 
 /** Every variant of a contender on a data set, with its index built: what `Contestant` takes, and `figures`. */
 export async function builtVariants(contender, dataSet, { rebuild = false, wanted = () => true } = {}) {
@@ -54,6 +56,7 @@ async function provide(entry, rebuild) {
   console.error(`building ${label}…`);
   const part = ours ? directory : `${directory}.${process.pid}.part`;
   await mkdir(part, { recursive: true });
+  unfinished = part;
   const contestant = new Contestant({ contender, variant, parameters, dataSet, directory: part });
   try {
     const figures = { ...(await contestant.ask("build")), bytes: await bytesIn(part) };
@@ -66,6 +69,7 @@ async function provide(entry, rebuild) {
     await rm(part, { recursive: true, force: true });
     throw error;
   } finally {
+    unfinished = undefined;
     await contestant.stop();
   }
 }
@@ -78,8 +82,10 @@ export async function remember(entry, known) {
   await writeFile(file, JSON.stringify({ ...kept, known: { ...kept.known, ...known } }));
 }
 
+/** Indexes that no later run may find: this library's, and one half built. */
 export async function removeOwn() {
-  if (ownRoot !== undefined) await rm(ownRoot, { recursive: true, force: true });
+  for (const directory of [ownRoot, unfinished])
+    if (directory !== undefined) await rm(directory, { recursive: true, force: true });
 }
 
 async function own() {

@@ -16,11 +16,20 @@ const ENVIRONMENT = {
 const CORE = process.env.BENCH_CORE ?? String(cpus().length - 1);
 export const isPinned = spawnSync("taskset", ["-c", CORE, "true"]).status === 0;
 
+const running = new Set();
+// A process in the middle of a build would not notice that its orders' giver is gone.
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 function start(file, args, stdio, nodeArgs = []) {
   const path = fileURLToPath(new URL(file, import.meta.url));
   const command = [process.execPath, ...nodeArgs, path, ...args];
   if (isPinned) command.unshift("taskset", "-c", CORE);
-  return spawn(command[0], command.slice(1), { env: ENVIRONMENT, stdio });
+  const child = spawn(command[0], command.slice(1), { env: ENVIRONMENT, stdio });
+  running.add(child);
+  child.once("exit", () => running.delete(child));
+  return child;
 }
 
 /** A process that stays: `ask` gives one command and waits for its result. */

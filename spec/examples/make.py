@@ -1059,6 +1059,120 @@ class TinyIvf(Tiny):
         }
 
 
+# ---------------------------------------------------------------- graph index (0013)
+
+
+def squared(a, b):
+    """d(a, b)."""
+    return sum4(f32(f32(x - y) ** 2) for x, y in zip(a, b))
+
+
+def tag(a, b):
+    return 2 * (a - b) - 1 if b < a else 2 * (b - a)
+
+
+def prune(p, candidates, vectors, degree):
+    """Whom p links, of these."""
+    linked, left = [], sorted(candidates, key=lambda v: (squared(vectors[p], vectors[v]), tag(p, v)))
+    while left and len(linked) < degree:
+        u = left.pop(0)
+        linked.append(u)
+        struck = lambda v: (squared(vectors[u], vectors[v]), tag(v, u)) < (squared(vectors[p], vectors[v]), tag(v, p))
+        left = [v for v in left if not struck(v)]
+    return linked
+
+
+def graph_of_one_cell(vectors, centroid, degree):
+    """The entry and the lists of a graph whose nodes all lie in one cell and are all candidates of each other."""
+    nodes = range(len(vectors))
+    far = lambda p: fold(*2 * [[f32(a - b) for a, b in zip(vectors[p], centroid)]])
+    entry = min(nodes, key=lambda p: (far(p), p))
+    linked = [prune(p, [v for v in nodes if v != p], vectors, degree) for p in nodes]
+    joined = [[v for v in nodes if v in linked[p] or p in linked[v]] for p in nodes]
+    lists = [own if len(own) <= degree else sorted(prune(p, own, vectors, degree)) for p, own in zip(nodes, joined)]
+    reached = {entry}
+    while more := {v for p in reached for v in lists[p]} - reached:
+        reached |= more
+    assert len(reached) == len(vectors), "step 9 of the build has work to do"
+    return entry, lists
+
+
+def graph_codes(y):
+    """The i8 components of a row, its scale, and half its square."""
+    longest = max(map(abs, y))
+    half = f32(0.5 * fold(y, y))
+    if longest == 0 or math.isinf(inverse := f32(127 / longest)):
+        return [0] * len(y), 0.0, half
+    return [round(min(127, max(-127, f32(v * inverse)))) for v in y], f32(longest / 127), half
+
+
+def graph_page(anchors, rows, lists, degree, block_nodes):
+    """A GraphPage that is the whole graph, for l2; its block's listing names every node."""
+    n, dim, blocks = len(rows), len(rows[0][0]), []
+    for first in range(0, n, block_nodes):
+        nodes = range(first, min(n, first + block_nodes))
+        block = [(u64(anchors[i]), f"node {i}: anchor {anchors[i]}") for i in nodes]
+        block += [(struct.pack("<f", rows[i][1]), f"node {i}: scale {rows[i][1]:.9g}") for i in nodes]
+        block += [(struct.pack("<f", rows[i][2]), f"node {i}: half {rows[i][2]:.9g}") for i in nodes]
+        block += [(struct.pack(f"{dim}b", *rows[i][0]), f"node {i}: codes {rows[i][0]}") for i in nodes]
+        for i in nodes:
+            steps = [v - u for u, v in zip([i] + lists[i], lists[i])]
+            steps[:1] = [2 * v if v >= 0 else -2 * v - 1 for v in steps[:1]]
+            block.append((bytes([len(steps)]) + b"".join(map(leb128, steps)), f"node {i}: neighbours {lists[i]}"))
+        blocks.append((first, b"".join(data for data, _ in block), block))
+    head_bytes = at = round_up(64 + 48 * len(blocks), 64)
+    places = []
+    for _, data, _ in blocks:
+        at = round_up(at, 64)
+        places.append(at)
+        at += len(data)
+    out = Bytes()
+    out.add(b"DDBG", 'magic "DDBG"')
+    out.add(u16(1), "version 1")
+    out.add(u16(1), "flags 1: halves")
+    for name, value in (("firstNode", 0), ("nodes", n), ("dim", dim), ("degree", degree), ("rows", n), ("blockNodes", block_nodes), ("blocks", len(blocks))):
+        out.add(u32(value), f"{name} {value}")
+    out.add(bytes(4), "reserved")
+    out.add(u64(head_bytes), f"headBytes {head_bytes}")
+    out.add(u64(at), f"totalBytes {at}")
+    out.add(bytes(8), "reserved")
+    for i, ((first, data, _), place) in enumerate(zip(blocks, places)):
+        out.add(u64(place), f"block {i}: offset {place}")
+        out.add(u32(len(data)), f"block {i}: bytes {len(data)}")
+        out.add(u32(first), f"block {i}: firstNode {first}")
+        out.add(blake3(data), f"block {i}: hash")
+    for _, _, block in blocks:
+        out.pad(64)
+        for data, note in block:
+            out.add(data, note)
+    assert len(out.data) == at
+    return out, head_bytes
+
+
+class GraphExample:
+    """The vectors of tiny-ivf as a graph of one cell."""
+
+    DEGREE, CANDIDATES, PROBES, ITERATIONS = 4, 250, 20, 2
+
+    def __init__(self):
+        records = sorted(LATER + EARLIER, key=lambda r: r[0])
+        vectors = [r["embedding"] for _, r in records]
+        exponent = least_exponent(vectors)
+        ys = [index_space("l2", exponent, x) for x in vectors]
+        seed = blake3(f"dreamdb.vamana-l2/{DIM}/{self.DEGREE}".encode())
+        sample = [ys[i] for i in drawn_rows(seed, len(ys), len(ys))]
+        centroid = k_means(sample, 1, self.ITERATIONS, seed)[0][0]
+        entry, lists = graph_of_one_cell(ys, centroid, self.DEGREE)
+        block_nodes = 1 << (65_536 // (DIM + 16 + 2 * self.DEGREE)).bit_length() - 1
+        self.page = graph_page([a for a, _ in records], [graph_codes(y) for y in ys], lists, self.DEGREE, block_nodes)
+        self.index = {
+            "kind": "dreamdb.graph-index", "version": 1, "algorithm": "dreamdb.vamana-l2", "dim": DIM, "exponent": exponent, "rows": len(ys),
+            "degree": self.DEGREE, "entry": entry, "blockNodes": block_nodes, "cells": 1, "iterations": self.ITERATIONS,
+            "candidates": self.CANDIDATES, "probes": self.PROBES, "seed": seed, "parents": [],
+            "pages": [[Address(self.page[0].data, "the GraphPage"), len(self.page[0].data)]],
+        }
+
+
 # ---------------------------------------------------------------- the examples
 
 
@@ -1367,7 +1481,7 @@ def records_example(tiny):
 
 
 def examples():
-    tiny, ivf = Tiny(), TinyIvf()
+    tiny, ivf, graph = Tiny(), TinyIvf(), GraphExample()
     ref = dict(tiny.branch)
     ref.pop("inline")
     small = {k: v for k, v in tiny.tag.items()}
@@ -1411,6 +1525,8 @@ def examples():
         "rotation": rotation_example(ivf),
         "rabitq": code_example(ivf),
         "pq": pq_example(ivf),
+        "graph-index": object_example(graph.index),
+        "graph-page": container_example(graph.page),
         "tiny-keys": listing(tiny, ivf),
         "tiny-records": records_example(tiny),
         "tiny-ivf-records": ivf_records_example(ivf),

@@ -2,6 +2,7 @@
 /** `dreamdb`: one command, one verb. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { buildGraphCommand } from "./build-graph.ts";
 import { EXIT_CODES_HELP } from "./exit-code.ts";
 import { report } from "./failure.ts";
 import { fsckCommand } from "./fsck.ts";
@@ -19,6 +20,7 @@ const commands = [
   inspectCommand,
   rebuildIvfCommand,
   publishRabitqCommand,
+  buildGraphCommand,
   snapshotCommand,
   refsCommand,
   fsckCommand,

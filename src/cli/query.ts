@@ -24,6 +24,7 @@ interface QueryOptions extends CommonOptions {
   where: string[];
   fields?: string;
   nprobe?: number;
+  beam?: number;
   recall?: number;
   explain?: boolean;
   manifest?: string;
@@ -55,6 +56,7 @@ export function queryCommand(): Command {
     )
     .option("--fields <a,b>", "fields to show (default: all scalars)")
     .option("--nprobe <n>", "cells to look at", countFrom(1))
+    .option("--beam <n>", "records a walk along a graph keeps in view (default: 120)", countFrom(1))
     .option(
       "--recall <share>",
       "share of the true nearest to find with a built ivf index, such as 0.95",
@@ -99,7 +101,7 @@ async function queryOf(
   options: QueryOptions,
   like: bigint | undefined,
 ): Promise<VectorQuery> {
-  const { field, topK, nprobe, recall } = options;
+  const { field, topK, nprobe, beam, recall } = options;
   const conditions = conditionsOf(dataset.schema.fields, options.where);
   return {
     field,
@@ -109,6 +111,7 @@ async function queryOf(
     ...conditions,
     ...(options.fields === undefined ? {} : { fields: options.fields.split(",").map((part) => part.trim()) }),
     ...(nprobe === undefined ? {} : { nprobe }),
+    ...(beam === undefined ? {} : { beam }),
     ...(recall === undefined ? {} : { recallTarget: recall }),
   };
 }

@@ -8,7 +8,7 @@ import { plural } from "./text.ts";
 
 const REBUILD_EXAMPLES = `
 dreamdb rebuild-ivf photos --field embedding
-dreamdb rebuild-ivf photos --field embedding --k 2048 --iterations 12 --json`;
+dreamdb rebuild-ivf photos --field embedding --k 2048 --iterations 12 --workers 4 --json`;
 
 const PUBLISH_EXAMPLES = `
 dreamdb publish-rabitq photos --field embedding --bits 6
@@ -21,12 +21,14 @@ interface RebuildOptions extends CommonOptions {
   iterations?: number;
   seed?: number;
   memoryMib?: number;
+  workers: number;
 }
 
 interface PublishOptions extends CommonOptions {
   field: string;
   bits: number;
   memoryMib?: number;
+  workers: number;
 }
 
 export function rebuildIvfCommand(): Command {
@@ -42,6 +44,7 @@ export function rebuildIvfCommand(): Command {
     .option("--iterations <n>", "rounds of k-means (default: 8)", countFrom(0))
     .option("--seed <n>", "chooses the sample; equal seeds give equal bytes (default: 0)", countFrom(0))
     .option("--memory-mib <n>", "vectors held in memory at a time (default: 1024)", countFrom(1))
+    .option("--workers <n>", "threads that do the work; none: the main thread", countFrom(0), 0)
     .action((name: string, options: RebuildOptions) => {
       const { field, k, sample, iterations, seed } = options;
       const given = Object.entries({ k, sample, iterations, seed }).filter(
@@ -63,6 +66,7 @@ export function publishRabitqCommand(): Command {
     .requiredOption("--field <name>", "vector field with an ivf index")
     .option("--bits <n>", "bits a component, 1 to 8", countFrom(1), 4)
     .option("--memory-mib <n>", "vectors held in memory at a time (default: 1024)", countFrom(1))
+    .option("--workers <n>", "threads that do the work; none: the main thread", countFrom(0), 0)
     .action((name: string, options: PublishOptions) =>
       run(name, options, (dataset, shared) =>
         dataset.publishCompressor({ field: options.field, bits: options.bits, ...shared }),
@@ -77,11 +81,12 @@ interface Shared {
 
 async function run(
   name: string,
-  options: CommonOptions & { memoryMib?: number },
+  options: CommonOptions & { memoryMib?: number; workers: number },
   verb: (dataset: Dataset, shared: Shared) => Promise<RebuildResult>,
 ): Promise<void> {
   const output = new Output(options);
-  const dataset = await Dataset.open(name, await existingBackend(options.backend));
+  const { workers } = options;
+  const dataset = await Dataset.open(name, await existingBackend(options.backend), { workers });
   const stages = new Stages(output.isQuiet);
   try {
     const result = await verb(dataset, {

@@ -4,9 +4,10 @@ import { useBulkHasher } from "../core/blake3.ts";
 import { MAX_TICK } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
 import type { Kernels } from "../kernels/kernels.ts";
-import { loadKernels } from "../kernels/load.ts";
+import { kernelModule, loadKernels } from "../kernels/load.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
+import { WorkerPool } from "../workers/pool.ts";
 import { Session } from "./session.ts";
 import { ResidentVectors } from "./vectors.ts";
 
@@ -16,8 +17,13 @@ export type Backend = string | Store;
 export interface DatasetOptions {
   /** Budget in bytes of verified objects kept in memory. Default 64 MiB. */
   cacheBytes?: number;
-  /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB. */
+  /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB, or a quarter of `coreBytes`. */
   residentBytes?: number;
+  /**
+   * The most bytes that the compute core's memory may reach, at least 1 MiB; it then has one of its own. Beyond it calls fail
+   * with `OutOfMemory`, and the dataset stays usable. Default 4 GiB, shared by all datasets of the process.
+   */
+  coreBytes?: number;
   /** Named in every Manifest this dataset object publishes. Default "dreamdb-ts". */
   writer?: string;
   /** Unix nanoseconds now; the source of automatic anchors. */
@@ -28,6 +34,11 @@ export interface DatasetOptions {
   retries?: number;
   /** Which build of the compute core; "auto" takes SIMD where the engine has it. */
   kernels?: "auto" | "simd" | "scalar";
+  /**
+   * Threads for `rebuildIvf`, `publishCompressor` and `queryMany`, each with a memory and budgets of its own. They start
+   * when first needed and end with `close()`. Results do not depend on it. Default 0: all work is done on this thread.
+   */
+  workers?: number;
 }
 
 export interface Context {
@@ -35,7 +46,11 @@ export interface Context {
   session: Session;
   kernels: Kernels;
   vectors: ResidentVectors;
+  /** Budgets, as the options gave them. */
+  cacheBytes: number;
   residentBytes: number;
+  /** Undefined when all work is done on this thread. */
+  pool: WorkerPool | undefined;
   writer: string;
   clock: () => bigint;
   random: (count: number) => Uint8Array;
@@ -51,18 +66,30 @@ export async function createContext(
   backend: Backend | { backend: Backend } | undefined,
   options: DatasetOptions,
 ): Promise<Context> {
-  const kernels = await loadKernels(options.kernels ?? "auto");
+  const { coreBytes } = options;
+  const limit = coreBytes === undefined ? {} : { maxBytes: budget("coreBytes", coreBytes) };
+  const kernels = await loadKernels(options.kernels ?? "auto", limit);
   useBulkHasher((bytes) => kernels.hashBytes(bytes));
   const store = openStore(checkBackend(backend));
-  const session = new Session(store, budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES));
-  const residentBytes = budget("residentBytes", options.residentBytes ?? DEFAULT_RESIDENT_BYTES);
+  const cacheBytes = budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES);
+  const session = new Session(store, cacheBytes);
+  const ample = Math.min(DEFAULT_RESIDENT_BYTES, Math.floor((coreBytes ?? Number.POSITIVE_INFINITY) / 4));
+  const residentBytes = budget("residentBytes", options.residentBytes ?? ample);
   const vectors = new ResidentVectors(session, kernels, residentBytes);
   return {
     store,
     session,
     kernels,
     vectors,
+    cacheBytes,
     residentBytes,
+    pool:
+      (options.workers ?? 0) === 0
+        ? undefined
+        : new WorkerPool(options.workers as number, {
+            mode: kernels.mode,
+            module: await kernelModule(kernels.mode),
+          }),
     writer: checkWriter(options.writer ?? "dreamdb-ts"),
     clock: checkedClock(options.clock ?? (() => BigInt(Date.now()) * 1_000_000n)),
     random: checkedRandom(options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count)))),

@@ -8,10 +8,11 @@ import { decodeGenesis, encodeGenesis, type Genesis } from "../objects/genesis.t
 import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef, encodeRef, type RefType } from "../objects/ref.ts";
-import { encodeSpatialIndex, isTrained } from "../objects/spatial-index.ts";
+import { encodeSpatialIndex, isGraph, isTrained } from "../objects/spatial-index.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import { type AppendResult, append } from "./append.ts";
+import { type BuildGraphOptions, type BuildGraphResult, buildGraph } from "./build-graph.ts";
 import {
   errnoIn,
   findOperation,
@@ -24,10 +25,12 @@ import {
 } from "./commit.ts";
 import { type Backend, type Context, createContext, type DatasetOptions } from "./context.ts";
 import type { Explanation } from "./explain.ts";
+import { GraphTracks } from "./graph-track.ts";
 import { type Health, healthOf } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
 import { chosenFields, explain, positive, type SearchTarget, search, type VectorQuery } from "./query.ts";
+import { type ManyVectorQuery, queryMany } from "./query-many.ts";
 import {
   type PublishCompressorOptions,
   publishCompressor,
@@ -121,6 +124,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   private readonly state: State;
   private readonly indexers: Indexers;
   private readonly ivf: IvfTracks;
+  private readonly graphs: GraphTracks;
   /** Appends of one Dataset object run one after the other; more would only race each other. */
   private queue: Promise<unknown> = Promise.resolve();
 
@@ -128,6 +132,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     this.state = state;
     this.indexers = new Indexers(state.ctx.kernels, state.ctx.session);
     this.ivf = new IvfTracks(state.ctx);
+    this.graphs = new GraphTracks(state.ctx);
   }
 
   /**
@@ -385,6 +390,17 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   }
 
   /**
+   * The nearest records to each of many vectors: one batch of at most `topK` hits for each, in the order of the vectors,
+   * the same as `iterVector` gives. With `workers`, and a backend that other threads can open (a directory, not memory),
+   * each takes a share of the vectors; otherwise this thread does it all.
+   * Errors: as `iterVector`; `Aborted` when a worker died.
+   */
+  queryMany(query: ManyVectorQuery<F>): Promise<VectorBatch<F>[]> {
+    const batches = queryMany(this.searchTarget(), query as ManyVectorQuery, this.state.address);
+    return batches as Promise<unknown> as Promise<VectorBatch<F>[]>;
+  }
+
+  /**
    * Runs a query and tells what it did: how it was carried out, rows looked at, requests, bytes, times.
    * Errors: as `iterVector`.
    */
@@ -403,22 +419,29 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       onProgress?: (progress: { field: string; done: number; total: number }) => void;
     } = {},
   ): Promise<void> {
-    const { manifest } = this.state;
+    const { ctx, manifest } = this.state;
     for (const field of chosenFields(manifest.fields, options.fields, (each) => each.kind === "embedding")) {
       const track = manifest.tracks.get(field.id);
-      if (track === undefined || !isTrained(track.spatialIndex)) continue;
-      const ivf = await this.ivf.of(track);
-      await ivf.prewarm(options.vectors ?? true, (done) =>
-        options.onProgress?.({ field: field.name, ...done }),
-      );
+      if (track === undefined || field.kind !== "embedding") continue;
+      const { spatialIndex } = track;
+      const withVectors = options.vectors ?? true;
+      const onProgress = (done: { done: number; total: number }): void =>
+        options.onProgress?.({ field: field.name, ...done });
+      if (isGraph(spatialIndex)) {
+        const graph = await this.graphs.of(field, { ...track, spatialIndex });
+        await graph.prewarm({ ctx, manifest }, withVectors, onProgress);
+      } else if (isTrained(spatialIndex)) {
+        const ivf = await this.ivf.of(track);
+        await ivf.prewarm(withVectors, onProgress);
+      }
     }
   }
 
   /**
-   * Trains the cells of an `ivf-…` or `imi-cosine` field anew and sorts every row into them, with codes. Equal rows, options and seed
-   * give equal bytes on any machine.
+   * Trains the cells of an `ivf-…` or `imi-cosine` field anew and sorts every row into them, with codes. Equal rows,
+   * options and seed give equal bytes on any machine, with any number of `workers`.
    * Errors: `InvalidArgument` (field, k, sample…), `ReadOnly`, `Conflict` when another rebuild came first, `OutOfMemory`,
-   * `StoreUnavailable`, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
+   * `StoreUnavailable`, `Aborted` when a worker died, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
    */
   rebuildIvf(options: RebuildIvfOptions): Promise<RebuildResult> {
     return this.rebuild((target, tip) => rebuildIvf(target, tip, options));
@@ -430,6 +453,16 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   publishCompressor(options: PublishCompressorOptions): Promise<RebuildResult> {
     return this.rebuild((target, tip) => publishCompressor(target, tip, options));
+  }
+
+  /**
+   * Builds a graph of all vectors of a `vamana-…` field. Equal rows, options and seed give equal bytes on any machine.
+   * Records appended meanwhile and later are scanned by every search until the next build.
+   * Errors: `InvalidArgument` (field, degree, candidates, seed, memoryBytes), `ReadOnly`, `Conflict` when another build came
+   * first, `OutOfMemory`, `StoreUnavailable`, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
+   */
+  buildGraph(options: BuildGraphOptions): Promise<BuildGraphResult> {
+    return this.rebuild((target, tip) => buildGraph(target, tip, options));
   }
 
   /** How well the indexes fit their data, as figures. Reads the heads of all segments. */
@@ -488,22 +521,31 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return this.state.manifest.timeline.rows;
   }
 
-  /** Frees what it holds in memory. The object can't be used afterwards. */
+  /** Frees what it holds in memory and ends its workers. The object can't be used afterwards. */
   async close(): Promise<void> {
+    await this.state.ctx.pool?.close();
     await this.ivf.free();
+    await this.graphs.free();
     await this.indexers.free();
     this.state.ctx.vectors.clear();
   }
 
   private searchTarget(): SearchTarget {
     const { ctx, manifest, genesis } = this.state;
-    return { ctx, manifest, origin: genesis.origin, indexers: this.indexers, ivf: this.ivf };
+    return {
+      ctx,
+      manifest,
+      origin: genesis.origin,
+      indexers: this.indexers,
+      ivf: this.ivf,
+      graphs: this.graphs,
+    };
   }
 
   /** Takes its turn among this object's appends. */
-  private rebuild(
-    work: (target: RebuildTarget, tip: Tip) => Promise<{ tip: Tip; result: RebuildResult }>,
-  ): Promise<RebuildResult> {
+  private rebuild<R>(
+    work: (target: RebuildTarget, tip: Tip) => Promise<{ tip: Tip; result: R }>,
+  ): Promise<R> {
     const tip = this.writable();
     const turn = this.queue.then(async () => {
       const { ctx, name, genesis } = this.state;

@@ -112,15 +112,21 @@ function invalidQuery(found: unknown, expected: string): DreamDBError {
 /**
  * Scores the vectors of the rows that `choose` leaves of each batch: a byte a row, 0 = skip, or all, or none of
  * them (undefined).
+ * @param entries the batches. Default all of them
  */
 export async function scanColumns<S>(
   target: { ctx: Context; manifest: Manifest },
   field: EmbeddingField,
   scan: Scan<S | { entry: BatchEntry }>,
   choose: (entry: BatchEntry) => Promise<Uint8Array | "all" | undefined>,
+  entries: Iterable<BatchEntry> | AsyncIterable<BatchEntry> = entriesIn(
+    target.ctx.session,
+    target.manifest.timeline,
+    batchCodec,
+  ),
 ): Promise<void> {
   const { session, vectors } = target.ctx;
-  for await (const entry of entriesIn(session, target.manifest.timeline, batchCodec)) {
+  for await (const entry of entries) {
     const reader = await ColumnReader.open(session, field, entry, false);
     const chosen = reader === undefined ? undefined : await choose(entry);
     if (reader === undefined || chosen === undefined) continue;

@@ -1,8 +1,8 @@
 /** What a query did, for those who tune it. */
 import type { ProbeStats } from "./ivf-track.ts";
 
-/** How a query is carried out: over all rows, by hyperplanes, or by the cells of a built index. */
-export type Strategy = "exact" | "lsh" | "ivf";
+/** How a query is carried out: over all rows, by hyperplanes, by the cells of a built index, or along a graph. */
+export type Strategy = "exact" | "lsh" | "ivf" | "graph";
 
 export interface Explanation {
   strategy: Strategy;
@@ -14,14 +14,17 @@ export interface Explanation {
   cells: number;
   /** Cells that were probed; more than `nprobe` when too little was found in those. */
   cellsProbed: number;
-  /** Rows whose codes were scanned, then looked at more closely, and rows whose vectors were scored. */
+  /** Rows whose codes were scanned, or scored on a walk, then looked at more closely, and rows whose vectors were scored. */
   scanned: number;
   refined: number;
   reranked: number;
-  /** The figures an `ivf` search ran with, given, by default, or measured for `recallTarget`. */
+  /** The figures a search of a built index ran with, given, by default, or measured for `recallTarget`. */
   nprobe?: number;
   epsilon?: number;
   rerank?: number;
+  /** The beam that a graph was walked with, and nodes whose neighbours were looked at. */
+  beam?: number;
+  expanded?: number;
   /** With `recallTarget`: the recall that these reached on records of the dataset, and on how many it was measured. */
   measured?: { recall: number; sample: number };
   /** Read from the backend. */

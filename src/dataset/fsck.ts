@@ -26,6 +26,7 @@ import {
   centroidsBytes,
   decodeSpatialIndex,
   halvesOf,
+  isGraph,
   isTrained,
   tablesOf,
 } from "../objects/spatial-index.ts";
@@ -33,7 +34,9 @@ import { codebookShape, decodeVectorCompressor } from "../objects/vector-compres
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import type { Backend } from "./context.ts";
+import { checkGraphIndex, checkGraphPage, checkNodes } from "./fsck-graph.ts";
 import { checkScalarIndex } from "./fsck-index.ts";
+import { Session } from "./session.ts";
 import { readValues, valueTypeOf } from "./values.ts";
 
 export interface FsckProblem {
@@ -71,10 +74,16 @@ export async function fsck(
   return new Checker(store, options).run();
 }
 
+/** Heads and pages of indexes that are read once more, to check one object by others. */
+const SESSION_BYTES = 16 << 20;
+
 class Checker {
   private readonly store: Store;
   private readonly onProgress: FsckOptions["onProgress"];
   private readonly seen = new Set<Address>();
+  /** Graphs may share pages, which are read once. */
+  private readonly anchorsOfPage = new Map<Address, BigUint64Array>();
+  private readonly session: Session;
   private readonly report: FsckReport = {
     ok: true,
     refs: 0,
@@ -87,6 +96,7 @@ class Checker {
 
   constructor(store: Store, options: FsckOptions) {
     this.store = store;
+    this.session = new Session(store, SESSION_BYTES);
     this.onProgress = options.onProgress;
   }
 
@@ -141,11 +151,38 @@ class Checker {
         decodeSpatialIndex(bytes);
       });
       await this.tables(track);
+      await this.graph(track, manifest);
       await this.tree(track.segments, segmentCodec, (entry) => this.segment(entry, track));
       const tables = tablesOf(track.spatialIndex);
       if (track.segments.rows % tables !== 0)
         throw fault("track.segments.rows", track.segments.rows, `as many in each of ${tables} tables`);
     }
+  }
+
+  /** The graph of a Track, if it has one: its pages, and that its nodes are the rows with a vector. */
+  private async graph({ spatialIndex }: Track, manifest: Manifest): Promise<void> {
+    if (!isGraph(spatialIndex)) return;
+    await this.once(spatialIndex.graph.address, async (bytes) => {
+      const index = checkGraphIndex(bytes, spatialIndex);
+      const anchors = new BigUint64Array(index.rows);
+      let filled = 0;
+      for (const [i, ref] of index.pages.entries()) {
+        await this.once(ref.address, async (page) => {
+          checkContainer(page, ref);
+          this.anchorsOfPage.set(ref.address, checkGraphPage(page, index, i));
+        });
+        const ticks = this.anchorsOfPage.get(ref.address);
+        if (ticks === undefined || filled + ticks.length > index.rows) continue;
+        anchors.set(ticks, filled);
+        filled += ticks.length;
+      }
+      // A page that is missing or damaged has been reported already.
+      if (filled < index.rows) return;
+      const field = manifest.fields.find(
+        (each) => manifest.tracks.get(each.id)?.spatialIndex === spatialIndex,
+      );
+      await checkNodes(this.session, manifest, field as FieldSpec, spatialIndex.rows, anchors);
+    });
   }
 
   /** The compressor of a Track, and all tables of vectors that it and the index refer to. */

@@ -1,7 +1,7 @@
 /** `health`: how well an index fits its data, as figures. Nothing acts on them; thresholds are the operator's. */
 import { compressorOf, type EmbeddingField } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
-import { cellCount, tablesOf } from "../objects/spatial-index.ts";
+import { cellCount, isGraph, tablesOf } from "../objects/spatial-index.ts";
 import type { Context } from "./context.ts";
 import { entriesOf, openSegments } from "./segments.ts";
 
@@ -15,9 +15,9 @@ export interface TrackHealth {
   /** Cells of the index, and those that hold rows. */
   cells: number;
   usedCells: number;
-  /** Rows in cells; one that is in a cell of each of several hash tables counts once. */
+  /** Rows in cells, each once however many hash tables there are; or those that a graph covers, with a vector or not. */
   indexedRows: number;
-  /** Rows of the dataset that are in no cell: every search scans them. Rows without a value count as well. */
+  /** Rows of the dataset that are in no cell, or that a graph does not cover: every search scans them. Rows without a value count as well. */
   unindexedRows: number;
   segments: number;
   /** Runs of rows of one cell in one segment: what a cold query may have to read, over all cells. */
@@ -66,17 +66,18 @@ async function trackHealth(
     });
   }
   const densities = Float64Array.from(rowsOfCell.values()).sort();
+  const { spatialIndex } = track;
   const rowsInCells = entries.reduce((sum, entry) => sum + entry.rows, 0);
-  const indexedRows = rowsInCells / tablesOf(track.spatialIndex);
+  const indexedRows = isGraph(spatialIndex) ? spatialIndex.rows : rowsInCells / tablesOf(spatialIndex);
   const at = (share: number): number => densities[Math.round(share * (densities.length - 1))] ?? 0;
   const usedCells = densities.length;
   const compressor = track.compressor?.object;
   return {
     field: field.name,
-    algorithm: track.spatialIndex.algorithm,
+    algorithm: spatialIndex.algorithm,
     dim: field.dim,
     ...(compressor === undefined ? {} : { compressor: compressor.algorithm }),
-    cells: cellCount(track.spatialIndex),
+    cells: cellCount(spatialIndex),
     usedCells,
     indexedRows,
     unindexedRows: manifest.timeline.rows - indexedRows,

@@ -87,9 +87,7 @@ export class Indexers {
       }
       return new LshIndexer(planes);
     }
-    const index = trainedIndexOf(track);
-    const centroids = await readCentroids(this.session, index);
-    return new IvfIndexer(this.kernels, index, centroids, rabitqOf(track));
+    return trainedIndexer(this.kernels, track, await readCentroids(this.session, trainedIndexOf(track)));
   }
 
   async free(): Promise<void> {
@@ -142,7 +140,7 @@ function codebooksOf(index: ImiIndex, values: Float32Array): Codebooks {
 }
 
 /** Errors: `UnsupportedVersion` for an index without centroids. */
-export function trainedIndexOf({ spatialIndex }: Track): TrainedIndex | ImiIndex {
+export function trainedIndexOf({ spatialIndex }: Pick<Track, "spatialIndex">): TrainedIndex | ImiIndex {
   if (isTrained(spatialIndex)) return spatialIndex;
   throw new DreamDBError("UnsupportedVersion", "this version can't search or extend such an index", {
     field: "algorithm",
@@ -157,7 +155,7 @@ export function exponentOf(index: TrainedIndex | ImiIndex): number {
 }
 
 /** The Track's RaBitQ compressor, if it has one. Errors: `UnsupportedVersion` for another kind. */
-export function rabitqOf(track: Track): RabitqCompressor | undefined {
+export function rabitqOf(track: Pick<Track, "compressor">): RabitqCompressor | undefined {
   const compressor = track.compressor?.object;
   if (compressor === undefined || !("subspaces" in compressor)) return compressor;
   throw new DreamDBError("UnsupportedVersion", "this version can't use such codes", {
@@ -197,6 +195,15 @@ class LshIndexer implements Indexer {
 /** The hyperplanes of each table of an lsh-cosine Track's indexer. */
 export function planesOf(indexer: Indexer | undefined): readonly LshPlanes[] | undefined {
   return indexer instanceof LshIndexer ? indexer.planes : undefined;
+}
+
+/** The indexer of a built Track, given its centroids (cells × dim). */
+export function trainedIndexer(
+  kernels: Kernels,
+  track: Pick<Track, "spatialIndex" | "compressor">,
+  centroids: Float32Array,
+): Indexer {
+  return new IvfIndexer(kernels, trainedIndexOf(track), centroids, rabitqOf(track));
 }
 
 /** Rows that are brought into index space at a time: they stay in the second-level cache. */

@@ -24,9 +24,13 @@ const DEFAULT_EPSILON = 1.35;
 
 /**
  * The figures a query runs with.
- * @param usedCells those of the cells that have rows: by default as many of them are probed, whatever the others
+ * @param ivf its cells, and those of them that have rows: by default as many of these are probed, whatever the others
  */
-export function probingOf(cells: number, topK: number, options: ProbingOptions, usedCells = cells): Probing {
+export function probingOf(
+  { cells, usedCells }: { cells: number; usedCells: number },
+  topK: number,
+  options: ProbingOptions,
+): Probing {
   const usual = DEFAULT_PROBES * Math.sqrt(cells) * (cells / Math.max(1, usedCells));
   const factor = options.rerankFactor ?? DEFAULT_RERANK_FACTOR;
   return {
@@ -51,22 +55,25 @@ export async function searchIvf(
   stats?: ProbeStats,
 ): Promise<{ hits: Hit[]; isExact: boolean }> {
   const vectorsOf: VectorsOf = (ticks) => readVectors(target, field, ticks);
-  const wanted = Math.min(probing.topK, matching);
-  let { nprobe } = probing;
+  let wider = probing;
   for (;;) {
-    const found = await ivf.search(query, { ...probing, nprobe }, vectorsOf, stats);
-    if (found.ticks.length >= wanted || nprobe >= ivf.cells)
-      return { hits: hitsOf(found), isExact: found.isExact };
-    nprobe = Math.min(ivf.cells, 2 * nprobe);
+    const found = await ivf.search(query, wider, vectorsOf, stats);
+    if (isEnough(found, wider, ivf, matching)) return { hits: hitsOfNearest(found), isExact: found.isExact };
+    wider = { ...wider, nprobe: Math.min(ivf.cells, 2 * wider.nprobe) };
   }
 }
 
-function hitsOf({ ticks, distances }: Nearest): Hit[] {
+/** Whether there are as many hits as wanted, or no more cells to look at. */
+export function isEnough(found: Nearest, probing: Probing, ivf: IvfTrack, matching: number): boolean {
+  return found.ticks.length >= Math.min(probing.topK, matching) || probing.nprobe >= ivf.cells;
+}
+
+export function hitsOfNearest({ ticks, distances }: Nearest): Hit[] {
   return ticks.map((tick, i) => ({ tick, distance: distances[i] as number }));
 }
 
 /** Vectors by anchor, out of the columns. */
-async function readVectors(
+export async function readVectors(
   target: { ctx: Context; manifest: Manifest },
   field: EmbeddingField,
   ticks: readonly bigint[],
@@ -77,8 +84,8 @@ async function readVectors(
       const at = await locate(target.ctx.session, target.manifest.timeline, tick);
       const [vector] = at === undefined ? [] : await readRow(target.ctx.session, [field], at);
       if (vector === undefined) {
-        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-          field: "segment.anchors",
+        throw new DreamDBError("Corrupt", "an index names a record that no batch holds", {
+          field: "anchors",
           found: tick,
         });
       }

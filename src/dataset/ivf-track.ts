@@ -103,6 +103,7 @@ export class IvfTrack {
   /** The query that last looked at each cell. */
   private readonly lastUse: Uint32Array;
   private queries = 0;
+  private isFreed = false;
   private numbers: RowNumbers | undefined;
   private readonly filters = new Map<Uint8Array, number>();
   /** What the last search found; the next one uses it again. */
@@ -116,7 +117,7 @@ export class IvfTrack {
     this.kernels = kernels;
     this.index = index;
     this.budgetBytes = budgetBytes;
-    this.parts = new Array(index.cells);
+    this.parts = Array.from({ length: index.cells }, () => undefined);
     this.isUsed = new Uint8Array(index.cells);
     this.hasVectors = new Uint8Array(index.cells);
     this.seen = new Uint8Array(index.cells);
@@ -154,9 +155,9 @@ export class IvfTrack {
     return this.index.cells;
   }
 
-  /** Whether it shows the state that `track` is in. */
+  /** Whether it is in use, and shows the state that `track` is in. */
   isAt(track: Track): boolean {
-    return this.root === track.segments;
+    return this.root === track.segments && !this.isFreed;
   }
 
   /** Moves to another state of the Track: segments that were appended join the cells that are loaded. */
@@ -226,6 +227,28 @@ export class IvfTrack {
     return this.nearest(found, stats);
   }
 
+  /**
+   * The nearest rows of many queries (n × dim), each cell read once for all that probe it; undefined for those that
+   * need what is not in memory, or when not all cells are.
+   */
+  searchManyNow(queries: Float32Array, probing: Probing): (Nearest | undefined)[] | undefined {
+    const { index, metric } = this;
+    if (this.parts.some((parts) => parts === undefined)) return undefined;
+    const filter = probing.filter === undefined ? 0 : this.filterAt(probing.filter);
+    const found = index.searchMany(queries, { ...probing, filter });
+    return Array.from(found.counts, (count, i) => {
+      if (found.exact[i] === 0 && probing.rerank > 0) return undefined;
+      const first = i * probing.topK;
+      return {
+        ticks: Array.from(found.ticks.subarray(first, first + count)),
+        distances: Array.from(found.scores.subarray(first, first + count), (score) =>
+          distanceOf(metric, score),
+        ),
+        isExact: found.exact[i] === 1,
+      };
+    });
+  }
+
   /** As `searchNow`, reading what is missing. */
   async search(
     query: Float32Array,
@@ -272,7 +295,8 @@ export class IvfTrack {
     const { index, lastUse } = this;
     this.selected = index.select(query, nprobe);
     this.queries = (this.queries + 1) >>> 0;
-    for (const cell of this.selected) lastUse[cell] = this.queries;
+    const { selected, queries } = this;
+    for (let i = 0; i < selected.length; i++) lastUse[selected[i] as number] = queries;
     return index.missing(index.bits === 0);
   }
 
@@ -326,6 +350,7 @@ export class IvfTrack {
   }
 
   free(): void {
+    this.isFreed = true;
     for (const pointer of this.filters.values()) this.kernels.free(pointer);
     this.filters.clear();
     this.index.free();

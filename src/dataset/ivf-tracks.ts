@@ -9,7 +9,10 @@ import { IvfTrack } from "./ivf-track.ts";
 export class IvfTracks {
   private readonly ctx: Context;
   private readonly held = new Map<string, Promise<IvfTrack>>();
+  /** Those that show a Track's state as it is, for queries that need not wait. */
+  private readonly current = new WeakMap<Track, IvfTrack>();
   private readonly calibrations = new Map<string, Promise<Calibration>>();
+  private readonly measurements = new Map<string, Calibration>();
 
   constructor(ctx: Context) {
     this.ctx = ctx;
@@ -27,7 +30,19 @@ export class IvfTracks {
     }
     const ivf = await opened;
     if (!ivf.isAt(track)) await ivf.sync(track);
+    this.current.set(track, ivf);
     return ivf;
+  }
+
+  /** The index of `track` if it is there, in the state that the Track is in. */
+  opened(track: Track): IvfTrack | undefined {
+    const ivf = this.current.get(track);
+    return ivf?.isAt(track) ? ivf : undefined;
+  }
+
+  /** What was measured before. */
+  measured(track: Track, ivf: IvfTrack, topK: number, recallTarget: number): Calibration | undefined {
+    return this.measurements.get(calibrationKey(track, ivf, topK, recallTarget));
   }
 
   /** What reaches `recallTarget`, measured when it is first asked for and anew when the Track has changed. */
@@ -39,12 +54,15 @@ export class IvfTracks {
     topK: number,
     recallTarget: number,
   ): Promise<Calibration> {
-    const key = `${keyOf(track)}/${ivf.state}/${topK}/${recallTarget}`;
+    const key = calibrationKey(track, ivf, topK, recallTarget);
     let measured = this.calibrations.get(key);
     if (measured === undefined) {
       measured = calibrate(target, ivf, field, topK, recallTarget);
       this.calibrations.set(key, measured);
-      measured.catch(() => this.calibrations.delete(key));
+      measured.then(
+        (found) => this.measurements.set(key, found),
+        () => this.calibrations.delete(key),
+      );
     }
     return measured;
   }
@@ -53,7 +71,12 @@ export class IvfTracks {
     const all = [...this.held.values()];
     this.held.clear();
     this.calibrations.clear();
+    this.measurements.clear();
     for (const opened of await Promise.allSettled(all))
       if (opened.status === "fulfilled") opened.value.free();
   }
+}
+
+function calibrationKey(track: Track, ivf: IvfTrack, topK: number, recallTarget: number): string {
+  return `${keyOf(track)}/${ivf.state}/${topK}/${recallTarget}`;
 }

@@ -3,17 +3,22 @@
  * cells only decide which vectors are looked at.
  */
 import { DreamDBError } from "../errors.ts";
+import { MAX_BEAM } from "../kernels/vamana-walk.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { type Metric, metricOf } from "../objects/metric.ts";
+import { type BuiltGraph, isGraph, isTrained } from "../objects/spatial-index.ts";
+import type { Calibration } from "./calibrate.ts";
 import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
+import { searchGraph, walkingOf } from "./graph-search.ts";
+import type { GraphTracks } from "./graph-track.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
-import { probingOf, searchIvf } from "./ivf-search.ts";
-import type { IvfTrack, Probing } from "./ivf-track.ts";
+import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
+import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
 import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
@@ -48,7 +53,8 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   nprobe?: number;
   /**
    * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least. 0 reads no vectors at all: distances are then estimates, and batches say so.
+   * candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
+   * batches say so.
    */
   rerankFactor?: number;
   /**
@@ -57,8 +63,14 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   epsilon?: number;
   /**
-   * For a built index: the share of the true topK that is wanted, above 0 and below 1. The first query that names
-   * one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or `epsilon`.
+   * For a built `vamana-…`: nodes that a walk keeps in view, topK to 65,536. More is slower and finds more. Default 120,
+   * and 2 · topK at least; with a filter it is widened.
+   */
+  beam?: number;
+  /**
+   * For a built `ivf-…` or `imi-cosine`: the share of the true topK that is wanted, above 0 and below 1. The first query
+   * that names one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or
+   * `epsilon`.
    */
   recallTarget?: number;
 }
@@ -79,12 +91,13 @@ export interface SearchTarget {
   origin: bigint;
   indexers: Indexers;
   ivf: IvfTracks;
+  graphs: GraphTracks;
 }
 
 /** Runs a query and gives its hits, nearest first, in batches of columns. */
 export async function* search(target: SearchTarget, query: VectorQuery): AsyncGenerator<Columns> {
-  const plan = planOf(target.manifest, query);
-  const { hits, isExact } = await findHits(target, plan);
+  const plan = vectorPlanOf(target.manifest, query);
+  const { hits, isExact } = findNow(target, plan) ?? (await findHits(target, plan));
   for (let from = 0; from < hits.length; from += plan.batchSize) {
     yield await materialise(target, plan.fields, hits.slice(from, from + plan.batchSize), isExact);
   }
@@ -95,7 +108,7 @@ export async function explain(target: SearchTarget, query: VectorQuery): Promise
   const { traffic } = target.ctx.session;
   const before = { ...traffic };
   const started = performance.now();
-  const plan = planOf(target.manifest, query);
+  const plan = vectorPlanOf(target.manifest, query);
   const explaining = newExplaining();
   const { hits, isExact } = await findHits(target, plan, explaining);
   const searched = performance.now();
@@ -113,10 +126,10 @@ export async function explain(target: SearchTarget, query: VectorQuery): Promise
   };
 }
 
-interface Plan {
+/** A query that was checked, but for its vector. */
+export interface Plan {
   field: EmbeddingField;
   track: Track;
-  vector: Float32Array;
   topK: number;
   batchSize: number;
   condition: Condition | undefined;
@@ -125,26 +138,38 @@ interface Plan {
   rerankFactor: number | undefined;
   epsilon: number | undefined;
   recallTarget: number | undefined;
+  beam: number | undefined;
 }
 
-function planOf(manifest: Manifest, query: VectorQuery): Plan {
-  const names = manifest.fields.map((field) => field.name);
+interface VectorPlan extends Plan {
+  vector: Float32Array;
+}
+
+function vectorPlanOf(manifest: Manifest, query: VectorQuery): VectorPlan {
+  const plan = planOf(manifest, query);
+  return { ...plan, vector: vectorOf(plan.field, query.query, "query") };
+}
+
+/** Errors: `InvalidArgument` naming `name`, unless it is as long as the field's vectors, finite, and has a direction. */
+export function vectorOf(field: EmbeddingField, values: unknown, name: string): Float32Array {
+  const vector = new Float32Array(field.dim);
+  copyVector(values, field.dim, vector, 0, (found) => invalid(name, found, `${field.dim} finite numbers`));
+  checkDirection(metricOf(field.algorithm), vector, name);
+  return vector;
+}
+
+export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): Plan {
   const field = manifest.fields.find((candidate) => candidate.name === query.field);
   if (field?.kind !== "embedding") {
     throw invalid(
       "field",
       query.field,
-      field === undefined ? `one of ${names.join(", ")}` : "a vector field",
+      field === undefined ? `one of ${manifest.fields.map(({ name }) => name).join(", ")}` : "a vector field",
     );
   }
-  const vector = new Float32Array(field.dim);
-  copyVector(query.query, field.dim, vector, 0, (found) =>
-    invalid("query", found, `${field.dim} finite numbers`),
-  );
   return {
     field,
     track: manifest.tracks.get(field.id) as Track,
-    vector,
     topK: Math.min(
       positive("topK", query.topK ?? DEFAULT_TOP_K, MAX_TOP_K),
       Math.max(1, manifest.timeline.rows),
@@ -153,11 +178,12 @@ function planOf(manifest: Manifest, query: VectorQuery): Plan {
     condition: filterOf(query, manifest.fields),
     fields: chosenFields(manifest.fields, query.fields),
     nprobe: query.nprobe === undefined ? undefined : positive("nprobe", query.nprobe, 2 ** 32 - 1),
+    beam: query.beam === undefined ? undefined : positive("beam", query.beam, MAX_BEAM),
     ...tuningOf(query),
   };
 }
 
-function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: VectorQuery): {
+function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: Omit<VectorQuery, "query">): {
   rerankFactor: number | undefined;
   epsilon: number | undefined;
   recallTarget: number | undefined;
@@ -204,13 +230,65 @@ function invalid(field: string, found: unknown, expected: unknown): DreamDBError
   return new DreamDBError("InvalidArgument", "this argument can't be", { field, found, expected });
 }
 
-interface Found {
+export interface Found {
   hits: Hit[];
   /** False when distances are estimates. */
   isExact: boolean;
 }
 
-async function findHits(target: SearchTarget, plan: Plan, explaining?: Explaining): Promise<Found> {
+/**
+ * What an index that is in memory answers without waiting: for a query of a tenth of a millisecond, each promise
+ * that is left out counts. Undefined when it takes more than that.
+ */
+export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefined {
+  const ready = readyFor(target, plan);
+  return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
+}
+
+/** As `findNow` for many vectors at once: those that it leaves undefined are searched one by one. */
+export function findManyNow(
+  target: SearchTarget,
+  plan: Plan,
+  vectors: readonly Float32Array[],
+): (Found | undefined)[] {
+  const ready = readyFor(target, plan);
+  if (ready === undefined) return [];
+  const { ivf, probing } = ready;
+  const joined = new Float32Array(vectors.length * plan.field.dim);
+  vectors.forEach((vector, i) => {
+    joined.set(vector, i * plan.field.dim);
+  });
+  return (ivf.searchManyNow(joined, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
+}
+
+/** The index in memory that a plan can be carried out with, and its figures. */
+function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: Probing } | undefined {
+  const { track, topK, recallTarget } = plan;
+  const opened = ivf.opened(track);
+  if (opened === undefined || plan.condition !== undefined || topK > MAX_PROBED_TOP_K) return undefined;
+  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, topK, recallTarget);
+  if (measured === undefined) return undefined;
+  return {
+    ivf: opened,
+    probing: probingOf(opened, topK, { ...measured, rerankFactor: plan.rerankFactor }),
+  };
+}
+
+function foundOf(nearest: Nearest | undefined, probing: Probing, ivf: IvfTrack): Found | undefined {
+  if (nearest === undefined || !isEnough(nearest, probing, ivf, ivf.rows)) return undefined;
+  return { hits: hitsOfNearest(nearest), isExact: nearest.isExact };
+}
+
+export async function findHits(
+  target: SearchTarget,
+  plan: VectorPlan,
+  explaining?: Explaining,
+): Promise<Found> {
+  const { spatialIndex } = plan.track;
+  if (isGraph(spatialIndex) && plan.topK <= MAX_PROBED_TOP_K) {
+    const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
+    if (hits !== undefined) return { hits, isExact: true };
+  }
   const indexer = await target.indexers.of(plan.track);
   const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
   if (indexer !== undefined && planesOf(indexer) === undefined && plan.topK <= MAX_PROBED_TOP_K) {
@@ -240,24 +318,42 @@ async function findHits(target: SearchTarget, plan: Plan, explaining?: Explainin
   }
 }
 
+/** What reaches the plan's `recallTarget`; undefined when none was named, or no built index is searched. */
+export async function measuredFor(target: SearchTarget, plan: Plan): Promise<Calibration | undefined> {
+  const { field, track, topK, recallTarget } = plan;
+  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
+    return undefined;
+  const ivf = await target.ivf.of(track);
+  return target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+}
+
+async function findByGraph(
+  target: SearchTarget,
+  plan: VectorPlan,
+  track: Track & { spatialIndex: BuiltGraph },
+  explaining: Explaining | undefined,
+): Promise<Hit[] | undefined> {
+  const { field, vector, topK, condition, recallTarget } = plan;
+  if (recallTarget !== undefined)
+    throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
+  const walking = walkingOf(topK, plan);
+  const graph = await target.graphs.of(field, track);
+  return searchGraph(target, graph, field, vector, walking, condition, explaining);
+}
+
 async function findByIvf(
   target: SearchTarget,
-  plan: Plan,
+  plan: VectorPlan,
   explaining: Explaining | undefined,
 ): Promise<Found | undefined> {
-  const { field, track, vector, topK, recallTarget } = plan;
-  checkDirection(metricOf(field.algorithm), vector);
+  const { field, track, vector, topK } = plan;
   const ivf = await target.ivf.of(track);
   const { cells } = ivf;
-  const measured =
-    recallTarget === undefined
-      ? undefined
-      : await target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+  const measured = await measuredFor(target, plan);
   const probing = probingOf(
-    cells,
+    ivf,
     topK,
     measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
-    ivf.usedCells,
   );
   const filter = await filterFor(target, plan, ivf, probing);
   if (filter === "scan the matches") return undefined;
@@ -290,17 +386,17 @@ async function filterFor(
 }
 
 /** A cosine needs a direction: a length above 0 that f32 can hold. */
-function checkDirection(metric: Metric, vector: Float32Array): void {
+function checkDirection(metric: Metric, vector: Float32Array, name: string): void {
   if (metric !== "cosine") return;
   let squares = 0;
   for (let i = 0; i < vector.length; i++)
     squares = Math.fround(squares + Math.fround((vector[i] as number) * (vector[i] as number)));
   if (squares > 0 && squares < Number.POSITIVE_INFINITY) return;
-  throw invalid("query", "a length of zero, or beyond f32", "a vector with a direction, for cosine");
+  throw invalid(name, "a length of zero, or beyond f32", "a vector with a direction, for cosine");
 }
 
 /** Reads the chosen fields of `hits`. */
-async function materialise(
+export async function materialise(
   target: SearchTarget,
   fields: readonly FieldSpec[],
   hits: readonly Hit[],
@@ -308,18 +404,19 @@ async function materialise(
 ): Promise<Columns> {
   const { session } = target.ctx;
   const out = emptyColumns(fields);
-  const rows: unknown[][] = hits.map(() => []);
-  await inParallel(fields.length === 0 ? [] : [...hits.keys()], async (i) => {
-    const hit = hits[i] as Hit;
-    const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
-    if (at === undefined) {
-      throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-        field: "segment.anchors",
-        found: hit.tick,
-      });
-    }
-    rows[i] = await readRow(session, fields, at);
-  });
+  const rows: unknown[][] = fields.length === 0 ? [] : hits.map(() => []);
+  if (fields.length > 0)
+    await inParallel([...hits.keys()], async (i) => {
+      const hit = hits[i] as Hit;
+      const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
+      if (at === undefined) {
+        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
+          field: "segment.anchors",
+          found: hit.tick,
+        });
+      }
+      rows[i] = await readRow(session, fields, at);
+    });
   out._time_anchors = hits.map((hit) => hit.tick + target.origin);
   out._distances = hits.map((hit) => hit.distance);
   if (!isExact) (out as { _estimated?: true })._estimated = true;

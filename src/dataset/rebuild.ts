@@ -10,6 +10,7 @@ import type { Kernels } from "../kernels/kernels.ts";
 import { trainKmeans } from "../kernels/kmeans.ts";
 import { toIndexSpace } from "../kernels/rabitq.ts";
 import { encodeCentroids } from "../objects/centroids.ts";
+import type { Sealed } from "../objects/column.ts";
 import { type CompressorSpec, compressorOf, type EmbeddingField } from "../objects/field.ts";
 import {
   appendToIndex,
@@ -20,6 +21,7 @@ import {
 } from "../objects/index-tree.ts";
 import type { Manifest, Track, TrackCompressor } from "../objects/manifest.ts";
 import { metricOf } from "../objects/metric.ts";
+import { encodeSegment, type SegmentSource } from "../objects/segment.ts";
 import {
   defaultTrainingSeed,
   encodeSpatialIndex,
@@ -31,10 +33,13 @@ import {
   type TrainedIndex,
 } from "../objects/spatial-index.ts";
 import { defaultRabitq, encodeVectorCompressor } from "../objects/vector-compressor.ts";
+import { inOrder } from "../workers/pool.ts";
+import { type Derived, SharedIndex } from "../workers/shared-index.ts";
+import { SharedSample } from "../workers/shared-sample.ts";
 import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
-import { type Indexer, type Indexers, trainedIndexOf } from "./indexer.ts";
-import { type CellOrder, orderByCell, type PreparedSegment, sealSegment } from "./seal-segment.ts";
+import { type Indexer, type Indexers, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { type CellOrder, orderByCell, segmentOf } from "./seal-segment.ts";
 import { trainImi } from "./train-imi.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
 
@@ -142,16 +147,11 @@ export async function rebuildIvf(
         onTrained: (progress: { done: number; total: number }) =>
           options.onProgress?.({ stage: "train", ...progress }),
       };
-      const { index, objects } = await trainImi(target.ctx.kernels, source, training);
+      const { index, objects } = await trainImi(target.ctx, source, training);
       const change = { field, index, compressor, objects, op: "rebuild-ivf" };
       return await replaceTrack(target, tip, change, source, options.onProgress);
     }
-    const trained = await train(
-      target.ctx.kernels,
-      source,
-      { k, sample, iterations, seed },
-      options.onProgress,
-    );
+    const trained = await train(target.ctx, source, { k, sample, iterations, seed }, options.onProgress);
     const centroids = encodeCentroids(trained.centroids, k, field.dim);
     const index: TrainedIndex = {
       algorithm,
@@ -212,7 +212,7 @@ export async function publishCompressor(
   }
 }
 
-function trackOf(manifest: Manifest, name: string): { field: EmbeddingField; track: Track } {
+export function trackOf(manifest: Manifest, name: string): { field: EmbeddingField; track: Track } {
   const field = manifest.fields.find((candidate) => candidate.name === name);
   if (field?.kind === "embedding") return { field, track: manifest.tracks.get(field.id) as Track };
   const vectors = manifest.fields.filter((candidate) => candidate.kind === "embedding");
@@ -220,9 +220,17 @@ function trackOf(manifest: Manifest, name: string): { field: EmbeddingField; tra
 }
 
 function trainedAlgorithm({ name, algorithm }: EmbeddingField): TrainedAlgorithm {
-  if (algorithm !== "dreamdb.lsh-cosine") return algorithm;
-  const expected = "a field with dreamdb.ivf-cosine, -dot or -l2, or dreamdb.imi-cosine";
-  throw invalid("field", `"${name}" with ${algorithm}`, expected);
+  switch (algorithm) {
+    case "dreamdb.ivf-cosine":
+    case "dreamdb.ivf-dot":
+    case "dreamdb.ivf-l2":
+    case "dreamdb.imi-cosine":
+      return algorithm;
+    default: {
+      const expected = "a field with dreamdb.ivf-cosine, -dot or -l2, or dreamdb.imi-cosine";
+      throw invalid("field", `"${name}" with ${algorithm}`, expected);
+    }
+  }
 }
 
 /** @param size centroids to be found, of the `k` cells that were asked for */
@@ -250,7 +258,7 @@ function seedOf(algorithm: TrainedAlgorithm, dim: number, k: number, seed: numbe
 
 /** Centroids of a sample of the field's vectors, and the power of two that scales them. */
 async function train(
-  kernels: Kernels,
+  { kernels, pool }: Context,
   source: VectorSource,
   how: { k: number; sample: number; iterations: number; seed: Uint8Array },
   onProgress: ((progress: RebuildProgress) => void) | undefined,
@@ -265,14 +273,13 @@ async function train(
     if (how.k > n) throw tooFew(how.k, how.k, n);
     const exponent = metric === "cosine" ? 0 : exponentOf(kernels, x, n, dim);
     toIndexSpace(kernels, metric, exponent, x, n, dim, x);
+    const sample = { vectors: x, n, dim, k: how.k };
     const centroids = await trainKmeans(kernels, {
-      vectors: x,
-      n,
-      dim,
-      k: how.k,
+      ...sample,
       iterations: how.iterations,
       seed: how.seed,
       onProgress: ({ done, total }) => onProgress?.({ stage: "train", done, total }),
+      finder: pool && ((order) => SharedSample.deal(pool, kernels, sample, order)),
     });
     return { centroids, exponent, sampled: n };
   } finally {
@@ -281,7 +288,7 @@ async function train(
 }
 
 /** The least e for which every vector's length times 2^−e is at most 1. */
-function exponentOf(kernels: Kernels, vectors: number, n: number, dim: number): number {
+export function exponentOf(kernels: Kernels, vectors: number, n: number, dim: number): number {
   const values = kernels.f32(vectors, n * dim);
   let most = 0;
   for (let row = 0; row < n; row++) {
@@ -329,20 +336,45 @@ async function replaceTrack(
   };
   const indexer = (await indexers.of(track)) as Indexer;
   const rowsOfCell = new Uint32Array(index.cells);
+  const store = async (part: SegmentPart): Promise<SegmentPart & { sealed: Sealed }> => {
+    const { source } = part;
+    const sealed = await (ctx.pool?.callAny("seal", { source }, buffersOf(source)) ?? encodeSegment(source));
+    await putObjects(ctx, [{ address: sealed.ref.address, bytes: sealed.bytes }]);
+    return { ...part, sealed };
+  };
   const write = async (from: VectorSource, report?: (done: number) => void): Promise<SegmentEntry[]> => {
     const entries: SegmentEntry[] = [];
     let done = 0;
-    for await (const run of from.runs()) {
-      for (const { entry, sealed, order } of segmentsOf(ctx.kernels, track, indexer, run, field.rerank)) {
-        await putObjects(ctx, [{ address: sealed.ref.address, bytes: sealed.bytes }]);
-        entries.push(entry);
-        order.cells.forEach((cell, i) => {
-          (rowsOfCell[cell] as number) +=
-            (order.firstRows[i + 1] ?? order.rows.length) - (order.firstRows[i] as number);
-        });
-        done += entry.rows;
-        report?.(done);
+    const shared =
+      ctx.pool &&
+      (await SharedIndex.open(ctx.pool, { track, centroids: await readCentroids(ctx.session, index) }));
+    try {
+      for await (const run of from.runs()) {
+        const before = done;
+        const derived = await shared?.derive(ctx.kernels, run.vectors, run.rows, indexer.codeBytes, (rows) =>
+          report?.(before + rows),
+        );
+        try {
+          const segments = segmentsOf(ctx.kernels, track, indexer, run, derived, field.rerank);
+          for await (const { base, span, order, sealed } of inOrder(
+            segments,
+            (ctx.pool?.size ?? 0) + 1,
+            store,
+          )) {
+            entries.push({ base, span, rows: order.rows.length, container: sealed.ref });
+            order.cells.forEach((cell, i) => {
+              (rowsOfCell[cell] as number) +=
+                (order.firstRows[i + 1] ?? order.rows.length) - (order.firstRows[i] as number);
+            });
+            done += order.rows.length;
+            if (derived === undefined) report?.(done);
+          }
+        } finally {
+          if (derived !== undefined && derived.codes !== 0) ctx.kernels.free(derived.codes);
+        }
       }
+    } finally {
+      shared?.free();
     }
     return entries;
   };
@@ -352,20 +384,7 @@ async function replaceTrack(
   const published = await publish(ctx, name, tip, {
     opId,
     async draft(current) {
-      const now = current.manifest.tracks.get(field.id);
-      if (now?.address !== old.address || now.compressor?.address !== old.compressor?.address) {
-        throw new DreamDBError(
-          "Conflict",
-          "another writer replaced the index meanwhile; nothing was published",
-          {
-            field: field.name,
-            found: now?.address,
-            expected: old.address,
-            retryable: true,
-            committed: "no",
-          },
-        );
-      }
+      refuseReplaced(current.manifest, field, old);
       if (current.manifest.timeline.rows > covered) {
         const late = await VectorSource.open(ctx, current.manifest, field, source.memoryBytes, covered);
         try {
@@ -375,7 +394,7 @@ async function replaceTrack(
         }
         covered = current.manifest.timeline.rows;
       }
-      return draftOf(ctx, origin, current, { ...change, track, entries, opId });
+      return draftOf(ctx, origin, current, { field, op: change.op, track, entries, opId });
     },
   });
   const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
@@ -393,11 +412,34 @@ async function replaceTrack(
   };
 }
 
-function draftOf(
+/** Errors: `Conflict` when the Track is not `old` any more. */
+export function refuseReplaced({ tracks }: Manifest, field: EmbeddingField, old: Track): void {
+  const now = tracks.get(field.id);
+  if (now?.address === old.address && now.compressor?.address === old.compressor?.address) return;
+  throw new DreamDBError("Conflict", "another writer replaced the index meanwhile; nothing was published", {
+    field: field.name,
+    found: now?.address,
+    expected: old.address,
+    retryable: true,
+    committed: "no",
+  });
+}
+
+interface Replacement {
+  field: EmbeddingField;
+  track: Track;
+  /** The Track's segments. */
+  entries: SegmentEntry[];
+  opId: Uint8Array;
+  op: string;
+}
+
+/** The state after `current` in which a field has another Track. */
+export function draftOf(
   ctx: Context,
   origin: bigint,
   current: Tip,
-  { field, track, entries, opId, op }: Change & { track: Track; entries: SegmentEntry[]; opId: Uint8Array },
+  { field, track, entries, opId, op }: Replacement,
 ): Draft {
   const objects: NewPage[] = [];
   const segments = appendToIndex(emptyIndex<SegmentEntry>(), entries, segmentCodec, (bytes) => {
@@ -420,15 +462,35 @@ function draftOf(
   return { manifest, objects };
 }
 
-/** Sorts a run into cells and cuts it into segments of about 64 MiB, a cell after the other. */
+/** Rows that become one segment. */
+interface SegmentPart {
+  /** The earliest anchor, and how much later the last is. */
+  base: bigint;
+  span: bigint;
+  order: CellOrder;
+  source: SegmentSource;
+}
+
+/** What is handed to a worker with a segment's source; the order of the rows stays. */
+function buffersOf({ vectors, codes, offsets }: SegmentSource): ArrayBuffer[] {
+  return [vectors, codes?.bytes, offsets].flatMap((part) =>
+    part === undefined ? [] : [part.buffer as ArrayBuffer],
+  );
+}
+
+/**
+ * Sorts a run into cells and cuts it into segments of about 64 MiB, a cell after the other. Cells and codes are those
+ * that workers have `derived`, or are made here.
+ */
 function* segmentsOf(
   kernels: Kernels,
   track: Track,
   indexer: Indexer,
   { vectors, rows, ticks }: VectorRun,
+  derived: Derived | undefined,
   withVectors: boolean,
-): Generator<{ entry: SegmentEntry; sealed: PreparedSegment["sealed"]; order: CellOrder }> {
-  const cellOf = indexer.cellsOf(vectors, rows);
+): Generator<SegmentPart> {
+  const cellOf = derived?.cells ?? indexer.cellsOf(vectors, rows);
   const byTime = timeOrder(ticks);
   const order = orderByCell(
     kernels,
@@ -440,12 +502,18 @@ function* segmentsOf(
   const rowBytes = (withVectors ? 4 * track.spatialIndex.dim : 0) + indexer.codeBytes + ANCHOR_BYTES;
   for (const part of cutByCells(inTime, Math.max(1, Math.floor(SEGMENT_TARGET_BYTES / rowBytes)))) {
     const [base, last] = extremes(ticks, part.rows);
-    const { sealed } = sealSegment(kernels, track, indexer, vectors, part, ticks, base, withVectors);
-    yield {
-      entry: { base, span: last - base, rows: part.rows.length, container: sealed.ref },
-      sealed,
-      order: part,
-    };
+    const source = segmentOf(
+      kernels,
+      track,
+      indexer,
+      vectors,
+      part,
+      ticks,
+      base,
+      withVectors,
+      derived?.codes,
+    );
+    yield { base, span: last - base, order: part, source };
   }
 }
 
@@ -505,7 +573,7 @@ function memory(bytes: number | undefined): number {
   return count("memoryBytes", bytes ?? DEFAULT_MEMORY_BYTES, 2 ** 32 - 1);
 }
 
-function count(field: string, value: number, max: number, min = 1): number {
+export function count(field: string, value: number, max: number, min = 1): number {
   if (Number.isInteger(value) && value >= min && value <= max) return value;
   throw invalid(field, value, `an integer from ${min} to ${max}`);
 }

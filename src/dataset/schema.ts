@@ -30,6 +30,8 @@ const ALGORITHMS: readonly string[] = [
   "dreamdb.ivf-l2",
   "dreamdb.imi-cosine",
   "dreamdb.lsh-cosine",
+  "dreamdb.vamana-cosine",
+  "dreamdb.vamana-l2",
 ] satisfies EmbeddingAlgorithm[];
 const DEFAULT_PQ_BITS = 8;
 /** Cells of `lsh-cosine` are patterns of this many hyperplanes unless the caller says otherwise. */
@@ -135,8 +137,9 @@ export interface EmbeddingOptions<R extends boolean = boolean> extends FieldOpti
   /** Components of every vector, 1–65,536. */
   dim: number;
   /**
-   * `dreamdb.ivf-cosine` (default), `dreamdb.ivf-dot`, `dreamdb.ivf-l2` or `dreamdb.imi-cosine`, all exact until they are
-   * built, or `dreamdb.lsh-cosine`, which needs no training.
+   * `dreamdb.ivf-cosine` (default), `dreamdb.ivf-dot`, `dreamdb.ivf-l2` or `dreamdb.imi-cosine`, or the graphs
+   * `dreamdb.vamana-cosine` or `dreamdb.vamana-l2`, all exact until they are built; or `dreamdb.lsh-cosine`, which needs
+   * no training.
    */
   algorithm?: EmbeddingAlgorithm;
   /** Hyperplanes of `lsh-cosine`, 1–24; there are 2^lshBits cells. Default 12. */
@@ -148,7 +151,7 @@ export interface EmbeddingOptions<R extends boolean = boolean> extends FieldOpti
   lshTables?: number;
   /** Whether cells carry the full vectors, so that re-ranking needs no second read. Default true. */
   rerank?: boolean;
-  /** Codes of a built index. Default RaBitQ of 4 bits; `lsh-cosine` can't have any. */
+  /** Codes of a built index. Default RaBitQ of 4 bits for `ivf-…` and `imi-cosine`; the others can't have any. */
   compressor?: CompressorOption | "none" | undefined;
   /** An index to begin with, such as another dataset's: its address in the same backend, or the object itself. */
   spatialIndex?: Address | SpatialIndex | undefined;

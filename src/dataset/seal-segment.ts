@@ -2,7 +2,7 @@
 import type { Kernels } from "../kernels/kernels.ts";
 import type { Sealed } from "../objects/column.ts";
 import type { Track } from "../objects/manifest.ts";
-import { encodeSegment } from "../objects/segment.ts";
+import { encodeSegment, type SegmentSource } from "../objects/segment.ts";
 import type { Indexer } from "./indexer.ts";
 
 /** A segment, and what an operator may want to know of it. */
@@ -44,12 +44,25 @@ export function orderByCell(
   return { ...order, rows: order.rows.map((i) => present[i] as number) };
 }
 
+/** A segment of the rows of `order`; see `segmentOf`. */
+export function sealSegment(...parts: Parameters<typeof segmentOf>): PreparedSegment {
+  const [, , , , { rows, cells, firstRows }] = parts;
+  const sealed = encodeSegment(segmentOf(...parts));
+  let largestCell = 0;
+  firstRows.forEach((first, i) => {
+    largestCell = Math.max(largestCell, (firstRows[i + 1] ?? rows.length) - first);
+  });
+  return { sealed, rows: rows.length, cells: cells.length, largestCell };
+}
+
 /**
+ * What a segment is made of, gathered in the order of its rows.
  * @param vectors address of the vectors, dim f32 each, that `order.rows` numbers
  * @param ticks each row's anchor by row number, and `base` what they are stored relative to
  * @param withVectors whether the segment carries the vectors too
+ * @param codes address of each row's code by row number, when they are made already
  */
-export function sealSegment(
+export function segmentOf(
   kernels: Kernels,
   track: Track,
   indexer: Indexer,
@@ -58,11 +71,12 @@ export function sealSegment(
   ticks: BigUint64Array,
   base: bigint,
   withVectors: boolean,
-): PreparedSegment {
+  codes = 0,
+): SegmentSource {
   const { dim } = track.spatialIndex;
   const { rows, cells, firstRows } = order;
-  const made = gatherAndEncode(kernels, indexer, dim, vectors, order, withVectors);
-  const sealed = encodeSegment({
+  const made = gatherAndEncode(kernels, indexer, dim, vectors, order, withVectors, codes);
+  return {
     spatialIndex: track.address,
     dim,
     rows: rows.length,
@@ -73,12 +87,7 @@ export function sealSegment(
     ...(made.codes === undefined || track.compressor === undefined
       ? {}
       : { codes: { compressor: track.compressor.address, rowBytes: indexer.codeBytes, bytes: made.codes } }),
-  });
-  let largestCell = 0;
-  firstRows.forEach((first, i) => {
-    largestCell = Math.max(largestCell, (firstRows[i + 1] ?? rows.length) - first);
-  });
-  return { sealed, rows: rows.length, cells: cells.length, largestCell };
+  };
 }
 
 /** Vectors and codes in the order of the rows. */
@@ -89,6 +98,7 @@ function gatherAndEncode(
   source: number,
   { rows, cells, firstRows }: CellOrder,
   withVectors: boolean,
+  made: number,
 ): { vectors?: Uint8Array; codes?: Uint8Array } {
   const { codeBytes } = indexer;
   const vectors = withVectors ? new Uint8Array(rows.length * dim * 4) : undefined;
@@ -103,9 +113,14 @@ function gatherAndEncode(
     for (let first = 0; first < rows.length; first += tileRows) {
       const n = Math.min(tileRows, rows.length - first);
       kernels.u32(index, n).set(rows.subarray(first, first + n));
-      kernels.gatherRows(source, 4 * dim, index, n, tile);
+      if (vectors !== undefined || made === 0) kernels.gatherRows(source, 4 * dim, index, n, tile);
       vectors?.set(kernels.bytes(tile, n * dim * 4), first * dim * 4);
       if (codes === undefined) continue;
+      if (made !== 0) {
+        kernels.gatherRows(made, codeBytes, index, n, code);
+        codes.set(kernels.bytes(code, n * codeBytes), first * codeBytes);
+        continue;
+      }
       const tileCells = kernels.u32(cellOf, n);
       for (let i = 0; i < n; i++) {
         while (first + i >= (firstRows[cell + 1] ?? Number.POSITIVE_INFINITY)) cell++;

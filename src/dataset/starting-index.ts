@@ -5,6 +5,7 @@ import type { EmbeddingField } from "../objects/field.ts";
 import {
   decodeSpatialIndex,
   defaultLshIndex,
+  isGraph,
   isTrained,
   type SpatialIndex,
 } from "../objects/spatial-index.ts";
@@ -24,10 +25,10 @@ export async function startingIndex(
   if (start === undefined) return usualIndex(field);
   const index = typeof start === "string" ? decodeSpatialIndex(await ctx.session.object(start)) : start;
   checkStart(field, index);
-  if (!isTrained(index)) return index;
+  if (!isTrained(index) && !isGraph(index)) return index;
   throw new DreamDBError("UnsupportedVersion", "this version can't begin with such an index", {
     field: `${field.name}.spatialIndex`,
-    found: "trained centroids",
+    found: isTrained(index) ? "trained centroids" : "a graph",
     expected: "hyperplanes, or one cell",
   });
 }

@@ -1,12 +1,13 @@
 /** Training an `imi-cosine` index: a codebook for each half of the components (spec/0004-spatial-indexing.md §9). */
 import { type Address, addressOf } from "../core/address.ts";
 import { splitHalves } from "../kernels/centroid-pairs.ts";
-import type { Kernels } from "../kernels/kernels.ts";
 import { trainKmeans } from "../kernels/kmeans.ts";
 import { toIndexSpace } from "../kernels/rabitq.ts";
 import { encodeCentroids } from "../objects/centroids.ts";
 import type { NewPage } from "../objects/index-tree.ts";
 import { type CentroidsRef, halvesOf, type ImiIndex } from "../objects/spatial-index.ts";
+import { SharedSample } from "../workers/shared-sample.ts";
+import type { Context } from "./context.ts";
 import type { VectorSource } from "./vector-source.ts";
 
 export interface ImiTraining {
@@ -25,7 +26,7 @@ export interface ImiTraining {
 
 /** The index, and its codebooks as objects to store. */
 export async function trainImi(
-  kernels: Kernels,
+  { kernels, pool }: Context,
   source: VectorSource,
   training: ImiTraining,
 ): Promise<{ index: ImiIndex; objects: NewPage[] }> {
@@ -48,15 +49,14 @@ export async function trainImi(
     const objects: NewPage[] = [];
     const centroids: CentroidsRef[] = [];
     for (const [half, components] of halves.entries()) {
+      const part = { vectors: parts[half] as number, n, dim: components, k: size };
       const values = await trainKmeans(kernels, {
-        vectors: parts[half] as number,
-        n,
-        dim: components,
-        k: size,
+        ...part,
         iterations,
         seed,
         onProgress: ({ done, total }) =>
           training.onTrained?.({ done: half * total + done, total: 2 * total }),
+        finder: pool && ((order) => SharedSample.deal(pool, kernels, part, order)),
       });
       const bytes = encodeCentroids(values, size, components);
       const address = addressOf(bytes);

@@ -43,18 +43,20 @@ export class VectorSource {
     this.rows = groups.flat().reduce((sum, entry) => sum + entry.rows, 0);
   }
 
-  /** @param fromRow rows of the timeline to skip, the earliest appended; whole batches */
+  /** @param fromRow, toRow the rows of the timeline, in append order, whose vectors are wanted; whole batches. Default all */
   static async open(
     ctx: Context,
     manifest: Manifest,
     field: EmbeddingField,
     memoryBytes: number,
     fromRow = 0,
+    toRow = Number.POSITIVE_INFINITY,
   ): Promise<VectorSource> {
     const groups: BatchEntry[][] = [];
     let held = 0;
     let row = 0;
     for await (const entry of entriesIn(ctx.session, manifest.timeline, batchCodec)) {
+      if (row >= toRow) break;
       row += entry.rows;
       if (row <= fromRow || !entry.columns.has(field.id)) continue;
       const bytes = entry.rows * field.dim * 4;

@@ -1,4 +1,5 @@
 /** Blocks of vectors in the compute core's memory, verified there, within a budget; the owner frees what it evicts. */
+import { isDreamDBError } from "../errors.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { Span } from "../objects/column.ts";
 import { Lru } from "../store/lru.ts";
@@ -63,8 +64,9 @@ export class ResidentVectors {
       const wanted = spans[index] as VectorSpan;
       const key = `${address}:${wanted.span.offset}`;
       const cost = wanted.rows * (dim + 1) * 4;
-      const isKept = this.seen.has(key) && cost <= this.budgetBytes;
-      const pointer = isKept ? this.kernels.alloc(cost) : this.scratchOf(cost);
+      const kept = this.seen.has(key) && cost <= this.budgetBytes ? this.roomFor(cost) : undefined;
+      const isKept = kept !== undefined;
+      const pointer = kept ?? this.scratchOf(cost);
       const block: VectorBlock = { pointer, invNorms: pointer + wanted.rows * dim * 4, rows: wanted.rows };
       if (wanted.skipBytes > 0) block.present = bytes.slice(0, Math.ceil(wanted.rows / 8));
       try {
@@ -84,6 +86,16 @@ export class ResidentVectors {
       wanted.forEach((span, i) => {
         receive(i, whole.subarray(span.offset, span.offset + span.bytes));
       });
+  }
+
+  /** A block to keep, or undefined when the core's memory has no room: then nothing more stays, and all still works. */
+  private roomFor(bytes: number): number | undefined {
+    try {
+      return this.kernels.alloc(bytes);
+    } catch (error) {
+      if (isDreamDBError(error, "OutOfMemory")) return undefined;
+      throw error;
+    }
   }
 
   private scratchOf(bytes: number): number {

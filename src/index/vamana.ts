@@ -47,6 +47,9 @@ export interface VamanaHits {
   scores: Float32Array;
   nodes: Uint32Array;
   ticks: BigUint64Array;
+  /** Nodes that the walk scored by their codes, and those whose neighbours it looked at. */
+  scored: number;
+  expanded: number;
 }
 
 interface Plan {
@@ -85,6 +88,11 @@ export class VamanaGraph {
   /** True when walks need no reading. */
   get isLoaded(): boolean {
     return this.resident !== undefined;
+  }
+
+  /** True when a search need not read vectors either. */
+  get hasVectors(): boolean {
+    return this.vectors !== undefined;
   }
 
   /** The anchor of each node. @throws DreamDBError InvalidArgument before `loadAll` */
@@ -138,6 +146,31 @@ export class VamanaGraph {
     this.vectors = { rows, invNorms };
   }
 
+  /**
+   * As `loadVectors`, for vectors that come in another order than that of the nodes: `fill` hands each node's to `put`.
+   * Nodes that it leaves out have zeros. Errors: `OutOfMemory`, and what `fill` throws.
+   */
+  async placeVectors(
+    fill: (put: (node: number, vector: Float32Array) => void) => Promise<void>,
+  ): Promise<void> {
+    const { kernels, index } = this;
+    const { rows: n, dim } = index;
+    const rows = kernels.alloc(n * dim * 4);
+    let invNorms = 0;
+    try {
+      invNorms = kernels.alloc(n * 4);
+      kernels.bytes(rows, n * dim * 4).fill(0);
+      await fill((node, vector) => kernels.f32(rows + node * dim * 4, dim).set(vector));
+      kernels.rowInvNorms(rows, n, dim, invNorms);
+    } catch (error) {
+      kernels.free(rows);
+      if (invNorms !== 0) kernels.free(invNorms);
+      throw error;
+    }
+    this.dropVectors();
+    this.vectors = { rows, invNorms };
+  }
+
   dropVectors(): void {
     if (this.vectors === undefined) return;
     this.kernels.free(this.vectors.rows);
@@ -164,12 +197,9 @@ export class VamanaGraph {
       walk.start(this.toIndexSpace(query), index.entry, plan.beam, filter, results);
       walk.go();
       const { nodes, count } = walk.best(plan.rerank);
-      return this.rank(
-        query,
-        this.kernels.u32(nodes, count).slice(),
-        plan,
-        (node) => resident.ticks[node] as bigint,
-      );
+      const best = this.kernels.u32(nodes, count).slice();
+      const ranked = this.rank(query, best, plan, (node) => resident.ticks[node] as bigint);
+      return { ...ranked, ...walk.counts };
     });
   }
 
@@ -206,10 +236,41 @@ export class VamanaGraph {
       const vectors = this.vectors === undefined ? await options.readVectors?.(nodes, ticks) : undefined;
       if (vectors !== undefined && vectors.length !== nodes.length * index.dim)
         throw invalid("readVectors", vectors.length, `${nodes.length * index.dim} values`);
-      return this.rank(query, nodes, plan, (node) => ticks[nodes.indexOf(node)] as bigint, vectors);
+      const ranked = this.rank(query, nodes, plan, (node) => ticks[nodes.indexOf(node)] as bigint, vectors);
+      return { ...ranked, ...walk.counts };
     } finally {
       for (const item of owned) item.free();
       cold?.leave();
+    }
+  }
+
+  /**
+   * The nearest of the nodes that a filter lets through by their original vectors, all of which are scored.
+   * @throws DreamDBError InvalidArgument (query, topK; before `loadAll` and `loadVectors`), OutOfMemory
+   */
+  scan(query: Float32Array, topK: number, filter: Uint8Array): Omit<VamanaHits, "scored" | "expanded"> {
+    const { kernels, index, resident, vectors } = this;
+    if (resident === undefined || vectors === undefined)
+      throw invalid("graph", "not in memory", "a graph after loadAll and loadVectors");
+    this.plan(query, { topK, filter });
+    const { rows: n, dim } = index;
+    const top = kernels.topK(topK);
+    const block = kernels.alloc(dim * 4 + filter.length);
+    try {
+      kernels.f32(block, dim).set(query);
+      const bits = block + dim * 4;
+      kernels.bytes(bits, filter.length).set(filter);
+      if (metricOf(index) === "l2") kernels.scanL2(vectors.rows, n, dim, block, 0, top, bits);
+      else {
+        const inverse = kernels.invNorm(block, dim);
+        kernels.scanCosine(vectors.rows, vectors.invNorms, n, dim, block, inverse, 0, top, bits);
+      }
+      const { scores, ids: nodes } = top.drain();
+      const tickOf = (node: number): bigint => resident.ticks[node] as bigint;
+      return { scores, nodes, ticks: BigUint64Array.from(nodes, tickOf) };
+    } finally {
+      kernels.free(block);
+      top.free();
     }
   }
 
@@ -287,7 +348,7 @@ export class VamanaGraph {
     { topK }: Plan,
     tickOf: (node: number) => bigint,
     given?: Float32Array,
-  ): VamanaHits {
+  ): Omit<VamanaHits, "scored" | "expanded"> {
     const { kernels, index } = this;
     const { dim } = index;
     const { length: n } = nodes;

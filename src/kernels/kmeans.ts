@@ -18,6 +18,18 @@ export interface TrainingProgress {
   total: number;
 }
 
+/** Finds the cells of training rows somewhere else, such as on other threads. */
+export interface CellFinder {
+  /** The most rows of a piece. */
+  readonly pieceRows: number;
+  /**
+   * The cells, by centroids (k × dim), of `rows` rows of the order from place `first` on and round its end: a piece after
+   * the other, in order, the same as `CellAssigner` gives.
+   */
+  cellsOf(centroids: Float32Array, first: number, rows: number): AsyncIterable<Uint32Array>;
+  free(): void;
+}
+
 export interface TrainingOptions {
   /** Address of the vectors to train on, n × dim finite f32, already in index space. */
   vectors: number;
@@ -31,6 +43,8 @@ export interface TrainingOptions {
   seed: Uint8Array;
   /** Called about every 40 ms of work, and at the end. What it throws ends the training. */
   onProgress?: (progress: TrainingProgress) => void;
+  /** Makes what finds cells, given the order in which rows are looked at. Default: this thread finds them. */
+  finder?: ((order: Uint32Array) => Promise<CellFinder>) | undefined;
 }
 
 /**
@@ -146,13 +160,15 @@ export async function trainKmeans(kernels: Kernels, options: TrainingOptions): P
     return owned.at(-1) as number;
   };
   let assigner: CellAssigner | undefined;
+  let finder: CellFinder | undefined;
   try {
+    finder = await options.finder?.(order);
     const centroids = alloc(k * dim * 4);
     order.subarray(0, k).forEach((row, cell) => {
       kernels.f32(centroids + cell * dim * 4, dim).set(kernels.f32(vectors + row * dim * 4, dim));
     });
     assigner = new CellAssigner(kernels, kernels.f32(centroids, k * dim).slice(), dim);
-    const slice = Math.min(rowsPerSlice(k, dim), n);
+    const slice = Math.min(finder?.pieceRows ?? rowsPerSlice(k, dim), n);
     const space: Space = {
       slice,
       rows: alloc(slice * dim * 4),
@@ -165,12 +181,14 @@ export async function trainKmeans(kernels: Kernels, options: TrainingOptions): P
     const turns = new Turns(total, onProgress);
     let next = k;
     for (const rows of rounds) {
-      await lloydRound(kernels, assigner, space, options, { order, first: next % n, rows }, turns);
+      const round = { order, first: next % n, rows, finder };
+      await lloydRound(kernels, assigner, space, options, round, turns);
       next += rows;
     }
     onProgress?.({ done: total, total });
     return kernels.f32(centroids, k * dim).slice();
   } finally {
+    finder?.free();
     assigner?.free();
     for (const pointer of owned) kernels.free(pointer);
   }
@@ -215,6 +233,7 @@ interface Round {
   order: Uint32Array;
   first: number;
   rows: number;
+  finder: CellFinder | undefined;
 }
 
 /** One of Lloyd's rounds: the nearest centroid of each row, then all centroids to the means of theirs. */
@@ -227,17 +246,32 @@ async function lloydRound(
   turns: Turns,
 ): Promise<void> {
   const { exports } = kernels;
+  const { order, first, finder } = round;
   kernels.bytes(space.sums, k * dim * 8).fill(0);
   kernels.bytes(space.counts, k * 4).fill(0);
-  for (let row = 0; row < round.rows; row += space.slice) {
-    const count = Math.min(space.slice, round.rows - row);
+  /** Gathers rows; their cells are those given, or are found here. Sums are made in the order of the rows, always. */
+  const add = async (row: number, count: number, cells?: Uint32Array): Promise<void> => {
     const index = kernels.u32(space.index, count);
-    const { order, first } = round;
     for (let i = 0; i < count; i++) index[i] = order[(first + row + i) % order.length] as number;
     kernels.gatherRows(vectors, dim * 4, space.index, count, space.rows);
-    assigner.assign(space.rows, count, space.cells);
+    if (cells === undefined) assigner.assign(space.rows, count, space.cells);
+    else kernels.u32(space.cells, count).set(cells);
     exports.addToCells(space.rows, count, dim, space.cells, space.sums, space.counts);
     await turns.give(count);
+  };
+  if (finder === undefined) {
+    for (let row = 0; row < round.rows; row += space.slice)
+      await add(row, Math.min(space.slice, round.rows - row));
+  } else {
+    let row = 0;
+    for await (const cells of finder.cellsOf(
+      kernels.f32(space.centroids, k * dim).slice(),
+      first,
+      round.rows,
+    )) {
+      await add(row, cells.length, cells);
+      row += cells.length;
+    }
   }
   exports.moveCentroids(space.sums, space.counts, k, dim, space.centroids);
   assigner.load(space.centroids);
@@ -265,7 +299,7 @@ class Turns {
 }
 
 /** A multiple of the kernel's tile where that is short enough, else of a pair. */
-function rowsPerSlice(k: number, dim: number): number {
+export function rowsPerSlice(k: number, dim: number): number {
   const rows = SLICE_PRODUCTS / (k * dim);
   return rows >= TILE ? Math.floor(rows / TILE) * TILE : Math.max(2, 2 * Math.floor(rows / 2));
 }

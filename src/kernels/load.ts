@@ -65,6 +65,16 @@ export async function loadKernels(
   return once(shared, build, () => create(build, MAX_PAGES));
 }
 
+/** A build's compiled module, which other threads can be given. */
+export function kernelModule(build: KernelMode): Promise<WebAssembly.Module> {
+  return once(modules, build, () => compile(build));
+}
+
+/** Takes a module that another thread has compiled, so that this one need not. */
+export function adoptModule(build: KernelMode, module: WebAssembly.Module): void {
+  modules.set(build, Promise.resolve(module));
+}
+
 function chooseBuild(mode: string): KernelMode {
   if (mode === "auto") return hasSimd() ? "simd" : "scalar";
   if (mode === "scalar") return "scalar";
@@ -92,7 +102,7 @@ function maxPages(maxBytes: number | undefined): number {
 }
 
 async function create(build: KernelMode, maximum: number): Promise<Kernels> {
-  const module = await once(modules, build, () => compile(build));
+  const module = await kernelModule(build);
   const memory = new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum });
   const { exports } = await instantiate(module, { env: { memory } });
   return new Kernels(build, memory, exports as unknown as KernelExports);

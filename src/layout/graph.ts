@@ -5,3 +5,6 @@ export const GRAPH_PAGE_BLOCK_ROW_BYTES = 48;
 export const GRAPH_PAGE_BLOCKS = 128;
 /** Fills a neighbour list behind its last node. */
 export const NO_NODE = 0xffffffff;
+/** Longest neighbour list, and the most nodes that one is linked among. */
+export const MAX_GRAPH_DEGREE = 64;
+export const MAX_GRAPH_CANDIDATES = 1024;

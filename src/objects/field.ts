@@ -63,6 +63,8 @@ const ALGORITHMS: readonly Algorithm[] = [
   "dreamdb.ivf-dot",
   "dreamdb.ivf-l2",
   "dreamdb.imi-cosine",
+  "dreamdb.vamana-cosine",
+  "dreamdb.vamana-l2",
 ];
 const SCALARS = new Set<string>(["categorical", "bool", "int", "float", "string", "timestamp"]);
 
@@ -85,9 +87,9 @@ export function compressorOf({ algorithm, compressor }: EmbeddingField): Compres
   return compressor ?? { algorithm: `dreamdb.rabitq-${metricOf(algorithm)}`, bits: DEFAULT_RABITQ_BITS };
 }
 
-/** Codes are relative to the centroid of a cell; the cells of `lsh-cosine` have none. */
+/** Codes are relative to the centroid of a cell; the cells of `lsh-cosine` have none, and graphs have codes of their own. */
 export function isCompressible(algorithm: Algorithm): boolean {
-  return algorithm !== "dreamdb.lsh-cosine";
+  return algorithm !== "dreamdb.lsh-cosine" && !algorithm.startsWith("dreamdb.vamana-");
 }
 
 export function fieldToCbor(field: FieldSpec): unknown {

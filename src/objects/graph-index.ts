@@ -3,14 +3,13 @@ import { type Address, addressFromCbor, addressToCbor } from "../core/address.ts
 import { blake3 } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";
 import { DreamDBError } from "../errors.ts";
-import { GRAPH_PAGE_BLOCKS } from "../layout/graph.ts";
+import { GRAPH_PAGE_BLOCKS, MAX_GRAPH_CANDIDATES, MAX_GRAPH_DEGREE } from "../layout/graph.ts";
 import { type ContainerRef, containerRefFromCbor, containerRefToCbor } from "./container-ref.ts";
 import { corrupt, decodeObject, FORMAT_VERSION } from "./shape.ts";
 import { MAX_DIM } from "./spatial-index.ts";
 
 const KIND = "dreamdb.graph-index";
 const MAX_NODES = 2 ** 31 - 1;
-const MAX_DEGREE = 64;
 /** Beyond it no f32 is left. */
 const MAX_EXPONENT = 300;
 const BLOCK_BYTES = 65_536;
@@ -89,12 +88,12 @@ export function decodeGraphIndex(bytes: Uint8Array): GraphIndex {
     dim: shape.uint("dim", MAX_DIM, 1),
     exponent: algorithm === "dreamdb.vamana-l2" ? exponentOf(shape.difference("exponent")) : 0,
     rows,
-    degree: shape.uint("degree", MAX_DEGREE, 4),
+    degree: shape.uint("degree", MAX_GRAPH_DEGREE, 4),
     entry: shape.uint("entry", rows - 1),
     blockNodes: shape.uint("blockNodes", BLOCK_BYTES, 1),
     cells: shape.uint("cells", rows, 1),
     iterations: shape.uint("iterations"),
-    candidates: shape.uint("candidates", 1024, 1),
+    candidates: shape.uint("candidates", MAX_GRAPH_CANDIDATES, 1),
     probes: shape.uint("probes", 64, 1),
     seed: shape.bytes("seed", 32),
     parents: shape.array("parents").map((parent, i) => addressFromCbor(parent, `graph-index.parents[${i}]`)),

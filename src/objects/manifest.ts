@@ -19,6 +19,7 @@ import {
   cellCount,
   decodeSpatialIndex,
   encodeSpatialIndex,
+  isGraph,
   isTrained,
   type SpatialIndex,
   tablesOf,
@@ -130,7 +131,7 @@ function withTables(field: FieldSpec, tracks: ReadonlyMap<number, Track>): Field
 }
 
 /** Ids and names are unique, ids have been given, and exactly the vector fields have a Track of their dimension. */
-function checkFields({ fields, nextFieldId, tracks }: Manifest): void {
+function checkFields({ fields, nextFieldId, tracks, timeline }: Manifest): void {
   if (new Set(fields.map((field) => field.name)).size !== fields.length)
     throw corrupt("manifest.schema", "a repeated name", "unique names");
   if (new Set(fields.map((field) => field.id)).size !== fields.length)
@@ -148,6 +149,14 @@ function checkFields({ fields, nextFieldId, tracks }: Manifest): void {
         "one for each vector field",
       );
     }
+  }
+  for (const { spatialIndex } of tracks.values()) {
+    if (isGraph(spatialIndex) && spatialIndex.rows > timeline.rows)
+      throw corrupt(
+        "track.spatialIndex.rows",
+        spatialIndex.rows,
+        `at most the ${timeline.rows} of the timeline`,
+      );
   }
   if (tracks.size !== vectors.length) throw corrupt("manifest.tracks", tracks.size, vectors.length);
 }
@@ -187,8 +196,8 @@ function trackFromCbor(value: unknown): Track {
     segments: indexFromCbor(shape.value("segments"), segmentCodec),
   };
   const { spatialIndex, segments } = track;
-  if ("cells" in spatialIndex && !isTrained(spatialIndex) && segments.rows > 0)
-    throw corrupt("track.segments.rows", segments.rows, "0 before the index is built");
+  if (!isTrained(spatialIndex) && !("tables" in spatialIndex) && segments.rows > 0)
+    throw corrupt("track.segments.rows", segments.rows, "0 before the index is built, and with a graph");
   if (shape.has("compressor") || shape.has("compressorInline"))
     track.compressor = compressorFromCbor(shape, spatialIndex);
   return track;

@@ -16,9 +16,10 @@ export const MIN_EXPONENT = -126;
 export const MAX_EXPONENT = 149;
 
 export type IvfAlgorithm = `dreamdb.ivf-${Metric}`;
-export type Algorithm = "dreamdb.lsh-cosine" | "dreamdb.imi-cosine" | IvfAlgorithm;
+export type GraphAlgorithm = `dreamdb.vamana-${Exclude<Metric, "dot">}`;
+export type Algorithm = "dreamdb.lsh-cosine" | "dreamdb.imi-cosine" | IvfAlgorithm | GraphAlgorithm;
 
-export type SpatialIndex = LshIndex | ExactIndex | TrainedIndex | ImiIndex;
+export type SpatialIndex = LshIndex | ExactIndex | TrainedIndex | ImiIndex | BuiltGraph;
 
 /** Random hyperplanes: the cell is the pattern of sides the vector lies on, in each hash table anew. */
 export interface LshIndex {
@@ -36,9 +37,9 @@ export interface LshIndex {
 /** Algorithms whose cells have centroids, once they are trained. */
 export type TrainedAlgorithm = IvfAlgorithm | "dreamdb.imi-cosine";
 
-/** One cell that holds everything, searched exactly: the state of a field before its centroids are trained. */
+/** One cell that holds everything, searched exactly: the state of other fields before their index is built. */
 export interface ExactIndex {
-  algorithm: TrainedAlgorithm;
+  algorithm: TrainedAlgorithm | GraphAlgorithm;
   dim: number;
   cells: 1;
   parents: Address[];
@@ -81,6 +82,22 @@ export interface ImiIndex extends Training {
   parents: Address[];
 }
 
+/** A graph of the rows that the timeline begins with; those appended after it was built are in none. */
+export interface BuiltGraph {
+  algorithm: GraphAlgorithm;
+  dim: number;
+  /** Rows of the timeline that the graph covers, in append order, those without a vector too: whole batches. */
+  rows: number;
+  /** The GraphIndex (spec/0013-graph-indexing.md), and its length. */
+  graph: GraphRef;
+  parents: Address[];
+}
+
+export interface GraphRef {
+  address: Address;
+  bytes: number;
+}
+
 /** Equal parameters give an equal index, so that independent datasets stay mergeable. */
 export function defaultLshIndex(dim: number, bits: number, tables = 1): LshIndex {
   const seed = defaultSeed(`dreamdb.lsh-cosine/${dim}/${bits}`);
@@ -107,9 +124,15 @@ export function tablesOf(index: SpatialIndex): number {
   return "tables" in index ? index.tables : 1;
 }
 
+/** Whether there is a graph to walk. */
+export function isGraph(index: SpatialIndex): index is BuiltGraph {
+  return "graph" in index;
+}
+
 /** One more than the highest cell number that a segment may have. */
 export function cellCount(index: SpatialIndex): number {
-  return "tables" in index ? index.tables * 2 ** index.bits : index.cells;
+  if ("tables" in index) return index.tables * 2 ** index.bits;
+  return isGraph(index) ? 1 : index.cells;
 }
 
 /** Components of the vectors in each of an IMI's two codebooks: the first has the odd one. */
@@ -136,6 +159,10 @@ export function encodeSpatialIndex(index: SpatialIndex): Uint8Array {
   };
   if (index.algorithm === "dreamdb.lsh-cosine")
     return encodeCbor({ ...shared, bits: index.bits, tables: index.tables, seed: index.seed });
+  if (isGraph(index)) {
+    const { address, bytes } = index.graph;
+    return encodeCbor({ ...shared, rows: index.rows, graph: [addressToCbor(address), bytes] });
+  }
   if (!isTrained(index)) return encodeCbor({ ...shared, cells: index.cells });
   const { cells, seed, sample, iterations } = index;
   const trained = { ...shared, cells, seed, sample, iterations };
@@ -168,6 +195,9 @@ export function decodeSpatialIndex(bytes: Uint8Array): SpatialIndex {
       return ivfFromCbor(shape, algorithm, dim, parents);
     case "dreamdb.imi-cosine":
       return imiFromCbor(shape, dim, parents);
+    case "dreamdb.vamana-cosine":
+    case "dreamdb.vamana-l2":
+      return graphFromCbor(shape, algorithm, dim, parents);
     default:
       throw new DreamDBError(
         "UnsupportedVersion",
@@ -175,7 +205,8 @@ export function decodeSpatialIndex(bytes: Uint8Array): SpatialIndex {
         {
           field: "spatial-index.algorithm",
           found: algorithm,
-          expected: "dreamdb.lsh-cosine, dreamdb.ivf-cosine, -dot or -l2, or dreamdb.imi-cosine",
+          expected:
+            "dreamdb.lsh-cosine, dreamdb.ivf-cosine, -dot or -l2, dreamdb.imi-cosine, or dreamdb.vamana-cosine or -l2",
         },
       );
   }
@@ -198,12 +229,27 @@ function ivfFromCbor(
 
 function exactFromCbor(
   shape: Shape,
-  algorithm: TrainedAlgorithm,
+  algorithm: TrainedAlgorithm | GraphAlgorithm,
   dim: number,
   parents: Address[],
 ): ExactIndex {
   shape.uint("cells", 1, 1);
   return { algorithm, dim, cells: 1, parents };
+}
+
+function graphFromCbor(
+  shape: Shape,
+  algorithm: GraphAlgorithm,
+  dim: number,
+  parents: Address[],
+): ExactIndex | BuiltGraph {
+  if (!shape.has("graph")) return exactFromCbor(shape, algorithm, dim, parents);
+  const ref = new Shape(shape.value("graph"), "spatial-index.graph").exactly(2);
+  const graph = {
+    address: addressFromCbor(ref.value(0), "spatial-index.graph"),
+    bytes: ref.uint(1, MAX_OBJECT_BYTES, 1),
+  };
+  return { algorithm, dim, rows: shape.uint("rows", Number.MAX_SAFE_INTEGER, 1), graph, parents };
 }
 
 function exponentFromCbor(shape: Shape, algorithm: IvfAlgorithm): number {

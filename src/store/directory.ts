@@ -72,6 +72,7 @@ export function directoryStore(path: string, io: DirectoryIo = nodeIo): Store {
 
 class DirectoryStore implements Store {
   readonly url: string;
+  readonly sharedUrl?: string;
   readonly #root: string;
   readonly #io: DirectoryIo;
   readonly #directories: DurableDirectories;
@@ -82,6 +83,8 @@ class DirectoryStore implements Store {
 
   constructor(root: string, io: DirectoryIo) {
     this.url = pathToFileURL(root).href;
+    // Another thread would not have the file operations of a test.
+    if (io === nodeIo) this.sharedUrl = this.url;
     this.#root = root;
     this.#io = io;
     const system = { canSync: process.platform !== "win32", parentOf: dirname };

@@ -27,6 +27,9 @@ export interface Store {
   /** The backend as a person would name it, such as `file:///data/photos` or `memory://test`. */
   readonly url: string;
 
+  /** The address by which any thread of this process can open the same store; absent where there is none. */
+  readonly sharedUrl?: string;
+
   /** The value, or part of it; undefined when there is no such key. Strongly consistent after a put. */
   get(key: string, range?: ByteRange): Promise<StoredValue | undefined>;
 

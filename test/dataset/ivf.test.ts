@@ -381,6 +381,54 @@ describe("what can't be is refused, and nothing changes", () => {
   });
 });
 
+describe("damage", () => {
+  /** The one segment of a built index, whose bytes `change` may alter at a place inside the named section. */
+  async function damaged(section: "codes" | "vectors" | "anchors") {
+    const { ds, store, vectors } = await make({ rows: 600 });
+    await ds.rebuildIvf({ field: "v", k: 6 });
+    for await (const { key } of store.list("objects/")) {
+      const { bytes } = (await store.get(key)) as { bytes: Uint8Array };
+      if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "DDBS") continue;
+      const view = new DataView(bytes.buffer, bytes.byteOffset);
+      const [at, length] = { anchors: [128, 136], codes: [144, 152], vectors: [176, 184] }[section] as [
+        number,
+        number,
+      ];
+      const from = Number(view.getBigUint64(at, true));
+      const copy = bytes.slice();
+      for (let i = 0; i < Number(view.getBigUint64(length, true)); i += 100)
+        copy[from + i] = (copy[from + i] as number) ^ 1;
+      await store.put(key, copy);
+    }
+    return { store, query: vectors[0] as Float32Array };
+  }
+
+  test.each(["codes", "vectors", "anchors"] as const)(
+    "of %s is found by its hash before any of it is used",
+    async (section) => {
+      const { store, query } = await damaged(section);
+      const ds = await Dataset.open("d", store, { cacheBytes: 0 });
+      await expect(nearest(ds, query)).rejects.toThrow(coded("HashMismatch"));
+      expect((await fsck(store)).problems.map(({ code }) => code)).toContain("HashMismatch");
+    },
+  );
+});
+
+test("without memory for an index nothing is published, and the dataset stays usable", async () => {
+  const { ds, store, vectors } = await make({ rows: 12_000, dim: 64 });
+  const before = ds.currentManifest();
+  const small = await Dataset.open("d", store, { coreBytes: 3 << 20 });
+  await expect(small.rebuildIvf({ field: "v", k: 10 })).rejects.toThrow(coded("OutOfMemory"));
+  await expect(small.prewarm()).resolves.toBeUndefined();
+  expect(small.currentManifest()).toBe(before);
+  const query = vectors[9] as Float32Array;
+  const truth = await nearest(ds, query);
+  for (let i = 0; i < 3; i++) expect(await nearest(small, query)).toEqual(truth);
+  await ds.rebuildIvf({ field: "v", k: 10 });
+  await small.refresh();
+  await expect(nearest(small, query, { nprobe: 10 })).resolves.toHaveLength(10);
+});
+
 describe("odd data", () => {
   test.each([
     ["all-equal vectors", () => new Float32Array(8).fill(0.5), 8],

@@ -537,6 +537,41 @@ test("rows too large for their one-bit factors are found", () => {
   }
 });
 
+test("of many such rows none is lost to the order of the cells", () => {
+  const random = seeded(12);
+  const rows = Array.from({ length: 300 }, (_, i) =>
+    Float32Array.from({ length: 32 }, () => (random() - 0.5) * (i % 2 === 0 && i > 10 ? 1000 : 1)),
+  );
+  for (const bits of [2, 4, 8]) {
+    const data = coded({ metric: "dot", dim: 32, bits, rows, k: 8, exponent: 2 });
+    for (const kernels of builds) {
+      const index = open(kernels, data);
+      for (let q = 0; q < 30; q++) {
+        const query = Float32Array.from({ length: 32 }, () => random() - 0.5);
+        index.select(query, 8);
+        const hits = index.search({ topK: 2, rerank: 40, epsilon: 2 });
+        expect({ bits, q, ...foundBy(hits) }).toEqual({ bits, q, ...exactBest(data, query, 2) });
+      }
+    }
+  }
+});
+
+test("a batch scans what a seed step left of a large cell, once", () => {
+  const data = clustered({ metric: "cosine", dim: 16, bits: 4, n: 9000, k: 1 }, 1);
+  for (const kernels of builds) {
+    const index = open(kernels, data);
+    const query = data.rows[8000] as Float32Array;
+    const options = { topK: 10, rerank: 200, epsilon: 3 };
+    const many = index.searchMany(concat([query, query]), { nprobe: 1, ...options });
+    index.select(query, 1);
+    const one = index.search(options);
+    for (const from of [0, 10])
+      expect(many.ticks.slice(from, from + 10).join()).toBe(one.ticks.slice(0, 10).join());
+    expect(many.scanned).toBe(18_000);
+    expect(foundBy(one)).toEqual(exactBest(data, query, 10));
+  }
+});
+
 test("empty, missing and dropped cells are passed over", () => {
   const data = clustered({ metric: "cosine", dim: 16, bits: 4, n: 200, k: 10 });
   for (const kernels of builds) {

@@ -321,6 +321,8 @@ function indexOf(
     const centroids: ImiIndex["centroids"] = [book(Math.ceil(dim / 2)), book(Math.floor(dim / 2))];
     return { algorithm, dim, cells: 4, centroids, seed, sample: 9, iterations: 3, parents: [] };
   }
+  if (algorithm === "dreamdb.vamana-cosine" || algorithm === "dreamdb.vamana-l2")
+    return { algorithm, dim, cells: 1, parents: [] };
   const centroids = { address: addressOf(seed), bytes: 64 + 4 * 2 * dim };
   return { algorithm, dim, cells: 2, exponent: 0, centroids, seed, sample: 9, iterations: 3, parents: [] };
 }

@@ -369,7 +369,7 @@ describe("constraints", () => {
     const id = [...one.tracks].find(([, { compressor }]) => compressor)?.[0] as number;
     const track = one.tracks.get(id) as Track & { compressor: TrackCompressor };
     const { object } = track.compressor;
-    const { algorithm, dim } = track.spatialIndex as TrainedIndex;
+    const { algorithm, dim, cells } = track.spatialIndex as TrainedIndex;
     const given = (object: VectorCompressor): TrackCompressor => ({
       address: addressOf(encodeVectorCompressor(object)),
       object,
@@ -403,7 +403,7 @@ describe("constraints", () => {
     expect(codingOf(track)).toEqual({
       spatialIndex: track.address,
       dim,
-      cells: 2,
+      cells,
       tables: 1,
       compressor: { address: track.compressor.address, rowBytes: codeRowBytes(object) },
     });

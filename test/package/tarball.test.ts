@@ -20,6 +20,24 @@ const base = mkdtempSync(join(tmpdir(), "dreamdb-package-"));
 const project = join(base, "project");
 let packed: string[] = [];
 
+/** A program that builds and searches an index, and gives its address and all hits as text. */
+const SAME_INDEX = `
+  import { Dataset, Schema } from "@dreamlake/dreamdb";
+  async function build(backend, workers) {
+    let next = 1;
+    const random = (count) => Uint8Array.from({ length: count }, () => (next = (next * 48271) % 2147483647));
+    const options = { workers, random, clock: () => 10n ** 18n };
+    const vector = () => Float32Array.from(random(16), (byte) => byte - 128);
+    const ds = await Dataset.create("x", new Schema().addEmbedding("v", { dim: 16 }), backend, options);
+    await ds.appendMany(Array.from({ length: 900 }, () => ({ v: vector() })));
+    const { manifest } = await ds.rebuildIvf({ field: "v", k: 20 });
+    const hits = await ds.queryMany({ field: "v", queries: Array.from({ length: 20 }, vector), topK: 5 });
+    // Idle workers are left as they are.
+    if (backend.startsWith("memory:")) await ds.close();
+    return manifest + hits.map((batch) => batch._time_anchors.join() + batch._distances.join()).join();
+  }
+`;
+
 /** Runs a program and returns what it printed; what a failing one printed is in the error. */
 function run(program: string, args: string[], cwd: string): string {
   const { status, stdout, stderr } = spawnSync(program, args, { encoding: "utf8", cwd });
@@ -60,6 +78,8 @@ test("it holds the built library and its papers, and no sources or tests", () =>
     "build/lib/index.js",
     "build/lib/index.d.ts",
     "build/lib/index.node.js",
+    "build/lib/workers/worker.js",
+    "build/lib/workers/worker.node.js",
     "build/vendor/wasm-simd.js",
     "build/vendor/wasm-scalar.js",
     "build/vendor/THIRD-PARTY-LICENSES.md",
@@ -141,16 +161,28 @@ test("a bundle for browsers needs no Node module, and works", async () => {
   const result = await build({ ...options, outfile: join(project, "browser.js"), logLevel: "silent" });
   const { inputs, outputs } = result.metafile;
   const imports = Object.values(inputs).flatMap((input) => input.imports);
-  expect(Object.keys(inputs).filter((path) => /node:|store\/(directory|node)\./.test(path))).toEqual([]);
+  expect(
+    Object.keys(inputs).filter((path) => /node:|(store|workers)\/(directory|node|worker)\./.test(path)),
+  ).toEqual([]);
   expect(imports.filter((one) => one.external === true || one.path.startsWith("node:"))).toEqual([]);
   expect(Object.values(outputs).flatMap((output) => output.imports)).toEqual([]);
   const [bundle] = result.outputFiles;
   const text = bundle!.text;
-  const [bytes, zipped] = [text.length, gzipSync(text).length];
-  process.stdout.write(
-    `browser bundle: ${(bytes / 1024).toFixed(1)} KiB, ${(zipped / 1024).toFixed(1)} KiB gzip\n`,
-  );
-  expect(zipped).toBeLessThan(160 * 1024);
+
+  // What a page loads, where a bundler splits: the entry and one of the two builds of the compute core.
+  const split = await build({
+    ...options,
+    splitting: true,
+    outdir: join(project, "split"),
+    logLevel: "silent",
+  });
+  const zipped = (name: RegExp): number =>
+    gzipSync((split.outputFiles.find(({ path }) => name.test(path)) as { contents: Uint8Array }).contents)
+      .length;
+  const [entry, core] = [zipped(/stdin\.js$/), zipped(/wasm-simd-\w+\.js$/)];
+  const kib = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KiB`;
+  process.stdout.write(`in a browser: ${kib(entry)} gzip of JavaScript and ${kib(core)} of WebAssembly\n`);
+  expect(entry + core).toBeLessThan(160 * 1024);
 
   // In a realm without any of Node's globals: no process, no Buffer, no require.
   const script = join(project, "browser.mjs");
@@ -166,6 +198,81 @@ test("a bundle for browsers needs no Node module, and works", async () => {
      console.log(batch._distances[0], refused);`,
   );
   expect(run(process.execPath, [script], project).trim()).toBe("0 UnsupportedBackend");
+}, 60_000);
+
+test("workers of the installed package build the same index, and don't keep the process alive", () => {
+  const script = join(project, "workers.mjs");
+  writeFileSync(
+    script,
+    `${SAME_INDEX}
+     import { rm } from "node:fs/promises";
+     const built = [];
+     for (const workers of [0, 2]) {
+       await rm("./built", { recursive: true, force: true });
+       built.push(await build("./built", workers));
+     }
+     console.log(built[0] === built[1], built[1].length > 1000);`,
+  );
+  expect(run(process.execPath, [script], project).trim()).toBe("true true");
+});
+
+test("a worker bundled for browsers, beside the application, needs no Node module, and works", async () => {
+  const stdin = { contents: `${SAME_INDEX} export { build };`, resolveDir: project };
+  const options = {
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    metafile: true,
+    outdir: join(project, "web"),
+    outExtension: { ".js": ".mjs" },
+    logLevel: "silent",
+  } as const;
+  const app = await build({ ...options, stdin });
+  const worker = await build({
+    ...options,
+    entryPoints: { worker: "@dreamlake/dreamdb/worker" },
+    absWorkingDir: project,
+  });
+  for (const { inputs } of [app.metafile, worker.metafile]) {
+    const imports = Object.values(inputs).flatMap((input) => input.imports);
+    expect(
+      Object.keys(inputs).filter((path) => /node:|store\/(directory|node)\.|\.node\./.test(path)),
+    ).toEqual([]);
+    expect(imports.filter((one) => one.external === true || one.path.startsWith("node:"))).toEqual([]);
+  }
+  // Bundlers find the worker by this form.
+  const text = readFileSync(join(project, "web/stdin.mjs"), "utf8");
+  expect(text).toContain('new Worker(new URL("./worker.js", import.meta.url), { type: "module" })');
+
+  // Web Workers as far as the library uses them, in realms without Node's globals.
+  writeFileSync(
+    join(project, "web/page.mjs"),
+    `import { Worker as Thread } from "node:worker_threads";
+     const { log } = console;
+     let made = 0;
+     globalThis.Worker = class {
+       constructor(url, { type }) {
+         made += type === "module" && url.pathname.endsWith("/worker.js") ? 1 : 100;
+         this.thread = new Thread(new URL("./scope.mjs", import.meta.url));
+         this.thread.on("message", (data) => this.onmessage({ data }));
+         this.thread.on("error", (error) => this.onerror({ message: String(error), preventDefault() {} }));
+       }
+       postMessage(message, transfer) { this.thread.postMessage(message, transfer); }
+       terminate() { this.thread.terminate(); }
+     };
+     for (const name of ["process", "Buffer", "global", "setImmediate"]) delete globalThis[name];
+     const { build } = await import("./stdin.mjs");
+     log((await build("memory://zero", 0)) === (await build("memory://two", 2)), made);`,
+  );
+  writeFileSync(
+    join(project, "web/scope.mjs"),
+    `import { parentPort } from "node:worker_threads";
+     globalThis.postMessage = (message, transfer) => parentPort.postMessage(message, transfer);
+     for (const name of ["process", "Buffer", "global", "setImmediate"]) delete globalThis[name];
+     await import("./worker.mjs");
+     parentPort.on("message", (data) => globalThis.onmessage({ data }));`,
+  );
+  expect(run(process.execPath, [join(project, "web/page.mjs")], project).trim()).toBe("true 2");
 }, 60_000);
 
 test("a bundle for Node still knows directories", async () => {
