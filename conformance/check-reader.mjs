@@ -122,7 +122,7 @@ const FULL = {
   clip: [(s, n) => s.addVideo(n, { required: false }), () => often(5, () => bytes(2000 + random(20_000)))],
   "sound.left": [(s, n) => s.addAudio(n, { required: false }), () => often(30, () => bytes(random(3000)))],
   look: [
-    (s, n) => s.addEmbedding(n, { dim: 24, algorithm: "dreamdb.lsh-cosine", lshBits: 6 }),
+    (s, n) => s.addEmbedding(n, { dim: 24, algorithm: "dreamdb.lsh-cosine", lshBits: 6, lshTables: 2 }),
     () => vector(24),
   ],
   deep: [
@@ -131,6 +131,7 @@ const FULL = {
         dim: 100,
         algorithm: "dreamdb.lsh-cosine",
         lshBits: 11,
+        lshTables: 3,
         rerank: false,
         required: false,
       }),
@@ -141,7 +142,14 @@ const FULL = {
     () => often(90, () => vector(130)),
   ],
   few: [
-    (s, n) => s.addEmbedding(n, { dim: 3, algorithm: "dreamdb.lsh-cosine", lshBits: 1, required: false }),
+    (s, n) =>
+      s.addEmbedding(n, {
+        dim: 3,
+        algorithm: "dreamdb.lsh-cosine",
+        lshBits: 1,
+        lshTables: 16,
+        required: false,
+      }),
     () => often(50, () => vector(3)),
   ],
   exact: [(s, n) => s.addEmbedding(n, { dim: 7, required: false }), () => often(60, () => vector(7))],
@@ -341,6 +349,9 @@ const TRAINED = {
     compressor: { algorithm: "rabitq", bits: 1 },
   }),
   fine: trained(40, { algorithm: "dreamdb.ivf-l2", compressor: { algorithm: "rabitq", bits: 8 } }, 90),
+  pairs: trained(25, { algorithm: "dreamdb.imi-cosine" }),
+  plain: trained(2, { algorithm: "dreamdb.imi-cosine", compressor: "none" }, 80),
+  later: trained(5, { algorithm: "dreamdb.imi-cosine" }),
   label: FULL.label,
 };
 
@@ -350,7 +361,10 @@ function writeTrained(root) {
     await written.automatic(300);
     await written.at(irregular(50_000_000_000, 200, 0));
     await written.at(irregular(50_000_000_000, 150, 5));
-    for (const [field, k] of Object.entries({ cosine: 17, bare: 3, rough: 1, fine: 40 }))
+    for (const [field, k] of Object.entries({
+      ...{ cosine: 17, bare: 3, rough: 1, fine: 40 },
+      ...{ pairs: 700, plain: 9 },
+    }))
       await written.ds.rebuildIvf({ field, k, iterations: 3 });
     await written.automatic(70);
     await written.at(irregular(50_000_300_000, 90, 7));
@@ -378,6 +392,14 @@ function writeWalked(root) {
     await written.automatic(30);
     await written.ds.buildGraph({ field: "l2", degree: 12 });
     await written.automatic(5);
+  });
+}
+
+/** As many rows in a page's segments as it has ticks, for each of the tables. */
+function writeDense(root) {
+  const fields = { few: FULL.few, label: FULL.label };
+  return writeQuickly(root, "dense", fields, async (written) => {
+    for (let i = 0; i < 90; i++) await written.at([i]);
   });
 }
 
@@ -1264,6 +1286,7 @@ try {
   compare(join(work, "trained"), await writeTrained(join(work, "trained")), work);
   await checkTrackTamperings(work);
   compare(join(work, "walked"), await writeWalked(join(work, "walked")), work);
+  compare(join(work, "dense"), await writeDense(join(work, "dense")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
   const scalars = compare(join(work, "indexed"), await writeIndexed(join(work, "indexed")), work);
   const rows = compare(join(work, "many-rows"), await writeManyRows(join(work, "many-rows")), work);

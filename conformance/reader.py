@@ -203,7 +203,8 @@ def check_spatial_index(directory, data, field, what):
         only_keys(value, common + ("graph", "rows"), what)
         must("cells" not in value, "Corrupt", f"{what}: cells beside a graph")
         return GraphOf(*check_table_ref(value["graph"], f"{what} graph"), get(value, "rows", lambda x: is_uint(x, 1), what))
-    if algorithm in VAMANA or algorithm in IVF and "centroids" not in value:
+    must(dim >= 2 or algorithm in IVF or algorithm in VAMANA, "Corrupt", f"{what}: dim {dim} with {algorithm}")
+    if "centroids" not in value:
         only_keys(value, common + ("cells",), what)
         get(value, "cells", lambda x: is_uint(x, 1, 1), what)
         return None
@@ -295,7 +296,7 @@ class Indexes:
             must(is_uint(x[0], 0, 16) and (level is None or x[0] == level), "Corrupt", f"{at}: level {x[0]}")
             digest = address(x[1], at)
             must(is_uint(x[2], 0, MAX_PAGE), "Corrupt", f"{at}: length {x[2]}")
-            tick = self.interval(tick, x[3], x[4], x[5], MAX_COUNT, at)
+            tick = self.interval(tick, x[3], x[4], x[5], MAX_COUNT, at, 16 if of == "segments" else 1)
             page = self.page(digest, x[2], of, x[0], at)
             must((tick, x[4], x[5]) == page[1:], "Corrupt", f"{at}: interval and rows {(tick, x[4], x[5])}, its entries' {page[1:]}")
             found.append((x[0], page))
@@ -326,13 +327,13 @@ class Indexes:
         must(os.path.getsize(self.directory.path(digest, what)[1]) == length, "HashMismatch", f"{what}: length {length}")
         return self.pages[key]
 
-    def interval(self, before, difference, span, rows, most, what):
+    def interval(self, before, difference, span, rows, most, what, tables=1):
         must(is_uint(difference, -MAX_TICK, MAX_TICK), "Corrupt", f"{what}: difference {difference}")
         tick = before + difference
         must(0 <= tick <= MAX_TICK, "Corrupt", f"{what}: tick {tick}")
         must(is_uint(span, 0, MAX_TICK - tick), "Corrupt", f"{what}: span {span} from {tick}")
         must(is_uint(rows, 1, most), "Corrupt", f"{what}: rows {rows}")
-        must(span >= rows - 1, "Corrupt", f"{what}: {rows} rows in span {span}")
+        must(tables * (span + 1) >= rows, "Corrupt", f"{what}: {rows} rows in span {span}")
         return tick
 
     def entries(self, items, of, what):

@@ -50,7 +50,7 @@ export async function calibrate(
   const { cells } = ivf;
   let epsilon = epsilonFor(recallTarget);
   const measure = async (nprobe: number): Promise<Calibration> => {
-    const probing = probingOf(cells, topK + 1, { nprobe, epsilon });
+    const probing = probingOf(ivf, topK + 1, { nprobe, epsilon });
     let found = 0;
     let wanted = 0;
     for (const [i, query] of queries.entries()) {

@@ -438,8 +438,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   }
 
   /**
-   * Trains the cells of an `ivf-…` field anew and sorts every row into them, with codes. Equal rows, options and seed
-   * give equal bytes on any machine, with any number of `workers`.
+   * Trains the cells of an `ivf-…` or `imi-cosine` field anew and sorts every row into them, with codes. Equal rows,
+   * options and seed give equal bytes on any machine, with any number of `workers`.
    * Errors: `InvalidArgument` (field, k, sample…), `ReadOnly`, `Conflict` when another rebuild came first, `OutOfMemory`,
    * `StoreUnavailable`, `Aborted` when a worker died, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
    */
@@ -448,7 +448,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   }
 
   /**
-   * Gives the cells of an `ivf-…` field codes of another kind, here and after later rebuilds; a field without built cells
+   * Gives the cells of such a field codes of another kind, here and after later rebuilds; a field without built cells
    * gets one cell. Errors: as `rebuildIvf`.
    */
   publishCompressor(options: PublishCompressorOptions): Promise<RebuildResult> {

@@ -27,6 +27,7 @@ import {
   decodeSpatialIndex,
   halvesOf,
   isGraph,
+  isTrained,
   tablesOf,
 } from "../objects/spatial-index.ts";
 import { codebookShape, decodeVectorCompressor } from "../objects/vector-compressor.ts";
@@ -186,10 +187,10 @@ class Checker {
 
   /** The compressor of a Track, and all tables of vectors that it and the index refer to. */
   private async tables({ spatialIndex: index, compressor }: Track): Promise<void> {
-    if (index.algorithm === "dreamdb.imi-cosine") {
+    if (isTrained(index) && index.algorithm === "dreamdb.imi-cosine") {
       const halves = halvesOf(index.dim);
       for (const [i, ref] of index.centroids.entries()) await this.table(ref, halves[i] as number);
-    } else if ("centroids" in index) await this.table(index.centroids, index.dim);
+    } else if (isTrained(index)) await this.table(index.centroids, index.dim);
     if (compressor === undefined) return;
     await this.once(compressor.address, async (bytes) => {
       decodeVectorCompressor(bytes);

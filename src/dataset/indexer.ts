@@ -4,6 +4,7 @@
  */
 import type { Address } from "../core/address.ts";
 import { DreamDBError } from "../errors.ts";
+import { allPairs, type Codebooks, PairAssigner, PairEncoder } from "../kernels/centroid-pairs.ts";
 import type { Kernels, LshPlanes } from "../kernels/kernels.ts";
 import { CellAssigner } from "../kernels/kmeans.ts";
 import { RabitqEncoder, toIndexSpace } from "../kernels/rabitq.ts";
@@ -11,7 +12,14 @@ import { Rotation } from "../kernels/rotation.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
 import type { Track } from "../objects/manifest.ts";
 import { metricOf } from "../objects/metric.ts";
-import { isTrained, type TrainedIndex } from "../objects/spatial-index.ts";
+import {
+  type CentroidsRef,
+  codebookSizes,
+  halvesOf,
+  type ImiIndex,
+  isTrained,
+  type TrainedIndex,
+} from "../objects/spatial-index.ts";
 import { codeRowBytes, type RabitqCompressor } from "../objects/vector-compressor.ts";
 import type { Session } from "./session.ts";
 
@@ -94,19 +102,56 @@ export function keyOf(track: Track): Address {
   return `${track.address}/${track.compressor?.address ?? ""}`;
 }
 
-/** Centroids, cells × dim f32, verified. */
-export async function readCentroids(session: Session, index: TrainedIndex): Promise<Float32Array> {
-  return decodeCentroids(await session.object(index.centroids.address), index.cells, index.dim);
+/** Values of all centroids, verified: cells × dim f32, or those of both codebooks one after the other. */
+export async function readCentroids(session: Session, index: TrainedIndex | ImiIndex): Promise<Float32Array> {
+  const read = async ({ address }: CentroidsRef, cells: number, dim: number): Promise<Float32Array> =>
+    decodeCentroids(await session.object(address), cells, dim);
+  if (index.algorithm !== "dreamdb.imi-cosine") return read(index.centroids, index.cells, index.dim);
+  const sizes = codebookSizes(index);
+  const [left, right] = halvesOf(index.dim);
+  const first = await read(index.centroids[0], sizes[0], left);
+  const second = await read(index.centroids[1], sizes[1], right);
+  const values = new Float32Array(first.length + second.length);
+  values.set(first);
+  values.set(second, first.length);
+  return values;
 }
 
-/** Errors: `UnsupportedVersion` for an index that can be read but not yet used. */
-export function trainedIndexOf({ spatialIndex }: Pick<Track, "spatialIndex">): TrainedIndex {
-  if (isTrained(spatialIndex) && spatialIndex.algorithm !== "dreamdb.imi-cosine") return spatialIndex;
+/** Bytes that the centroids of all pairs may take: a search has each of them in memory. */
+const MAX_PAIRS_BYTES = 2 ** 31;
+
+/**
+ * The centroid of every cell, cells × dim.
+ * @param values what `readCentroids` gave. Errors: `LimitExceeded` for more pairs than memory should hold.
+ */
+export function centroidsOfCells(index: TrainedIndex | ImiIndex, values: Float32Array): Float32Array {
+  if (index.algorithm !== "dreamdb.imi-cosine") return values;
+  const bytes = index.cells * index.dim * 4;
+  if (bytes <= MAX_PAIRS_BYTES) return allPairs(codebooksOf(index, values));
+  throw new DreamDBError("LimitExceeded", "an index of more cells than this version can search", {
+    field: "spatial-index.cells",
+    found: index.cells,
+    expected: `at most ${Math.floor(MAX_PAIRS_BYTES / (4 * index.dim))}`,
+  });
+}
+
+function codebooksOf(index: ImiIndex, values: Float32Array): Codebooks {
+  return { values, sizes: codebookSizes(index), halves: halvesOf(index.dim) };
+}
+
+/** Errors: `UnsupportedVersion` for an index without centroids. */
+export function trainedIndexOf({ spatialIndex }: Pick<Track, "spatialIndex">): TrainedIndex | ImiIndex {
+  if (isTrained(spatialIndex)) return spatialIndex;
   throw new DreamDBError("UnsupportedVersion", "this version can't search or extend such an index", {
     field: "algorithm",
     found: spatialIndex.algorithm,
-    expected: "dreamdb.lsh-cosine, or dreamdb.ivf-cosine, -dot or -l2",
+    expected: "trained centroids",
   });
+}
+
+/** The power of two that vectors are scaled down by on their way into the index. */
+export function exponentOf(index: TrainedIndex | ImiIndex): number {
+  return "exponent" in index ? index.exponent : 0;
 }
 
 /** The Track's RaBitQ compressor, if it has one. Errors: `UnsupportedVersion` for another kind. */
@@ -169,15 +214,16 @@ class IvfIndexer implements Indexer {
   readonly cellBits: number;
   readonly codeBytes: number;
   private readonly kernels: Kernels;
-  private readonly index: TrainedIndex;
-  private readonly assigner: CellAssigner;
+  private readonly index: TrainedIndex | ImiIndex;
+  private readonly assigner: Pick<CellAssigner, "assign" | "free">;
   private readonly rotation: Rotation | undefined;
-  private readonly encoder: RabitqEncoder | undefined;
+  private readonly encoder: Pick<RabitqEncoder, "encode" | "free"> | undefined;
   private readonly tileRows: number;
 
+  /** @param centroids what `readCentroids` gave */
   constructor(
     kernels: Kernels,
-    index: TrainedIndex,
+    index: TrainedIndex | ImiIndex,
     centroids: Float32Array,
     compressor: RabitqCompressor | undefined,
   ) {
@@ -187,16 +233,17 @@ class IvfIndexer implements Indexer {
     this.cellBits = Math.max(1, Math.ceil(Math.log2(cells)));
     this.tileRows = Math.max(1, Math.floor(TILE_BYTES / (4 * dim)));
     this.codeBytes = compressor === undefined ? 0 : codeRowBytes(compressor);
-    this.assigner = new CellAssigner(kernels, centroids, dim);
+    const books = index.algorithm === "dreamdb.imi-cosine" ? codebooksOf(index, centroids) : undefined;
+    this.assigner =
+      books === undefined ? new CellAssigner(kernels, centroids, dim) : new PairAssigner(kernels, books);
     if (compressor === undefined) return;
     const { padded, rotation, seed, bits } = compressor;
     this.rotation = new Rotation(kernels, { kind: rotation, dim, padded, seed });
-    this.encoder = new RabitqEncoder(kernels, {
-      rotation: this.rotation,
-      centroids,
-      bits,
-      metric: metricOf(algorithm),
-    });
+    const options = { rotation: this.rotation, bits, metric: metricOf(algorithm) };
+    this.encoder =
+      books === undefined
+        ? new RabitqEncoder(kernels, { ...options, centroids })
+        : new PairEncoder(kernels, books, options);
   }
 
   cellsOf(vectors: number, n: number): Uint32Array {
@@ -220,7 +267,8 @@ class IvfIndexer implements Indexer {
   /** Runs `work` on tiles of rows in index space. */
   private tiles(vectors: number, n: number, work: (y: number, first: number, rows: number) => void): void {
     const { kernels, tileRows } = this;
-    const { dim, algorithm, exponent } = this.index;
+    const { dim, algorithm } = this.index;
+    const exponent = exponentOf(this.index);
     const y = kernels.alloc(Math.min(n, tileRows) * dim * 4);
     try {
       for (let first = 0; first < n; first += tileRows) {

@@ -22,12 +22,20 @@ const DEFAULT_RERANK_FACTOR = 3;
 const LEAST_RERANK = 24;
 const DEFAULT_EPSILON = 1.4;
 
-/** The figures a query runs with. */
-export function probingOf(cells: number, topK: number, options: ProbingOptions): Probing {
+/**
+ * The figures a query runs with.
+ * @param ivf its cells, and those of them that have rows: by default as many of these are probed, whatever the others
+ */
+export function probingOf(
+  { cells, usedCells }: { cells: number; usedCells: number },
+  topK: number,
+  options: ProbingOptions,
+): Probing {
+  const usual = DEFAULT_PROBES * Math.sqrt(cells) * (cells / Math.max(1, usedCells));
   const factor = options.rerankFactor ?? DEFAULT_RERANK_FACTOR;
   return {
     topK,
-    nprobe: Math.min(cells, options.nprobe ?? Math.max(8, Math.ceil(DEFAULT_PROBES * Math.sqrt(cells)))),
+    nprobe: Math.min(cells, options.nprobe ?? Math.max(8, Math.ceil(usual))),
     rerank: factor === 0 ? 0 : Math.max(topK, LEAST_RERANK, Math.ceil(factor * topK)),
     epsilon: options.epsilon ?? DEFAULT_EPSILON,
   };

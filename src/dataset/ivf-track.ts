@@ -12,7 +12,7 @@ import { distanceOf, type Metric, metricOf } from "../objects/metric.ts";
 import { decodeSegmentAnchors, type SegmentBlock } from "../objects/segment.ts";
 import { rotationOf } from "../objects/vector-compressor.ts";
 import { Turns } from "../store/turns.ts";
-import { rabitqOf, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { centroidsOfCells, exponentOf, rabitqOf, readCentroids, trainedIndexOf } from "./indexer.ts";
 import type { RowNumbers } from "./row-numbers.ts";
 import { blocksOf, entriesOf, mergeRanges, type OpenSegment, openSegments, rowsOfCell } from "./segments.ts";
 import { inParallel, type Session } from "./session.ts";
@@ -91,6 +91,11 @@ export class IvfTrack {
   private segments: OpenSegment[] = [];
   /** By cell, while it is loaded. */
   private readonly parts: (Part[] | undefined)[];
+  /** Cells that some segment has rows in, and by cell 1 for those. */
+  usedCells = 0;
+  private readonly isUsed: Uint8Array;
+  /** Cells that are loaded and hold rows: all that memory is spent on. There may be far more empty ones. */
+  private readonly held = new Set<number>();
   /** By cell, 1 while its vectors are in memory. */
   private readonly hasVectors: Uint8Array;
   /** Cells whose vectors were asked for once: from the second time on they stay. */
@@ -113,6 +118,7 @@ export class IvfTrack {
     this.index = index;
     this.budgetBytes = budgetBytes;
     this.parts = Array.from({ length: index.cells }, () => undefined);
+    this.isUsed = new Uint8Array(index.cells);
     this.hasVectors = new Uint8Array(index.cells);
     this.seen = new Uint8Array(index.cells);
     this.lastUse = new Uint32Array(index.cells);
@@ -125,14 +131,15 @@ export class IvfTrack {
     track: Track,
     budgetBytes: number,
   ): Promise<IvfTrack> {
-    const { algorithm, dim, exponent, seed, ...spec } = trainedIndexOf(track);
-    const centroids = await readCentroids(session, { algorithm, dim, exponent, seed, ...spec });
+    const trained = trainedIndexOf(track);
+    const { algorithm, dim, seed } = trained;
+    const centroids = centroidsOfCells(trained, await readCentroids(session, trained));
     const compressor = rabitqOf(track) ?? { ...rotationOf(dim), seed, bits: 0 };
     const { rotation: kind, padded, bits } = compressor;
     const index = new IvfIndex(kernels, {
       metric: metricOf(algorithm),
       dim,
-      exponent,
+      exponent: exponentOf(trained),
       centroids,
       bits,
       rotation: { kind, padded, seed: compressor.seed },
@@ -167,7 +174,12 @@ export class IvfTrack {
       this.numbers = undefined;
       const from = this.segments.length;
       this.segments.push(...(await openSegments(this.session, track, entries.slice(from))));
-      await this.extend(from);
+      const changed = this.cellsFrom(from);
+      for (const cell of changed) {
+        this.usedCells += 1 - (this.isUsed[cell] as number);
+        this.isUsed[cell] = 1;
+      }
+      await this.extend(changed, from);
       this.rows = this.segments.reduce((sum, { entry }) => sum + entry.rows, 0);
       this.root = track.segments;
       this.state++;
@@ -179,11 +191,10 @@ export class IvfTrack {
     return this.turns.run("", async () => {
       if (this.numbers?.root === numbers.root) return;
       this.numbers = numbers;
-      this.parts.forEach((parts, cell) => {
-        if (parts === undefined || parts.length === 0) return;
+      for (const cell of this.held) {
         const { ticks, ordinals } = this.index.rowsOf(cell);
         numbers.fill(ticks, ordinals);
-      });
+      }
     });
   }
 
@@ -318,10 +329,14 @@ export class IvfTrack {
   /** Loads every cell, and their vectors as far as the budget goes. Calls `onProgress` with cells done. */
   prewarm(withVectors: boolean, onProgress?: (done: { done: number; total: number }) => void): Promise<void> {
     return this.turns.run("", async () => {
-      const { index } = this;
-      const total = index.cells;
+      const used: number[] = [];
+      for (let cell = 0; cell < this.index.cells; cell++) {
+        if (this.isUsed[cell] === 1) used.push(cell);
+        else if (this.parts[cell] === undefined) this.place(cell, []);
+      }
+      const total = used.length;
       for (let from = 0; from < total; from += PREWARM_CELLS) {
-        const cells = range(from, Math.min(total, from + PREWARM_CELLS));
+        const cells = used.slice(from, from + PREWARM_CELLS);
         await this.loadCells(cells.filter((cell) => this.parts[cell] === undefined));
         if (withVectors) await this.loadVectors(cells.filter((cell) => this.hasVectors[cell] === 0));
         onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
@@ -346,29 +361,41 @@ export class IvfTrack {
     if (cells.length === 0) return;
     const wanted = cells.filter((cell) => this.parts[cell] === undefined);
     const read = await this.read(wanted, 0);
-    for (const cell of wanted) {
-      const list = read.get(cell) ?? [];
-      this.index.setCell(
-        cell,
-        list.map(({ rows }) => rows),
-      );
-      this.parts[cell] = list.map(({ part }) => part);
-      this.hasVectors[cell] = 0;
-    }
+    for (const cell of wanted) this.place(cell, read.get(cell) ?? []);
     // Without codes a cell is its vectors.
     if (this.index.bits === 0) for (const cell of cells) await this.loadWhole(cell, vectorsOf);
     this.makeRoom(cells, 0);
   }
 
-  /** Adds the rows of the segments from number `from` on to the cells that are loaded. */
-  private async extend(from: number): Promise<void> {
-    const loaded = range(0, this.index.cells).filter((cell) => this.parts[cell] !== undefined);
+  /** Makes `list` the rows of a cell. */
+  private place(cell: number, list: readonly { rows: CellRows; part: Part }[]): void {
+    this.index.setCell(
+      cell,
+      list.map(({ rows }) => rows),
+    );
+    this.parts[cell] = list.map(({ part }) => part);
+    this.hasVectors[cell] = 0;
+    if (list.length > 0) this.held.add(cell);
+  }
+
+  /** The cells that the segments from number `from` on have rows in, ascending. */
+  private cellsFrom(from: number): number[] {
+    const cells = new Set<number>();
+    for (const { container } of this.segments.slice(from))
+      for (const cell of container.head.cells) cells.add(cell);
+    return [...cells].sort((a, b) => a - b);
+  }
+
+  /** Adds the rows of the segments from number `from` on, which are in cells `changed`, to those that are loaded. */
+  private async extend(changed: readonly number[], from: number): Promise<void> {
+    const loaded = changed.filter((cell) => this.parts[cell] !== undefined);
     if (loaded.length === 0) return;
     for (const [cell, read] of await this.read(loaded, from)) {
       for (const { rows, part } of read) {
         this.index.appendCell(cell, rows);
         this.hasVectors[cell] = 0;
         (this.parts[cell] as Part[]).push(part);
+        this.held.add(cell);
       }
     }
   }
@@ -505,8 +532,8 @@ export class IvfTrack {
     const { index, budgetBytes, lastUse } = this;
     if (index.bytes + bytes <= budgetBytes) return true;
     const kept = new Set(keep);
-    const byAge = range(0, index.cells)
-      .filter((cell) => this.parts[cell] !== undefined && !kept.has(cell))
+    const byAge = [...this.held]
+      .filter((cell) => !kept.has(cell))
       .sort((a, b) => (lastUse[a] as number) - (lastUse[b] as number));
     const isUsedNow = (cell: number): boolean => lastUse[cell] === this.queries;
     for (const cell of byAge) {
@@ -519,6 +546,7 @@ export class IvfTrack {
       if (index.bytes + bytes <= budgetBytes) return true;
       if (isUsedNow(cell)) continue;
       index.dropCell(cell);
+      this.held.delete(cell);
       this.parts[cell] = undefined;
       this.hasVectors[cell] = 0;
     }
@@ -532,6 +560,9 @@ export class IvfTrack {
       this.parts[cell] = undefined;
       this.hasVectors[cell] = 0;
     }
+    this.held.clear();
+    this.isUsed.fill(0);
+    this.usedCells = 0;
     this.segments = [];
   }
 }

@@ -48,16 +48,17 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /**
    * Cells that are looked at, nearest first; widened until topK records are found. Of `lsh-cosine` with several tables,
    * so many a table, on average. All of them make a search of `lsh-cosine` exact. Default: in all an eighth of the cells
-   * that one table of `lsh-cosine` has, and 2.75 · √cells of a built `ivf-…`.
+   * that one table of `lsh-cosine` has, and 2.75 · √cells of a built index, times its cells for each that has rows.
    */
   nprobe?: number;
   /**
    * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least. With `ivf-…`, 0 reads no vectors at all: distances are then estimates, and batches say so.
+   * candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
+   * batches say so.
    */
   rerankFactor?: number;
   /**
-   * For a built `ivf-…`: standard errors that an estimate may lie below the topK-th best and still be looked at.
+   * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at.
    * More finds more and takes longer. Default 1.4.
    */
   epsilon?: number;
@@ -67,8 +68,9 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   beam?: number;
   /**
-   * For a built `ivf-…`: the share of the true topK that is wanted, above 0 and below 1. The first query that names
-   * one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or `epsilon`.
+   * For a built `ivf-…` or `imi-cosine`: the share of the true topK that is wanted, above 0 and below 1. The first query
+   * that names one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or
+   * `epsilon`.
    */
   recallTarget?: number;
 }
@@ -270,7 +272,7 @@ function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: 
   if (measured === undefined) return undefined;
   return {
     ivf: opened,
-    probing: probingOf(opened.cells, topK, { ...measured, rerankFactor: plan.rerankFactor }),
+    probing: probingOf(opened, topK, { ...measured, rerankFactor: plan.rerankFactor }),
   };
 }
 
@@ -351,7 +353,7 @@ async function findByIvf(
   const { cells } = ivf;
   const measured = await measuredFor(target, plan);
   const probing = probingOf(
-    cells,
+    ivf,
     topK,
     measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
   );

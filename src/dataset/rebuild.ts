@@ -25,10 +25,11 @@ import { encodeSegment, type SegmentSource } from "../objects/segment.ts";
 import {
   defaultTrainingSeed,
   encodeSpatialIndex,
-  type IvfAlgorithm,
+  type ImiIndex,
   isTrained,
   MAX_EXPONENT,
   MIN_EXPONENT,
+  type TrainedAlgorithm,
   type TrainedIndex,
 } from "../objects/spatial-index.ts";
 import { defaultRabitq, encodeVectorCompressor } from "../objects/vector-compressor.ts";
@@ -39,6 +40,7 @@ import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { type Indexer, type Indexers, readCentroids, trainedIndexOf } from "./indexer.ts";
 import { type CellOrder, orderByCell, segmentOf } from "./seal-segment.ts";
+import { trainImi } from "./train-imi.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
 
 export interface RebuildProgress {
@@ -50,7 +52,10 @@ export interface RebuildProgress {
 export interface RebuildIvfOptions {
   /** Name of the vector field. */
   field: string;
-  /** Cells, from 1 to the size of the sample. Default 2.5 · √rows. */
+  /**
+   * Cells, from 1 to the size of the sample. Default 2.5 · √rows. Of `imi-cosine` the next square: there are ⌈√k⌉ centroids
+   * for each half of the components, and these may be as many as the sample.
+   */
   k?: number;
   /** Rows that k-means runs on. Default 64 a cell, or all there are. */
   sample?: number;
@@ -108,14 +113,18 @@ export async function rebuildIvf(
   options: RebuildIvfOptions,
 ): Promise<{ tip: Tip; result: RebuildResult }> {
   const { field, track } = trackOf(tip.manifest, options.field);
-  const algorithm = ivfAlgorithm(field);
+  const algorithm = trainedAlgorithm(field);
+  const isImi = algorithm === "dreamdb.imi-cosine";
   const source = await VectorSource.open(target.ctx, tip.manifest, field, memory(options.memoryBytes));
   const { rows } = source;
-  const k = count(
+  const wanted = count(
     "k",
     options.k ?? Math.max(1, Math.round(DEFAULT_CELLS_PER_ROOT * Math.sqrt(rows))),
     MAX_CELLS,
   );
+  /** Centroids of each table, of which `imi-cosine` has two. */
+  const size = isImi ? Math.ceil(Math.sqrt(wanted)) : wanted;
+  const k = isImi ? size * size : wanted;
   const sample = Math.min(
     rows,
     count("sample", options.sample ?? Math.max(k, DEFAULT_SAMPLE_PER_CELL * k), 2 ** 32 - 1),
@@ -124,10 +133,24 @@ export async function rebuildIvf(
   const chosen = count("seed", options.seed ?? 0, Number.MAX_SAFE_INTEGER, 0);
   if (rows === 0)
     throw invalid("field", `no vectors in "${field.name}"`, "at least one vector to build from");
-  if (k > sample) throw invalid("k", k, `at most the ${sample} vectors of the sample`);
+  if (size > sample) throw tooFew(wanted, size, sample);
   const seed = seedOf(algorithm, field.dim, k, chosen);
 
   try {
+    const spec = compressorOf(field);
+    const compressor = spec === undefined ? undefined : compressorFor(spec, field);
+    if (isImi) {
+      const training = {
+        ...{ size, sample, iterations, seed, parents: [track.address] },
+        tooFew: (found: number) => tooFew(wanted, size, found),
+        onSampled: (done: number) => options.onProgress?.({ stage: "sample", done, total: rows }),
+        onTrained: (progress: { done: number; total: number }) =>
+          options.onProgress?.({ stage: "train", ...progress }),
+      };
+      const { index, objects } = await trainImi(target.ctx, source, training);
+      const change = { field, index, compressor, objects, op: "rebuild-ivf" };
+      return await replaceTrack(target, tip, change, source, options.onProgress);
+    }
     const trained = await train(target.ctx, source, { k, sample, iterations, seed }, options.onProgress);
     const centroids = encodeCentroids(trained.centroids, k, field.dim);
     const index: TrainedIndex = {
@@ -141,8 +164,6 @@ export async function rebuildIvf(
       iterations,
       parents: [track.address],
     };
-    const spec = compressorOf(field);
-    const compressor = spec === undefined ? undefined : compressorFor(spec, field);
     const objects = [{ address: index.centroids.address, bytes: centroids }];
     return await replaceTrack(
       target,
@@ -163,7 +184,7 @@ export async function publishCompressor(
   options: PublishCompressorOptions,
 ): Promise<{ tip: Tip; result: RebuildResult }> {
   const { field, track } = trackOf(tip.manifest, options.field);
-  const metric = metricOf(ivfAlgorithm(field));
+  const metric = metricOf(trainedAlgorithm(field));
   const algorithm = `dreamdb.rabitq-${metric}` as const;
   if (options.algorithm !== undefined && options.algorithm !== algorithm)
     throw invalid("algorithm", options.algorithm, algorithm);
@@ -198,15 +219,24 @@ export function trackOf(manifest: Manifest, name: string): { field: EmbeddingFie
   throw invalid("field", name, `a vector field: ${vectors.map((candidate) => candidate.name).join(", ")}`);
 }
 
-function ivfAlgorithm({ name, algorithm }: EmbeddingField): IvfAlgorithm {
+function trainedAlgorithm({ name, algorithm }: EmbeddingField): TrainedAlgorithm {
   switch (algorithm) {
     case "dreamdb.ivf-cosine":
     case "dreamdb.ivf-dot":
     case "dreamdb.ivf-l2":
+    case "dreamdb.imi-cosine":
       return algorithm;
-    default:
-      throw invalid("field", `"${name}" with ${algorithm}`, "a field with dreamdb.ivf-cosine, -dot or -l2");
+    default: {
+      const expected = "a field with dreamdb.ivf-cosine, -dot or -l2, or dreamdb.imi-cosine";
+      throw invalid("field", `"${name}" with ${algorithm}`, expected);
+    }
   }
+}
+
+/** @param size centroids to be found, of the `k` cells that were asked for */
+function tooFew(k: number, size: number, sample: number): DreamDBError {
+  const most = `at most the ${sample} vectors of the sample`;
+  return invalid("k", k, size === k ? most : `⌈√k⌉, which is ${size}, ${most}`);
 }
 
 function compressorFor(spec: CompressorSpec, { dim }: EmbeddingField): TrackCompressor {
@@ -221,7 +251,7 @@ function compressorFor(spec: CompressorSpec, { dim }: EmbeddingField): TrackComp
   return { address: addressOf(encodeVectorCompressor(object)), object };
 }
 
-function seedOf(algorithm: IvfAlgorithm, dim: number, k: number, seed: number): Uint8Array {
+function seedOf(algorithm: TrainedAlgorithm, dim: number, k: number, seed: number): Uint8Array {
   if (seed === 0) return defaultTrainingSeed(algorithm, dim, k);
   return blake3(new TextEncoder().encode(`${algorithm}/${dim}/${k}/${seed}`));
 }
@@ -240,7 +270,7 @@ async function train(
     const n = await source.sample(how.sample, how.seed, x, (done) =>
       onProgress?.({ stage: "sample", done, total: source.rows }),
     );
-    if (how.k > n) throw invalid("k", how.k, `at most the ${n} vectors of the sample`);
+    if (how.k > n) throw tooFew(how.k, how.k, n);
     const exponent = metric === "cosine" ? 0 : exponentOf(kernels, x, n, dim);
     toIndexSpace(kernels, metric, exponent, x, n, dim, x);
     const sample = { vectors: x, n, dim, k: how.k };
@@ -275,7 +305,7 @@ export function exponentOf(kernels: Kernels, vectors: number, n: number, dim: nu
 
 interface Change {
   field: EmbeddingField;
-  index: TrainedIndex;
+  index: TrainedIndex | ImiIndex;
   compressor: TrackCompressor | undefined;
   objects: NewPage[];
   op: string;

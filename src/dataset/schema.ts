@@ -28,6 +28,7 @@ const ALGORITHMS: readonly string[] = [
   "dreamdb.ivf-cosine",
   "dreamdb.ivf-dot",
   "dreamdb.ivf-l2",
+  "dreamdb.imi-cosine",
   "dreamdb.lsh-cosine",
   "dreamdb.vamana-cosine",
   "dreamdb.vamana-l2",
@@ -116,7 +117,7 @@ export interface MediaOptions<R extends boolean = boolean> extends FieldOptions<
   mime?: string;
 }
 
-export type EmbeddingAlgorithm = Exclude<Algorithm, "dreamdb.imi-cosine">;
+export type EmbeddingAlgorithm = Algorithm;
 
 /** The codes that the cells of a built index carry; names without a metric take that of the index. */
 export type CompressorOption =
@@ -136,8 +137,9 @@ export interface EmbeddingOptions<R extends boolean = boolean> extends FieldOpti
   /** Components of every vector, 1–65,536. */
   dim: number;
   /**
-   * `dreamdb.ivf-cosine` (default), `dreamdb.ivf-dot` or `dreamdb.ivf-l2`, or the graphs `dreamdb.vamana-cosine` or
-   * `dreamdb.vamana-l2`, all exact until they are built; or `dreamdb.lsh-cosine`, which needs no training.
+   * `dreamdb.ivf-cosine` (default), `dreamdb.ivf-dot`, `dreamdb.ivf-l2` or `dreamdb.imi-cosine`, or the graphs
+   * `dreamdb.vamana-cosine` or `dreamdb.vamana-l2`, all exact until they are built; or `dreamdb.lsh-cosine`, which needs
+   * no training.
    */
   algorithm?: EmbeddingAlgorithm;
   /** Hyperplanes of `lsh-cosine`, 1–24; there are 2^lshBits cells. Default 12. */
@@ -149,7 +151,7 @@ export interface EmbeddingOptions<R extends boolean = boolean> extends FieldOpti
   lshTables?: number;
   /** Whether cells carry the full vectors, so that re-ranking needs no second read. Default true. */
   rerank?: boolean;
-  /** Codes of a built index. Default RaBitQ of 4 bits for `ivf-…`; the others can't have any. */
+  /** Codes of a built index. Default RaBitQ of 4 bits for `ivf-…` and `imi-cosine`; the others can't have any. */
   compressor?: CompressorOption | "none" | undefined;
   /** An index to begin with, such as another dataset's: its address in the same backend, or the object itself. */
   spatialIndex?: Address | SpatialIndex | undefined;
@@ -213,6 +215,12 @@ export class Schema<F extends FieldTypes = {}> {
       throw violation(`${name}.dim`, dim, `an integer from 1 to ${MAX_DIM}`);
     if (!ALGORITHMS.includes(algorithm))
       throw violation(`${name}.algorithm`, algorithm, ALGORITHMS.join(" or "));
+    if (algorithm === "dreamdb.imi-cosine" && dim < 2)
+      throw violation(
+        `${name}.dim`,
+        dim,
+        `at least 2 with ${algorithm}, a component for each of its codebooks`,
+      );
     if (!Number.isInteger(lshBits) || lshBits < 1 || lshBits > MAX_LSH_BITS) {
       throw violation(`${name}.lshBits`, lshBits, `an integer from 1 to ${MAX_LSH_BITS}`);
     }

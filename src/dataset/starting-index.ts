@@ -37,12 +37,6 @@ function usualIndex({ algorithm, dim, lshBits, lshTables }: EmbeddingField): Spa
   switch (algorithm) {
     case "dreamdb.lsh-cosine":
       return defaultLshIndex(dim, lshBits, lshTables);
-    case "dreamdb.imi-cosine":
-      throw new DreamDBError("UnsupportedVersion", "this version can't begin with such an index", {
-        field: "algorithm",
-        found: algorithm,
-        expected: "dreamdb.lsh-cosine or dreamdb.ivf-…",
-      });
     default:
       return { algorithm, dim, cells: 1, parents: [] };
   }

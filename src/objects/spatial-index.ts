@@ -34,9 +34,12 @@ export interface LshIndex {
   parents: Address[];
 }
 
+/** Algorithms whose cells have centroids, once they are trained. */
+export type TrainedAlgorithm = IvfAlgorithm | "dreamdb.imi-cosine";
+
 /** One cell that holds everything, searched exactly: the state of other fields before their index is built. */
 export interface ExactIndex {
-  algorithm: IvfAlgorithm | GraphAlgorithm;
+  algorithm: TrainedAlgorithm | GraphAlgorithm;
   dim: number;
   cells: 1;
   parents: Address[];
@@ -137,6 +140,15 @@ export function halvesOf(dim: number): [number, number] {
   return [Math.ceil(dim / 2), Math.floor(dim / 2)];
 }
 
+/** Centroids in each of an IMI's two codebooks. */
+export function codebookSizes({ dim, centroids }: Pick<ImiIndex, "dim" | "centroids">): [number, number] {
+  const [first, second] = centroids;
+  const [left, right] = halvesOf(dim);
+  const size = ({ bytes }: CentroidsRef, components: number): number =>
+    (bytes - CENTROIDS_HEAD_BYTES) / (4 * components);
+  return [size(first, left), size(second, right)];
+}
+
 export function encodeSpatialIndex(index: SpatialIndex): Uint8Array {
   const shared = {
     kind: KIND,
@@ -206,10 +218,7 @@ function ivfFromCbor(
   dim: number,
   parents: Address[],
 ): ExactIndex | TrainedIndex {
-  if (!shape.has("centroids")) {
-    shape.uint("cells", 1, 1);
-    return { algorithm, dim, cells: 1, parents };
-  }
+  if (!shape.has("centroids")) return exactFromCbor(shape, algorithm, dim, parents);
   const cells = shape.uint("cells", MAX_OBJECT_BYTES, 1);
   const centroids = centroidsRefFromCbor(shape.value("centroids"), "spatial-index.centroids");
   const bytes = centroidsBytes(cells, dim);
@@ -218,16 +227,23 @@ function ivfFromCbor(
   return { algorithm, dim, cells, exponent, centroids, ...trainingFromCbor(shape), parents };
 }
 
+function exactFromCbor(
+  shape: Shape,
+  algorithm: TrainedAlgorithm | GraphAlgorithm,
+  dim: number,
+  parents: Address[],
+): ExactIndex {
+  shape.uint("cells", 1, 1);
+  return { algorithm, dim, cells: 1, parents };
+}
+
 function graphFromCbor(
   shape: Shape,
   algorithm: GraphAlgorithm,
   dim: number,
   parents: Address[],
 ): ExactIndex | BuiltGraph {
-  if (!shape.has("graph")) {
-    shape.uint("cells", 1, 1);
-    return { algorithm, dim, cells: 1, parents };
-  }
+  if (!shape.has("graph")) return exactFromCbor(shape, algorithm, dim, parents);
   const ref = new Shape(shape.value("graph"), "spatial-index.graph").exactly(2);
   const graph = {
     address: addressFromCbor(ref.value(0), "spatial-index.graph"),
@@ -243,19 +259,19 @@ function exponentFromCbor(shape: Shape, algorithm: IvfAlgorithm): number {
   throw corrupt("spatial-index.exponent", found, `an integer from ${least} to ${most}`);
 }
 
-function imiFromCbor(shape: Shape, dim: number, parents: Address[]): ImiIndex {
+function imiFromCbor(shape: Shape, dim: number, parents: Address[]): ExactIndex | ImiIndex {
   if (dim < 2) throw corrupt("spatial-index.dim", dim, "at least 2, a component for each codebook");
+  if (!shape.has("centroids")) return exactFromCbor(shape, "dreamdb.imi-cosine", dim, parents);
   const cells = shape.uint("cells", 2 ** 32 - 1, 1);
   const items = new Shape(shape.array("centroids"), "spatial-index.centroids").exactly(2);
   const centroids: [CentroidsRef, CentroidsRef] = [
     centroidsRefFromCbor(items.value(0), "spatial-index.centroids[0]"),
     centroidsRefFromCbor(items.value(1), "spatial-index.centroids[1]"),
   ];
-  const halves = halvesOf(dim);
-  const sizes = centroids.map(({ bytes }, i) => (bytes - CENTROIDS_HEAD_BYTES) / (4 * (halves[i] as number)));
+  const sizes = codebookSizes({ dim, centroids });
   if (sizes.some((size) => !Number.isInteger(size) || size < 1))
     throw corrupt("spatial-index.centroids", sizes, "whole numbers of centroids");
-  const product = (sizes[0] as number) * (sizes[1] as number);
+  const product = sizes[0] * sizes[1];
   if (product !== cells) throw corrupt("spatial-index.cells", cells, product);
   return { algorithm: "dreamdb.imi-cosine", dim, cells, centroids, ...trainingFromCbor(shape), parents };
 }

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { type Address, addressOf, addressOfDigest } from "../../src/core/address.ts";
 import { MAX_TICK } from "../../src/core/time.ts";
 import type { ContainerRef } from "../../src/objects/container-ref.ts";
-import type { FieldSpec } from "../../src/objects/field.ts";
+import type { EmbeddingField, FieldSpec } from "../../src/objects/field.ts";
 import type { Genesis } from "../../src/objects/genesis.ts";
 import {
   type BatchEntry,
@@ -17,7 +17,6 @@ import type { Manifest, Track } from "../../src/objects/manifest.ts";
 import { metricOf } from "../../src/objects/metric.ts";
 import type { RefBody } from "../../src/objects/ref.ts";
 import {
-  type Algorithm,
   encodeSpatialIndex,
   type ImiIndex,
   type SpatialIndex,
@@ -95,6 +94,12 @@ export const spatialIndex: fc.Arbitrary<SpatialIndex> = fc.oneof(
   fc.record({
     algorithm: metric.map((name) => `dreamdb.ivf-${name}` as const),
     dim,
+    cells: fc.constant(1 as const),
+    parents,
+  }),
+  fc.record({
+    algorithm: fc.constant("dreamdb.imi-cosine" as const),
+    dim: fc.integer({ min: 2, max: 65536 }),
     cells: fc.constant(1 as const),
     parents,
   }),
@@ -244,14 +249,16 @@ const fieldKind = fc.oneof(
   }),
   fc.record({
     kind: fc.constant("embedding" as const),
-    dim: fc.integer({ min: 1, max: 65536 }),
+    dim: fc.integer({ min: 2, max: 65536 }),
     algorithm: fc.constantFrom(
+      "dreamdb.imi-cosine" as const,
       "dreamdb.lsh-cosine" as const,
       "dreamdb.ivf-cosine" as const,
       "dreamdb.ivf-dot" as const,
       "dreamdb.ivf-l2" as const,
     ),
     lshBits: fc.integer({ min: 1, max: 24 }),
+    lshTables: fc.integer({ min: 1, max: 16 }),
     rerank: fc.boolean(),
     codes: fc.constantFrom(undefined, "none" as const, "rabitq" as const, "pq" as const),
   }),
@@ -270,8 +277,9 @@ const fields: fc.Arbitrary<FieldSpec[]> = fc
     specs.map(({ kind, required, name }, id) => {
       const base = { id, name: `${name}${id}`, required };
       if (kind.kind !== "embedding") return { ...base, ...kind } as FieldSpec;
-      const { codes, ...own } = kind;
-      if (own.algorithm === "dreamdb.lsh-cosine") return { ...base, ...own };
+      const { codes, lshTables, ...own } = kind;
+      if (own.algorithm === "dreamdb.lsh-cosine")
+        return lshTables === 1 ? { ...base, ...own } : { ...base, ...own, lshTables };
       const field = { ...base, ...own, lshBits: 0 };
       const metric = metricOf(own.algorithm);
       if (codes === undefined || codes === "none")
@@ -287,8 +295,8 @@ const fields: fc.Arbitrary<FieldSpec[]> = fc
 
 function trackOf(field: FieldSpec, segments: IndexRoot<SegmentEntry>, seed: Uint8Array): Track {
   if (field.kind !== "embedding") throw new Error("no vector field");
-  const { algorithm, dim, lshBits: bits } = field;
-  const spatialIndex = indexOf(algorithm, dim, bits, seed);
+  const spatialIndex = indexOf(field, seed);
+  const { algorithm, dim } = field;
   const track = { address: addressOf(encodeSpatialIndex(spatialIndex)), spatialIndex };
   if (algorithm === "dreamdb.lsh-cosine") return { ...track, segments };
   if (!("centroids" in spatialIndex)) return { ...track, segments: { pages: [], entries: [], rows: 0 } };
@@ -302,10 +310,17 @@ function trackOf(field: FieldSpec, segments: IndexRoot<SegmentEntry>, seed: Uint
 }
 
 /** Built for three of four seeds. */
-function indexOf(algorithm: Algorithm, dim: number, bits: number, seed: Uint8Array): SpatialIndex {
-  if (algorithm === "dreamdb.lsh-cosine") return { algorithm, dim, bits, tables: 1, seed, parents: [] };
-  if (algorithm === "dreamdb.imi-cosine") throw new Error("no field of this kind is made here");
+function indexOf(
+  { algorithm, dim, lshBits: bits, lshTables: tables = 1 }: EmbeddingField,
+  seed: Uint8Array,
+): SpatialIndex {
+  if (algorithm === "dreamdb.lsh-cosine") return { algorithm, dim, bits, tables, seed, parents: [] };
   if (((seed[2] as number) & 3) === 0) return { algorithm, dim, cells: 1, parents: [] };
+  if (algorithm === "dreamdb.imi-cosine") {
+    const book = (components: number) => ({ address: addressOf(seed), bytes: 64 + 4 * 2 * components });
+    const centroids: ImiIndex["centroids"] = [book(Math.ceil(dim / 2)), book(Math.floor(dim / 2))];
+    return { algorithm, dim, cells: 4, centroids, seed, sample: 9, iterations: 3, parents: [] };
+  }
   if (algorithm === "dreamdb.vamana-cosine" || algorithm === "dreamdb.vamana-l2")
     return { algorithm, dim, cells: 1, parents: [] };
   const centroids = { address: addressOf(seed), bytes: 64 + 4 * 2 * dim };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { type Address, addressOf } from "../../src/core/address.ts";
+import { type Address, addressOf, addressToCbor } from "../../src/core/address.ts";
 import { blake3, toHex } from "../../src/core/blake3.ts";
 import { decodeCbor, encodeCbor } from "../../src/core/cbor.ts";
 import { MAX_TICK } from "../../src/core/time.ts";
@@ -434,4 +434,17 @@ describe("what a page may not be", () => {
     for (const wrong of [[], null, 5])
       expect(() => indexFromCbor(wrong, batchCodec)).toThrow(coded("Corrupt"));
   });
+});
+
+test("pages of segments may have each tick once for every hash table, those of a timeline once", () => {
+  const pageOf = (rows: number) => {
+    const address = addressToCbor(addressOf(Uint8Array.of(1)));
+    return { pages: [[0, address, 100, 5n, 9n, rows]], entries: [], rows };
+  };
+  const read = (rows: number, codec: typeof segmentCodec | typeof batchCodec) =>
+    indexFromCbor(decodeCbor(encodeCbor(pageOf(rows))), codec as typeof segmentCodec).rows;
+  expect(read(10, batchCodec)).toBe(10);
+  expect(() => read(11, batchCodec)).toThrow();
+  expect(read(160, segmentCodec)).toBe(160);
+  expect(() => read(161, segmentCodec)).toThrow();
 });

@@ -305,6 +305,9 @@ describe("constraints", () => {
       [imi, "cells", 5],
       [imi, "dim", 6],
       [imi, "dim", 1],
+      [imi, "centroids", undefined],
+      [{ algorithm: "dreamdb.imi-cosine", dim: 2, cells: 1, parents: [] }, "dim", 1],
+      [{ algorithm: "dreamdb.imi-cosine", dim: 2, cells: 1, parents: [] }, "cells", 2],
       [imi, "centroids", stored(64 + 4 * 6 * 5)],
       [imi, "centroids", [stored(64 + 4 * 2 * 3), stored(64)]],
       [imi, "centroids", [stored(64 + 4 * 2 * 3), stored(64 + 4 * 3 * 2), stored(64 + 4)]],
@@ -366,7 +369,7 @@ describe("constraints", () => {
     const id = [...one.tracks].find(([, { compressor }]) => compressor)?.[0] as number;
     const track = one.tracks.get(id) as Track & { compressor: TrackCompressor };
     const { object } = track.compressor;
-    const { algorithm, dim } = track.spatialIndex as TrainedIndex;
+    const { algorithm, dim, cells } = track.spatialIndex as TrainedIndex;
     const given = (object: VectorCompressor): TrackCompressor => ({
       address: addressOf(encodeVectorCompressor(object)),
       object,
@@ -400,7 +403,7 @@ describe("constraints", () => {
     expect(codingOf(track)).toEqual({
       spatialIndex: track.address,
       dim,
-      cells: 2,
+      cells,
       tables: 1,
       compressor: { address: track.compressor.address, rowBytes: codeRowBytes(object) },
     });
