@@ -35,8 +35,7 @@ const SMALL: f64 = 8.673617379884035e-19;
 const SLACK: f64 = 1.01;
 const LOWEST: f32 = -3.4028234663852886e38;
 
-const lanes0 = memory.data(64, 64);
-const lanes1 = memory.data(64, 64);
+const mostOf = memory.data(64, 64); // estimate + error of a group's cells
 const tail = memory.data(16, 16);
 // A row: the greatest estimate − error so far, 1/scale, |y|, |y − ŷ|, the last two rounded up. Place 64 is the
 // partner of an odd row.
@@ -47,7 +46,7 @@ const lists = memory.data(8 * 16 * 65, 16); // u32 cell, f32 estimate + error
 /** Bytes of a filter. */
 export function cellFilterBytes(k: u32, dim: u32): usize {
   const groups = <usize>((k + 15) >> 4);
-  return HEADER + groups * 16 + groups * weightBytes(dim) + TILE * rowBytes(dim);
+  return HEADER + groups * 16 + groups * weightBytes(dim) + <usize>TILE * rowBytes(dim);
 }
 
 // @ts-ignore: decorator
@@ -209,28 +208,30 @@ function filterGroup(rows: usize, count: u32, dim: u32, weights: usize, halves: 
   if (ASC_FEATURE_SIMD) {
     const bytes = rowBytes(dim);
     for (let v: u32 = 0; v < count; v += 2) {
-      const row0 = rows + <usize>v * bytes;
       const odd = v + 1 == count;
-      dotPair(row0, odd ? row0 : row0 + bytes, weights, bytes, lanes0, lanes1);
-      offerLanes(lanes0, halves, bounds, cell, v);
-      offerLanes(lanes1, halves, bounds, cell, odd ? 64 : v + 1);
+      const row = rows + <usize>v * bytes;
+      filterPair(row, odd ? row : row + bytes, weights, bytes, halves, bounds, cell, v, odd ? 64 : v + 1);
     }
   }
 }
 
 /** Two rows against the 16 centroids of a group, two coordinates an instruction. */
-function dotPair(row0: usize, row1: usize, weights: usize, bytes: usize, out0: usize, out1: usize): void {
+function filterPair(
+  row0: usize, row1: usize, weights: usize, bytes: usize, halves: usize, bounds: usize, cell: u32, v0: u32, v1: u32,
+): void {
   let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
   let b0 = a0, b1 = a0, b2 = a0, b3 = a0;
   const end = row0 + bytes;
   let p = row0, q = row1, w = weights;
   let s: v128, t: v128, x: v128;
+  // Four coordinates a turn; the way out in between, never taken, keeps V8 from hoisting loads, as in foldPairOf.
   while (p < end) {
     s = v128.load32_splat(p); t = v128.load32_splat(q);
     x = v128.load(w); a0 = i32x4.add(a0, i32x4.dot_i16x8_s(s, x)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(t, x));
     x = v128.load(w, 16); a1 = i32x4.add(a1, i32x4.dot_i16x8_s(s, x)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(t, x));
     x = v128.load(w, 32); a2 = i32x4.add(a2, i32x4.dot_i16x8_s(s, x)); b2 = i32x4.add(b2, i32x4.dot_i16x8_s(t, x));
     x = v128.load(w, 48); a3 = i32x4.add(a3, i32x4.dot_i16x8_s(s, x)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(t, x));
+    if (p + 4 == end) break;
     s = v128.load32_splat(p, 4); t = v128.load32_splat(q, 4);
     x = v128.load(w, 64); a0 = i32x4.add(a0, i32x4.dot_i16x8_s(s, x)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(t, x));
     x = v128.load(w, 80); a1 = i32x4.add(a1, i32x4.dot_i16x8_s(s, x)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(t, x));
@@ -240,47 +241,49 @@ function dotPair(row0: usize, row1: usize, weights: usize, bytes: usize, out0: u
     q += 8;
     w += 128;
   }
-  v128.store(out0, a0);
-  v128.store(out0, a1, 16);
-  v128.store(out0, a2, 32);
-  v128.store(out0, a3, 48);
-  v128.store(out1, b0);
-  v128.store(out1, b1, 16);
-  v128.store(out1, b2, 32);
-  v128.store(out1, b3, 48);
+  offerLanes(a0, a1, a2, a3, halves, bounds, cell, v0);
+  offerLanes(b0, b1, b2, b3, halves, bounds, cell, v1);
 }
 
 /** Turns 16 integers into estimates, and lists the cells that could be the row's. */
 // @ts-ignore: decorator
-@inline function offerLanes(lanes: usize, halves: usize, bounds: usize, cell: u32, v: u32): void {
+@inline function offerLanes(i0: v128, i1: v128, i2: v128, i3: v128, halves: usize, bounds: usize, cell: u32, v: u32): void {
   const state = rowStates + (<usize>v << 4);
   const error: f32 = load<f32>(state, 8) * load<f32>(bounds, 4) + load<f32>(state, 12) * load<f32>(bounds, 8) + load<f32>(bounds, 12);
   const by = f32x4.splat(load<f32>(state, 4) * load<f32>(bounds));
-  const least = load<f32>(state) - error;
-  const e0 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(v128.load(lanes)), by), v128.load(halves));
-  const e1 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(v128.load(lanes, 16)), by), v128.load(halves, 16));
-  const e2 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(v128.load(lanes, 32)), by), v128.load(halves, 32));
-  const e3 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(v128.load(lanes, 48)), by), v128.load(halves, 48));
+  const e0 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i0), by), v128.load(halves));
+  const e1 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i1), by), v128.load(halves, 16));
+  const e2 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i2), by), v128.load(halves, 32));
+  const e3 = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i3), by), v128.load(halves, 48));
   const greatest = f32x4.pmax(f32x4.pmax(e0, e1), f32x4.pmax(e2, e3));
-  if (!v128.any_true(f32x4.ge(greatest, f32x4.splat(least)))) return;
-  v128.store(lanes, e0);
-  v128.store(lanes, e1, 16);
-  v128.store(lanes, e2, 32);
-  v128.store(lanes, e3, 48);
-  listLanes(lanes, error, cell, v);
+  if (v128.any_true(f32x4.ge(greatest, f32x4.splat(load<f32>(state) - error)))) listLanes(e0, e1, e2, e3, error, cell, v);
 }
 
 /** Lists those of 16 cells, by their estimates, that could be the row's. */
-function listLanes(estimates: usize, error: f32, cell: u32, v: u32): void {
+function listLanes(e0: v128, e1: v128, e2: v128, e3: v128, error: f32, cell: u32, v: u32): void {
   const state = rowStates + (<usize>v << 4);
-  let best = load<f32>(state);
-  for (let i: usize = 0; i < 64; i += 4) best = max(best, load<f32>(estimates + i) - error);
+  let top = f32x4.pmax(f32x4.pmax(e0, e1), f32x4.pmax(e2, e3));
+  top = f32x4.pmax(top, v128.shuffle<i64>(top, top, 1, 0));
+  const greatest = max(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1));
+  const best = max<f32>(load<f32>(state), greatest - error);
   store<f32>(state, best);
+  const by = f32x4.splat(error), least = f32x4.splat(best);
+  e0 = f32x4.add(e0, by);
+  e1 = f32x4.add(e1, by);
+  e2 = f32x4.add(e2, by);
+  e3 = f32x4.add(e3, by);
+  v128.store(mostOf, e0);
+  v128.store(mostOf, e1, 16);
+  v128.store(mostOf, e2, 32);
+  v128.store(mostOf, e3, 48);
+  let possible: u32 =
+    <u32>i32x4.bitmask(f32x4.ge(e0, least)) |
+    (<u32>i32x4.bitmask(f32x4.ge(e1, least)) << 4) |
+    (<u32>i32x4.bitmask(f32x4.ge(e2, least)) << 8) |
+    (<u32>i32x4.bitmask(f32x4.ge(e3, least)) << 12);
   const list = lists + <usize>v * ROOM * 8;
   let length = load<u32>(listLengths + (<usize>v << 2));
-  for (let i: u32 = 0; i < 16; i++) {
-    const most = load<f32>(estimates + (<usize>i << 2)) + error;
-    if (!(most >= best)) continue;
+  for (; possible != 0; possible &= possible - 1) {
     if (length == ROOM) length = keepPossible(list, length, best);
     if (length == ROOM) {
       // Too many for the list: the row is left to assignCells and takes no further cells.
@@ -288,9 +291,10 @@ function listLanes(estimates: usize, error: f32, cell: u32, v: u32): void {
       length = 0;
       break;
     }
+    const i = <u32>ctz(possible);
     const entry = list + (<usize>length << 3);
     store<u32>(entry, cell + i);
-    store<f32>(entry, most, 4);
+    store<f32>(entry, load<f32>(mostOf + (<usize>i << 2)), 4);
     length++;
   }
   store<u32>(listLengths + (<usize>v << 2), length);
