@@ -12,8 +12,8 @@ const TURN_MS = 40;
 const SLICE_PRODUCTS = 2e7;
 const TILE = 64;
 /** Where the filter before the scores of cells pays; beyond the greatest dim its tile of rows takes too much room. */
-const FILTERED_CELLS = 64;
-const FILTERED_DIM = 8;
+const FILTERED_CELLS = 128;
+const FILTERED_DIM = 32;
 const FILTERED_DIM_MAX = 4096;
 
 /** Where a training stands: rows assigned, over all rounds. */
