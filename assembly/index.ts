@@ -2,6 +2,7 @@
 
 export { alloc, free, liveBlocks, liveBytes } from "./arena";
 export { blake3, blake3Finish, blake3Runs, blake3Start } from "./blake3";
+export { assignFiltered, cellFilterBytes, packCellFilter } from "./cell-filter";
 export { keystream } from "./chacha20";
 export { cellRuns, gatherRows, sortByCell } from "./gather";
 export { ivfBatchBytes, ivfSearchMany } from "./ivf-batch";

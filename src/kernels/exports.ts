@@ -17,6 +17,17 @@ export interface KernelExports {
 
   packCells(centroids: number, k: number, dim: number, packed: number): void;
   assignCells(y: number, n: number, dim: number, packed: number, k: number, out: number): void;
+  cellFilterBytes(k: number, dim: number): number;
+  packCellFilter(packed: number, k: number, dim: number, filter: number): void;
+  assignFiltered(
+    y: number,
+    n: number,
+    dim: number,
+    packed: number,
+    filter: number,
+    k: number,
+    out: number,
+  ): void;
   addToCells(y: number, n: number, dim: number, cells: number, sums: number, counts: number): void;
   moveCentroids(sums: number, counts: number, k: number, dim: number, centroids: number): number;
 

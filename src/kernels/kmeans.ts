@@ -11,6 +11,10 @@ const TURN_MS = 40;
 /** Multiplications between looks at the clock: a few milliseconds' worth. */
 const SLICE_PRODUCTS = 2e7;
 const TILE = 64;
+/** Where the filter before the scores of cells pays; beyond the greatest dim its tile of rows takes too much room. */
+const FILTERED_CELLS = 128;
+const FILTERED_DIM = 32;
+const FILTERED_DIM_MAX = 4096;
 
 /** Where a training stands: rows assigned, over all rounds. */
 export interface TrainingProgress {
@@ -56,6 +60,8 @@ export class CellAssigner {
   readonly dim: number;
   private readonly kernels: Kernels;
   private pointer: number;
+  /** Of the filter that comes before the scores; 0 where it would not pay. */
+  private filter = 0;
 
   /** @throws DreamDBError InvalidArgument (dim, centroids not k × dim finite values), OutOfMemory */
   constructor(kernels: Kernels, centroids: Float32Array, dim: number) {
@@ -71,7 +77,12 @@ export class CellAssigner {
       const bad = kernels.checkFinite(rows, centroids.length);
       if (bad >= 0) throw invalid(`centroids[${bad}]`, centroids[bad], "a finite number");
       this.pointer = kernels.alloc(packedBytes(this.cells, dim));
+      if (filterPays(kernels, this.cells, dim))
+        this.filter = kernels.alloc(kernels.exports.cellFilterBytes(this.cells, dim));
       this.load(rows);
+    } catch (error) {
+      this.free();
+      throw error;
     } finally {
       kernels.free(rows);
     }
@@ -79,18 +90,23 @@ export class CellAssigner {
 
   /** Takes other centroids, k × dim f32 at `rows`, in place of those it has. */
   load(rows: number): void {
-    this.kernels.exports.packCells(rows, this.cells, this.dim, this.packed);
+    const { exports } = this.kernels;
+    exports.packCells(rows, this.cells, this.dim, this.packed);
+    if (this.filter !== 0) exports.packCellFilter(this.packed, this.cells, this.dim, this.filter);
   }
 
   /** The cells (u32 × n) of n × dim f32 at `y`, to `cells`. */
   assign(y: number, n: number, cells: number): void {
-    this.kernels.exports.assignCells(y, n, this.dim, this.packed, this.cells, cells);
+    const { exports } = this.kernels;
+    if (this.filter === 0) exports.assignCells(y, n, this.dim, this.packed, this.cells, cells);
+    else exports.assignFiltered(y, n, this.dim, this.packed, this.filter, this.cells, cells);
   }
 
   /** Gives the memory back; once is enough, more is harmless. */
   free(): void {
-    if (this.pointer !== 0) this.kernels.free(this.pointer);
+    for (const pointer of [this.pointer, this.filter]) if (pointer !== 0) this.kernels.free(pointer);
     this.pointer = 0;
+    this.filter = 0;
   }
 
   private get packed(): number {
@@ -306,6 +322,11 @@ export function rowsPerSlice(k: number, dim: number): number {
 
 function packedBytes(k: number, dim: number): number {
   return Math.ceil(k / 16) * (dim + 1) * 64;
+}
+
+/** Whether assigning is faster with the filter; the cells are the same. */
+function filterPays(kernels: Kernels, k: number, dim: number): boolean {
+  return kernels.mode === "simd" && k >= FILTERED_CELLS && dim >= FILTERED_DIM && dim <= FILTERED_DIM_MAX;
 }
 
 function checkOptions(kernels: Kernels, { vectors, n, dim, k, iterations, seed }: TrainingOptions): void {
