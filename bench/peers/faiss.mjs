@@ -27,7 +27,7 @@ export function variants({ count }) {
 }
 
 export function settings() {
-  return [4, 8, 14, 18, 22, 26, 32, 40, 46, 54, 66, 80, 100, 125, 160, 200].map((nprobe) => ({
+  return [2, 3, 4, 6, 8, 14, 18, 22, 26, 32, 40, 46, 54, 66, 80, 100, 125, 160, 200].map((nprobe) => ({
     label: `nprobe ${nprobe}`,
     nprobe,
   }));

@@ -129,8 +129,11 @@ function rounded(_key, value) {
 }
 
 function install() {
-  if (!existsSync(`${here}../node_modules`)) installIn(`${here}..`, "the word vectors (300 MB, once)");
-  if (!existsSync(`${here}node_modules`)) installIn(here, "the peers (300 MB, once)");
+  if (!existsSync(`${here}../node_modules`))
+    installIn(`${here}..`, "the word vectors (300 MB, once)", ["ci"]);
+  // Not `npm ci`: it wants a lock of LanceDB's builds for all platforms, and registries don't have them all.
+  if (!existsSync(`${here}node_modules`))
+    installIn(here, "the peers (300 MB, once)", ["install", "--no-save"]);
   if (existsSync(`${here}node_modules/faiss-node`) || existsSync(`${here}faiss/build/faiss-node.node`))
     return;
   console.error("faiss-node did not install; compiling its source against Debian's faiss…");
@@ -140,8 +143,8 @@ function install() {
   if (status !== 0) console.error("that failed too: faiss-node will be marked as absent");
 }
 
-function installIn(folder, what) {
+function installIn(folder, what, command) {
   console.error(`installing ${what}…`);
-  const { status } = spawnSync("npm", ["ci", "--silent"], { cwd: folder, stdio: ["ignore", 2, 2] });
-  if (status !== 0) throw new Error(`npm ci in ${folder} failed`);
+  const { status } = spawnSync("npm", [...command, "--silent"], { cwd: folder, stdio: ["ignore", 2, 2] });
+  if (status !== 0) throw new Error(`npm ${command[0]} in ${folder} failed`);
 }
