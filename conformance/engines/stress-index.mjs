@@ -49,6 +49,23 @@ export const INDEX_RECIPES = {
       },
     };
   },
+  "cells through the filter": (kernels, { rows, n, dim }) => {
+    const { exports } = kernels;
+    const k = Math.min(n, MAX_CELLS);
+    const y = kernels.copyIn(scaledRows(kernels, rows, n * dim));
+    const packed = kernels.alloc(Math.ceil(k / 16) * (dim + 1) * 64);
+    const filter = kernels.alloc(exports.cellFilterBytes(k, dim));
+    const cells = kernels.alloc(n * 4);
+    exports.packCells(y, k, dim, packed);
+    exports.packCellFilter(packed, k, dim, filter);
+    return {
+      run: () => exports.assignFiltered(y, n, dim, packed, filter, k, cells),
+      result: () => kernels.u32(cells, n).slice(),
+      free: () => {
+        for (const pointer of [y, packed, filter, cells]) kernels.free(pointer);
+      },
+    };
+  },
   "into the index's space, cosine and dot": (kernels, { rows, n, dim }) => {
     const out = kernels.alloc(2 * n * dim * 4);
     return {
