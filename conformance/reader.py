@@ -292,7 +292,7 @@ def check_spatial_index(directory, data, field, what):
         must(bits == field.bits, "Corrupt", f"{what}: bits {bits}, the field says {field.bits}")
         tables = get(value, "tables", lambda x: is_uint(x, 1, 16), what)
         return spatial.Lsh(dim, bits, tables, get(value, "seed", is_bytes(32), what))
-    must(dim >= 2 or algorithm in IVF, "Corrupt", f"{what}: dim {dim} with {algorithm}")
+    must(dim >= 2 or algorithm != "dreamdb.imi-cosine", "Corrupt", f"{what}: dim {dim} with {algorithm}")
     if "centroids" not in value:
         only_keys(value, common + ("cells",), what)
         get(value, "cells", lambda x: is_uint(x, 1, 1), what)
