@@ -12,7 +12,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildVamana } from "../build/lib/index/vamana.js";
 import { Dataset, memoryStore, Schema } from "../build/lib/index.node.js";
+import { loadKernels } from "../build/lib/kernels/load.js";
 import { hash } from "../build/vendor/blake3.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -372,6 +374,27 @@ function writeTrained(root) {
   });
 }
 
+const WALKED = {
+  near: trained(24, { algorithm: "dreamdb.vamana-cosine" }),
+  l2: trained(7, { algorithm: "dreamdb.vamana-l2" }, 60),
+  never: trained(3, { algorithm: "dreamdb.vamana-l2" }, 90),
+  label: FULL.label,
+};
+
+/** Tracks with graphs: of some batches and of all, built once and again, and of no graph. */
+function writeWalked(root) {
+  return writeQuickly(root, "walked", WALKED, async (written) => {
+    await written.automatic(300);
+    await written.at(irregular(50_000_000_000, 200, 0));
+    await written.ds.buildGraph({ field: "l2", degree: 8 });
+    await written.at(irregular(50_000_000_000, 1100, 5));
+    await written.ds.buildGraph({ field: "near", degree: 16, candidates: 60 });
+    await written.automatic(30);
+    await written.ds.buildGraph({ field: "l2", degree: 12 });
+    await written.automatic(5);
+  });
+}
+
 /** As many rows in a page's segments as it has ticks, for each of the tables. */
 function writeDense(root) {
   const fields = { few: FULL.few, label: FULL.label };
@@ -385,6 +408,10 @@ const indexed = (add, make, share = 100) => [
   (s, n) => s[add](n, { index: true, required: share === 100 }),
   () => often(share, make),
 ];
+function counted(values) {
+  let row = 0;
+  return [indexed("addScalarInt", undefined, 0)[0], () => row++ % values];
+}
 const INDEXED = {
   label: indexed("addScalarCategorical", () => pick(LABELS)),
   split: indexed("addScalarCategorical", () => `split ${random(700)}`, 70),
@@ -399,6 +426,9 @@ const INDEXED = {
   long: indexed("addScalarString", () => pick(TEXTS).slice(0, random(2) ? 512 : 513), 90),
   at: indexed("addScalarTimestamp", () => (random(3) ? pick(TIMES) : BigInt(random(1e9)) ** 2n), 50),
   rare: indexed("addScalarTimestamp", () => 5n, 1),
+  // In 1,600 rows just few enough different values for bitmaps, and one too many.
+  hundred: counted(100),
+  more: counted(101),
   plain: FULL.count,
 };
 
@@ -407,7 +437,10 @@ function writeIndexed(root) {
   return writeQuickly(root, "indexed", INDEXED, async (written) => {
     await written.automatic(3000);
     await written.at(irregular(50_000_000_000, 700, 0));
-    await written.automatic(20_000, (name) => !["note", "long", "count"].includes(name) || name === "count");
+    await written.automatic(20_000, (name) => !["note", "long"].includes(name));
+    await written.automatic(1600, (name) =>
+      ["label", "ok", "count", "plain", "hundred", "more"].includes(name),
+    );
     await written.automatic(1);
     await written.automatic(40, (name) => ["label", "ok", "count", "plain"].includes(name));
     for (let i = 0; i < 70; i++) await written.automatic(1 + (i % 9));
@@ -733,6 +766,9 @@ function tamper(keys, [, name, change, covered]) {
     trained: (data) => data.includes("exponent") && data.includes("iterations") && data.length < 300,
     compressor: (data) => data.includes("dreamdb.vector-compressor") && data.length < 200,
     scalars: is("DDBI"),
+    graphIndex: (data) => data.includes("dreamdb.graph-index"),
+    graphOf: (data) =>
+      data.includes("dreamdb.spatial-index") && data.includes("egraph") && !data.includes("dreamdb.manifest"),
     indexed: (data) => data.includes("dreamdb.manifest") && data.includes("eindex"),
   }[name];
   const values = new Map(Object.entries(keys).map(([key, value]) => [key, Buffer.from(value, "hex")]));
@@ -855,9 +891,11 @@ const keysOf = (data, { at, pages: [{ offset }] }) => {
   const size = text ? data.readUInt32LE(keys - 4) : (data[at + 4] === 1 ? 1 : 8) * n;
   return { keys, bitmap: bitmaps ? keys + size : undefined };
 };
-const add = (data, at, value) => {
+/** Adds to bytes, given in turn as where and how much. */
+function add(data, at, value, ...more) {
   data[at] += value;
-};
+  if (more.length > 0) add(data, ...more);
+}
 const headKeys = (data) => 48 + 64 * data.readUInt32LE(12) + 48 * data.readUInt32LE(16);
 
 /** As TAMPERINGS, to an index whose block hashes are made right as well. */
@@ -869,7 +907,7 @@ const INDEX_TAMPERINGS = [
   ],
   [
     "a row that has no value",
-    (d, { label }) => (add(d, keysOf(d, label).bitmap + 16, -1), add(d, label.presence + 16, -1)),
+    (d, { label }) => add(d, keysOf(d, label).bitmap + 16, -1, label.presence + 16, -1),
     "row 0 under key",
   ],
   [
@@ -902,7 +940,7 @@ const INDEX_TAMPERINGS = [
   ["a bitmap's length", (d, { label }) => add(d, label.pages[0].offset, 1), "are left"],
   [
     "lengths of two bitmaps",
-    (d, { label }) => (add(d, label.pages[0].offset, 2), add(d, label.pages[0].offset + 4, -2)),
+    (d, { label }) => add(d, label.pages[0].offset, 2, label.pages[0].offset + 4, -2),
     "after the last container|cookie",
   ],
   ["a bitmap's cookie", (d, { label }) => add(d, keysOf(d, label).bitmap, 3), "cookie"],
@@ -993,13 +1031,261 @@ async function checkIndexTamperings(work) {
   );
 }
 
+// ------------------------------------------------------------------------------------------------ graph indexes
+
+/** The six vectors of tiny-ivf in time order, whose graph stands in spec/0013. */
+const TINY_ROWS = [
+  [1000n, -1, 2, 0, 0.5],
+  [8192n, 1, 0, 0, 0],
+  [9001n, 1, 0.125, 0, 0],
+  [9003n, 0, 0, -3, 0],
+  [12288n, 0.5, -0.5, 0.25, 1],
+  [16384n, 0.75, 0.25, 0, 0.5],
+];
+
+/** [tick, ...components] of every row, some alike. */
+const graphRows = (n, dim) => {
+  const rows = Array.from({ length: n }, (_, i) => [2n ** 60n - BigInt(i) * 977n, ...vector(dim)]);
+  return rows.map(([tick, ...x], i) => [tick, ...(i % 50 === 7 ? rows[i >> 1].slice(1) : x)]);
+};
+const someZeros = (rows) => rows.map((row, i) => (i % 90 === 5 ? [row[0], ...row.slice(1).fill(0)] : row));
+
+/** What to build: of each metric, of one block and several, of several pages, with rows that have no direction or codes. */
+const GRAPHS = () => [
+  { name: "tiny", metric: "l2", exponent: 2, degree: 4, cells: 1, iterations: 2, rows: TINY_ROWS },
+  { name: "one", metric: "cosine", degree: 4, rows: graphRows(1, 3) },
+  { name: "cosine", metric: "cosine", degree: 16, cells: 20, iterations: 3, rows: graphRows(2500, 24) },
+  {
+    name: "l2",
+    metric: "l2",
+    exponent: 51,
+    degree: 8,
+    candidates: 40,
+    rows: someZeros(graphRows(1200, 130)),
+  },
+  {
+    name: "far",
+    metric: "l2",
+    exponent: -140,
+    degree: 8,
+    rows: [
+      [1n, 1e-44, 0],
+      [2n, 0, 2e-42],
+      [4n, 0, -1e-40],
+    ],
+  },
+  { name: "pages", metric: "cosine", degree: 64, cells: 3, probes: 3, rows: graphRows(300, 20_000) },
+];
+
+const text = (digest) => keyOf(digest).slice(11);
+
+/** Builds a graph and lays its objects out. Gives its address, its pages, and the file of its rows. */
+async function writeGraph(root, kernels, { name, rows, metric, exponent = 0, ...options }) {
+  const dim = rows[0].length - 1;
+  const ticks = BigUint64Array.from(rows, ([tick]) => tick);
+  const stored = Float32Array.from(rows.flatMap(([, ...x]) => x));
+  const file = join(root, "rows");
+  await mkdir(root, { recursive: true });
+  await writeFile(
+    file,
+    Buffer.concat(
+      rows.flatMap((_, i) => [
+        Buffer.from(ticks.slice(i, i + 1).buffer),
+        Buffer.from(stored.slice(i * dim, (i + 1) * dim).buffer),
+      ]),
+    ),
+  );
+  const vectors = kernels.copyIn(toIndexSpace(stored, dim, metric, exponent));
+  const built = await buildVamana({
+    kernels,
+    metric,
+    exponent,
+    vectors,
+    n: rows.length,
+    dim,
+    ticks,
+    ...options,
+  });
+  kernels.free(vectors);
+  const objects = [...built.pages.map(({ bytes }) => bytes), built.bytes];
+  await layOut(
+    root,
+    objects.map((bytes) => [keyOf(hash(bytes)), bytes]),
+  );
+  return {
+    name,
+    file,
+    index: Buffer.from(built.bytes),
+    pages: built.pages.map(({ bytes }) => Buffer.from(bytes)),
+  };
+}
+
+/** spec/0013 §2, which the library's own datasets do in a kernel. */
+function toIndexSpace(stored, dim, metric, exponent) {
+  const found = stored.slice();
+  for (let at = 0; at < found.length; at += dim) {
+    let square = 0;
+    for (let k = at; k < at + dim; k++) square = Math.fround(square + Math.fround(stored[k] * stored[k]));
+    const by = metric === "cosine" ? Math.fround(1 / Math.fround(Math.sqrt(square))) : 2 ** -exponent;
+    for (let k = at; k < at + dim; k++) found[k] = stored[k] * by;
+  }
+  return found;
+}
+
+function runGraphReader(root, digest, file) {
+  const run = spawnSync(python, [join(here, "graph.py"), root, text(digest), file], { encoding: "utf8" });
+  return { code: run.status, out: run.stdout + run.stderr };
+}
+
+/** Damage with right hashes, to the page of the graph "tiny": six nodes of four components from byte 128 on. */
+const GRAPH_TAMPERINGS = [
+  ["a code", put(224, 0xc1), "the codes of node 0"],
+  ["a code of -128", put(238, 0x80), "a code of -128"],
+  ["a scale", flipAt(176), "the scale of node 0"],
+  ["a scale below 0", put(179, 0xbb), "the scale of node 0 is not finite, or below 0"],
+  ["a half that is not finite", put(202, 0x80, 0x7f), "the half of node 0 is not finite"],
+  ["a half", flipAt(200), "the half of node 0"],
+  ["an anchor", flipAt(128), "no record with a vector for node 0"],
+  ["an anchor twice", put(136, 0xe8, 0x03), "two nodes of one tick"],
+  ["a neighbour beyond the graph", put(249, 12), "neighbour 6 of 6 nodes"],
+  ["a neighbour below 0", put(249, 1), "neighbour -1 of 6 nodes"],
+  ["a neighbour that is the node", put(249, 0), "the node itself"],
+  ["a difference of 0", put(252, 0), "difference 0"],
+  ["a list that is too long", put(263, 5), "5 neighbours, degree 4"],
+  ["a list that runs on", put(260, 3), "neighbour 9 of 6 nodes"],
+  ["a varint that runs on", put(267, 0x81), "a varint passes its block"],
+  ["a list that ends early", put(263, 3), "bytes after the last list"],
+  ["a node that is not reached", put(264, 7, 1), "5 of 6 nodes are reached", "Writer"],
+  ["a first node", put(8, 1), "firstNode, nodes"],
+  ["a number of nodes", put(12, 7), "firstNode, nodes"],
+  ["a dimension", put(16, 5), "firstNode, nodes"],
+  ["a degree", put(20, 8), "firstNode, nodes"],
+  ["a number of blocks", put(32, 2), "firstNode, nodes"],
+  ["reserved bytes", put(36, 1), "reserved bytes"],
+  ["a head's length", put(40, 0xc0), "headBytes 192"],
+  ["a total length", put(48, 0x0d), "totalBytes"],
+  ["a block's offset", put(64, 0xc0), "offset 192"],
+  ["a block's length", put(72, 0x8b), "passes its block"],
+  ["a block's first node", put(76, 1), "block 0: firstNode 1"],
+  ["a page without halves", put(6, 0), "flags 0 with l2"],
+  ["another magic", put(3, 0x48), "magic"],
+  ["a flag to come", put(6, 3), "flags 3", "UnsupportedVersion"],
+  ["a version to come", put(4, 2), "version 2", "UnsupportedVersion"],
+  ["padding that is not zero", put(120, 1), "padding of the head", "Writer"],
+];
+const GRAPH_INDEX_TAMPERINGS = [
+  ["an entry beyond the graph", after("", "entry", 6), "entry is 6"],
+  ["a degree that is no multiple of 4", after("", "degree", 6), "degree is 6"],
+  ["a degree beyond the page's", after("", "degree", 8), "firstNode, nodes"],
+  ["another exponent", after("", "exponent", 3), "the codes of node|the scale of node"],
+  ["more nodes", after("", "rows", 7), "firstNode, nodes"],
+  ["no probes", after("", "probes", 0), "probes is 0"],
+  ["too many cells", after("", "cells", 7), "cells is 7"],
+  ["blocks of another size", after("", "blockNodes\x19", 4), "firstNode, nodes"],
+  ["blocks of no power of two", after("", "blockNodes\x19", 9), "blockNodes is 2304"],
+  ["a version to come", after("", "version", 2), "version 2", "UnsupportedVersion"],
+  ["another algorithm", after("", "dreamdb.vamana-l", 0x33), "vamana-l3", "UnsupportedVersion"],
+  ["another kind", after("", "dreamdb.graph-inde", 0x79), "kind"],
+];
+
+/** Damage with right hashes, to a Track whose graph has the first of two batches, of 12 and 8 rows. */
+const TRACK_TAMPERINGS = [
+  ["rows of no batches", "graphOf", after("", "rows", 11), "a graph of 11 rows"],
+  ["rows of another batch", "graphOf", after("", "rows", 20), "12 nodes, 20 rows have a vector"],
+  ["another dimension of a graph", "graphIndex", after("", "dim", 5), "cosine of 5 components"],
+  [
+    "a graph's index of another length",
+    "graphIndex",
+    (data) => Buffer.concat([data, data]),
+    "bytes, expected",
+    "HashMismatch",
+  ],
+];
+
+async function checkTrackTamperings(work) {
+  const fields = { near: trained(4, { algorithm: "dreamdb.vamana-cosine" }) };
+  const { pairs } = await inMemory("track", fields, async (written) => {
+    await written.automatic(12);
+    await written.ds.buildGraph({ field: "near", degree: 4 });
+    await written.automatic(8);
+  });
+  const keys = Object.fromEntries(pairs.map(([key, value]) => [key, Buffer.from(value).toString("hex")]));
+  let reported = 0;
+  for (const [what, file, change, wanted, code = "Corrupt"] of TRACK_TAMPERINGS) {
+    const root = mkdtempSync(join(work, "tampered-"));
+    await layOut(root, tamper(keys, ["", file, change, []]));
+    const test = (line) => line.startsWith(`FAIL ${code}:`) && line.includes(wanted);
+    if (reports(what, root, test, `${code} … ${wanted}`)) reported++;
+  }
+  console.log(
+    `${reported} of ${TRACK_TAMPERINGS.length} kinds of tampering with a Track's graph were reported`,
+  );
+}
+
+async function tamperGraph(work, graph, change, index) {
+  const page = Buffer.from(graph.pages[0]);
+  const now = index ? page : change(page);
+  if (!index) now.set(hash(now.subarray(128)), 80);
+  const inPlace = replaced(graph.index, hash(graph.pages[0]), hash(now));
+  const top = index ? change(inPlace) : inPlace;
+  const root = mkdtempSync(join(work, "tampered-"));
+  await layOut(
+    root,
+    [now, top].map((bytes) => [keyOf(hash(bytes)), bytes]),
+  );
+  return runGraphReader(root, hash(top), graph.file);
+}
+
+async function checkGraphs(work) {
+  const kernels = await loadKernels();
+  const spec = readFileSync(join(here, "../spec/0013-graph-indexing.md"), "utf8");
+  for (const given of GRAPHS()) {
+    const root = join(work, `graph-${given.name}`);
+    const graph = await writeGraph(root, kernels, given);
+    const { code, out } = runGraphReader(root, hash(graph.index), graph.file);
+    console.log(`graph ${given.name}: ${out.trimEnd().replace("\n", "; ")}`);
+    if (code !== 0) problem(`graph ${given.name}: exit code ${code}`);
+    if (given.name === "tiny") await checkTinyGraph(work, graph, spec);
+  }
+}
+
+async function checkTinyGraph(work, graph, spec) {
+  if (!spec.includes(`address ${text(hash(graph.index))}`))
+    problem("the graph of spec/0013 is not what the library builds");
+  const kinds = [
+    ...GRAPH_TAMPERINGS.map((t) => [...t, false]),
+    ...GRAPH_INDEX_TAMPERINGS.map((t) => [...t, true]),
+  ];
+  let reported = 0;
+  for (const [what, change, wanted, ...rest] of kinds) {
+    const code = rest.length > 1 ? rest[0] : "Corrupt";
+    const run = await tamperGraph(work, graph, change, rest.at(-1));
+    const test = new RegExp(`^FAIL (${code}):.*(${wanted})`, "m");
+    if (run.code === 1 && test.test(run.out) && !run.out.includes("stumbled")) reported++;
+    else problem(`${what} of a graph: exit code ${run.code}, wanted ${code} … ${wanted}; got\n${run.out}`);
+  }
+  const damaged = Buffer.from(graph.pages[0]);
+  damaged[130] ^= 1;
+  const root = mkdtempSync(join(work, "tampered-"));
+  await layOut(root, [
+    [keyOf(hash(graph.pages[0])), damaged],
+    [keyOf(hash(graph.index)), graph.index],
+  ]);
+  if (!runGraphReader(root, hash(graph.index), graph.file).out.includes("FAIL HashMismatch"))
+    problem("a damaged page of a graph");
+  console.log(`${reported} of ${kinds.length} kinds of tampering with a graph were reported`);
+}
+
 const work = mkdtempSync(join(tmpdir(), "dreamdb-check-reader-"));
 try {
   compare(join(work, "tiny"), await writeTiny(join(work, "tiny")), work);
   await checkTamperings(work);
   await checkIndexTamperings(work);
+  await checkGraphs(work);
   compare(join(work, "data"), await writeAll(join(work, "data")), work);
   compare(join(work, "trained"), await writeTrained(join(work, "trained")), work);
+  await checkTrackTamperings(work);
+  compare(join(work, "walked"), await writeWalked(join(work, "walked")), work);
   compare(join(work, "dense"), await writeDense(join(work, "dense")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
   const scalars = compare(join(work, "indexed"), await writeIndexed(join(work, "indexed")), work);

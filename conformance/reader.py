@@ -19,6 +19,7 @@ import argparse
 import bisect
 import hashlib
 import heapq
+import itertools
 import json
 import math
 import operator
@@ -30,13 +31,15 @@ import sys
 from collections import namedtuple
 
 import rules
+from directory import Directory, is_ref_name
 from rules import (
-    KIB64, MAX_CBOR, MAX_COUNT, MAX_OBJECT, MAX_PAGE, MAX_ROWS, MAX_TICK, TEXT_ADDRESS, Bad, Broken, address, b3sum_files, cbor2,
-    check_container_ref, check_ref_form, digests_of, encode, explain_container, fail, get, guarded, is_bool, is_bytes, is_list, is_text,
-    is_uint, must, of_kind, only_keys, pad, parts, table_rows, text_address, time_anchor, varint, writer, zeros,
+    KIB64, MAX_CBOR, MAX_COUNT, MAX_OBJECT, MAX_PAGE, MAX_ROWS, MAX_TICK, Bad, Broken, address, cbor2, check_container_ref, check_ref_form,
+    digests_of, encode, explain_container, fail, get, guarded, is_bool, is_bytes, is_list, is_text, is_uint, must, of_kind, only_keys, pad,
+    parts, table_rows, text_address, time_anchor, varint, writer, zeros,
 )
 
 try:
+    import graph
     import numpy as np
     import scalars
     import spatial
@@ -44,117 +47,12 @@ except ImportError:
     np = None
 
 
-# ------------------------------------------------------------------------------------- names and directory (0002, 0005)
-
-def is_ref_name(name):
-    segments = name.split("/")
-    return 1 <= len(segments) <= 8 and all(
-        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", s) and ".." not in s and not s.endswith(".") for s in segments)
-
-
-def path_name(segment, last):
-    """One segment of a key as a directory's name, 0005 §6.1."""
-    bits = sum(1 << i for i, c in enumerate(segment) if "A" <= c <= "Z")
-    bitmap = bits.to_bytes((bits.bit_length() + 7) // 8, "little").hex()
-    return segment.lower() + ("=" + bitmap if bits else "") + ("@" if last else "+")
-
-
-def key_segment(name):
-    """The segment that path_name made into this name, and whether it is the last; None when there is none."""
-    found = re.fullmatch(r"([a-z0-9._-]+)(?:=((?:[0-9a-f]{2})+))?([@+])", name)
-    if not found:
-        return None
-    lower, bitmap, suffix = found.groups()
-    bits = int.from_bytes(bytes.fromhex(bitmap or ""), "little")
-    segment = "".join(c.upper() if bits >> i & 1 else c for i, c in enumerate(lower))
-    last = suffix == "@"
-    return (segment, last) if segment not in (".", "..") and path_name(segment, last) == name else None
-
-
-def current_value(cell, key):
-    """The bytes of a cell's highest generation, or None, 0005 §6.2."""
-    numbers = sorted(int(name, 16) for name in os.listdir(cell) if re.fullmatch(r"[0-9a-f]{16}", name) and int(name, 16))
-    if not numbers:
-        return None
-    high = numbers[-1]
-    kept = set(range(max(1, high - 15), high + 1))
-    writer(kept <= set(numbers), f"{key}: generations {sorted(kept - set(numbers))} were removed, {high} is the highest")
-    path = os.path.join(cell, f"{high:016x}")
-    if os.path.isdir(path):
-        return None
-    with open(path, "rb") as file:
-        return file.read()
-
-
-class Directory:
-    def __init__(self, root):
-        self.root = root
-        self.broken, self.reached = set(), set()
-        self.names, self.count, self.bytes = {}, 0, 0
-        for folder in sorted(self.subdirectories("objects")):
-            for name in os.listdir(os.path.join(root, "objects", folder)):
-                if TEXT_ADDRESS.match(name) and name[4:6] == folder:
-                    self.names[name] = f"objects/{folder}/{name}"
-        self.hashes = b3sum_files(root, sorted(self.names.values()))
-
-    def subdirectories(self, path):
-        path = os.path.join(self.root, path)
-        return [name for name in os.listdir(path) if os.path.isdir(os.path.join(path, name))] if os.path.isdir(path) else []
-
-    def refs(self):
-        """{name: body}"""
-        found = {}
-
-        def walk(path, segments):
-            for name in sorted(self.subdirectories(path)):
-                parsed = key_segment(name)
-                if parsed is None:
-                    continue
-                below, key = os.path.join(path, name), segments + [parsed[0]]
-                if not parsed[1]:
-                    walk(below, key)
-                    continue
-                value = current_value(os.path.join(self.root, below), "refs/" + "/".join(key))
-                if value is not None:
-                    found["/".join(key)] = value
-
-        walk("refs+", [])
-        return found
-
-    def path(self, digest, what):
-        name = text_address(digest)
-        if name in self.broken:
-            raise Broken
-        self.reached.add(name)
-        if name not in self.names:
-            self.broken.add(name)
-            raise Bad("NotFound", f"{what}: object {name} is not there")
-        return name, os.path.join(self.root, self.names[name])
-
-    def read(self, digest, what, length=None, limit=MAX_OBJECT, explain=None):
-        """The bytes of an object, which have its hash (and length). `explain` says more about bytes that do not."""
-        name, path = self.path(digest, what)
-        try:
-            size = os.path.getsize(path)
-            must(length is None or size == length, "HashMismatch", f"{what}: {name} has {size} bytes, expected {length}")
-            must(size <= limit, "LimitExceeded", f"{what}: {name} has {size} bytes, at most {limit}")
-            with open(path, "rb") as file:
-                data = file.read()
-            if self.hashes.get(self.names[name]) != digest:
-                more = explain(data) if explain else ""
-                raise Bad("HashMismatch", f"{what}: the bytes of {name} do not hash to it{more}")
-            must(len(data) == size, "HashMismatch", f"{what}: {name} changed")
-            return data
-        except Bad:
-            self.broken.add(name)
-            raise
-
-
 # ------------------------------------------------------------------------------------------------------ schema (0001)
 
 Field = namedtuple("Field", "id name modality required kind type width dim algorithm bits rerank index")
 IVF = ("dreamdb.ivf-cosine", "dreamdb.ivf-dot", "dreamdb.ivf-l2")
-ALGORITHMS = ("dreamdb.lsh-cosine", "dreamdb.imi-cosine") + IVF
+VAMANA = ("dreamdb.vamana-cosine", "dreamdb.vamana-l2")
+ALGORITHMS = ("dreamdb.lsh-cosine", "dreamdb.imi-cosine") + IVF + VAMANA
 SCALARS = {"bool": (1, 1), "int": (2, 8), "float": (3, 8), "string": (4, 0), "categorical": (5, 4), "timestamp": (6, 8)}
 
 
@@ -220,7 +118,7 @@ def check_schema(schema, what):
             if algorithm == "dreamdb.lsh-cosine":
                 bits = get(f, "bits", lambda x: is_uint(x, 1, 24), what)
                 allowed.append("bits")
-            else:
+            elif algorithm not in VAMANA:
                 allowed.append("compressor")
                 check_wish(f.get("compressor", "none"), algorithm, dim, f"{what} field {name} compressor")
         elif kind == 1:
@@ -275,6 +173,15 @@ def read_centroids(directory, ref, dim, what):
     return values
 
 
+class GraphOf:
+    """What the SpatialIndex of a Track with a graph says, 0013 §7."""
+
+    trained = False
+
+    def __init__(self, digest, length, rows):
+        self.digest, self.length, self.rows = digest, length, rows
+
+
 def check_spatial_index(directory, data, field, what):
     """An index that knows its cells, or None before it is trained."""
     value = of_kind(data, "dreamdb.spatial-index", what)
@@ -292,7 +199,11 @@ def check_spatial_index(directory, data, field, what):
         must(bits == field.bits, "Corrupt", f"{what}: bits {bits}, the field says {field.bits}")
         tables = get(value, "tables", lambda x: is_uint(x, 1, 16), what)
         return spatial.Lsh(dim, bits, tables, get(value, "seed", is_bytes(32), what))
-    must(dim >= 2 or algorithm != "dreamdb.imi-cosine", "Corrupt", f"{what}: dim {dim} with {algorithm}")
+    if algorithm in VAMANA and "graph" in value:
+        only_keys(value, common + ("graph", "rows"), what)
+        must("cells" not in value, "Corrupt", f"{what}: cells beside a graph")
+        return GraphOf(*check_table_ref(value["graph"], f"{what} graph"), get(value, "rows", lambda x: is_uint(x, 1), what))
+    must(dim >= 2 or algorithm in IVF or algorithm in VAMANA, "Corrupt", f"{what}: dim {dim} with {algorithm}")
     if "centroids" not in value:
         only_keys(value, common + ("cells",), what)
         get(value, "cells", lambda x: is_uint(x, 1, 1), what)
@@ -679,7 +590,7 @@ def segment_parts(data):
 
 def check_segment(directory, entry, field, track, find_rows, sample, what):
     """A segment against the columns it was made from. `find_rows` gives, for ticks, their vectors in the columns.
-    Returns the ticks of its rows, the rows that were computed, and whether it has vectors and codes."""
+    Returns its table, the ticks of its rows, how many rows were computed, and whether it has vectors and codes."""
     ref, index = entry.container, track.spatial
     data = directory.read(ref.digest, what, ref.length, explain=explain_container(ref, segment_parts))
     what = f"{what}, {text_address(ref.digest)}"
@@ -795,7 +706,7 @@ def check_segment(directory, entry, field, track, find_rows, sample, what):
                 i = wrong[0]
                 raise Bad("Corrupt", f"{what}: the code of row {chosen[at + i]} is {stored[at + i].tobytes().hex()}, its vector's {made[i].tobytes().hex()}")
         must(True, "Corrupt", "codes")
-    return ticks, len(chosen), has_vectors, has_codes
+    return numbers[0] // per_table, ticks, len(chosen), has_vectors, has_codes
 
 
 def cut_segment(cell_rows, most):
@@ -824,9 +735,9 @@ class Reader:
         self.directory, self.sample = directory, sample
         self.indexes = Indexes(directory)
         self.manifests, self.geneses, self.spatial, self.codes = {}, {}, {}, {}
-        self.done_batches, self.done_segments = {}, {}
+        self.done_batches, self.done_segments, self.done_graphs = {}, {}, {}
         self.ticks, self.columns, self.flat = {}, {}, {}
-        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed"), 0)
+        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed", "graphs"), 0)
 
     # Manifests
 
@@ -1037,7 +948,11 @@ class Reader:
             return
         if None in present:
             raise Broken
-        held = []
+        if isinstance(track.spatial, GraphOf):
+            must(not segments, "Corrupt", f"{what}: segments beside a graph")
+            self.check_graph(m, field, track.spatial, batches, present, what)
+            return
+        held = [[] for _ in range(track.spatial.tables)]
         for entry in segments:
             key = entry, track.index, track.compressor, field
             if key not in self.done_segments:
@@ -1046,17 +961,36 @@ class Reader:
                 self.done_segments[key] = guarded(at, check_segment, self.directory, entry, field, track, find, self.sample, at)
                 self.counts["segments"] += 1
                 if self.done_segments[key]:
-                    _, computed, vectors, codes = self.done_segments[key]
+                    _, _, computed, vectors, codes = self.done_segments[key]
                     self.counts["rows computed"] += computed
                     self.counts["with vectors"] += vectors
                     self.counts["with codes"] += codes
             if self.done_segments[key] is None:
                 raise Broken
-            held.append(self.done_segments[key][0])
+            table, ticks = self.done_segments[key][:2]
+            held[table].append(ticks)
         nothing = np.empty(0, np.uint64)
-        expected = np.repeat(np.sort(np.concatenate([nothing] + [own[field.id] for own in present if field.id in own])), track.spatial.tables)
-        held = np.sort(np.concatenate([nothing] + held))
-        must(np.array_equal(held, expected), "Corrupt", f"{what}: its segments have {len(held)} anchors, {len(expected)} are those of rows with a vector, or they differ")
+        expected = np.sort(np.concatenate([nothing] + [own[field.id] for own in present if field.id in own]))
+        for table, ticks in enumerate(held):
+            ticks = np.sort(np.concatenate([nothing] + ticks))
+            must(np.array_equal(ticks, expected), "Corrupt", f"{what}: its segments of table {table} have {len(ticks)} anchors, "
+                 f"{len(expected)} are those of rows with a vector, or they differ")
+
+    def check_graph(self, m, field, own, batches, present, what):
+        """A Track's graph: itself, and that its nodes are exactly the rows with a vector of the batches it covers."""
+        sums = list(itertools.accumulate(batch.rows for batch in batches))
+        must(own.rows in sums, "Corrupt", f"{what}: a graph of {own.rows} rows, batches end at {sums[:9]}")
+        covered = sums.index(own.rows) + 1
+        key = own.digest, own.length, tuple(batches[:covered]), field
+        if key not in self.done_graphs:
+            find = lambda ticks: self.find_rows(batches[:covered], field, ticks)
+            self.done_graphs[key] = guarded(what, graph.check, self.directory, own.digest, find, f"{what} GraphIndex", own.length, field)
+            self.counts["graphs"] += 1
+        if self.done_graphs[key] is None:
+            raise Broken
+        _, ticks, _ = self.done_graphs[key]
+        expected = np.sort(np.concatenate([np.empty(0, np.uint64)] + [rows[field.id] for rows in present[:covered] if field.id in rows]))
+        must(np.array_equal(np.sort(ticks), expected), "Corrupt", f"{what}: {len(ticks)} nodes, {len(expected)} rows have a vector, or they differ")
 
     # Records
 

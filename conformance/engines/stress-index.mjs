@@ -67,6 +67,8 @@ export const INDEX_RECIPES = {
   "IVF, 4-bit codes, vectors in the cells, L2": ivf("l2", 4, { vectors: true, rerank: 30 }),
   "IVF, 8-bit codes, vectors brought after, cosine": ivf("cosine", 8, { vectors: false, rerank: 30 }),
   "IVF, no codes, masked, dot": ivf("dot", 0, { vectors: true, rerank: 10, masked: true }),
+  "IVF, many queries, 4-bit codes, cosine": ivfMany("cosine", 4),
+  "IVF, many queries, 1-bit codes, L2": ivfMany("l2", 1),
 };
 
 /** The codes of up to MAX_ROWS rows, each relative to one of the first as its centroid. */
@@ -119,6 +121,33 @@ function ivf(metric, bits, { vectors, rerank, masked = false }) {
         index.free();
         kernels.free(brought);
       },
+    };
+  };
+}
+
+/** As `ivf`, for many queries at once: the first rows themselves. */
+function ivfMany(metric, bits) {
+  return (kernels, { rows, n: all, dim }) => {
+    const n = Math.min(all, MAX_ROWS);
+    const scaled = scaledRows(kernels, rows, n * dim);
+    const index = indexOf(kernels, { metric, bits, dim, n, scaled, vectors: true });
+    const queries = scaled.slice(0, Math.min(n, 12) * dim);
+    let found;
+    return {
+      run: () => {
+        found = index.searchMany(queries, { nprobe: 5, topK: 7, rerank: 20, epsilon: 1.3 });
+      },
+      result: () => {
+        const parts = [found.counts, found.exact, Uint32Array.of(found.scanned, found.refined)];
+        // What lies past a query's count is not written.
+        found.counts.forEach((count, i) => {
+          const at = [i * 7, i * 7 + count];
+          parts.push(floatBytes(found.scores.slice(...at)));
+          parts.push(...[found.cells, found.rows, found.ticks].map((values) => values.slice(...at)));
+        });
+        return joined(...parts);
+      },
+      free: () => index.free(),
     };
   };
 }

@@ -56,7 +56,7 @@ export function queryCommand(): Command {
     )
     .option("--fields <a,b>", "fields to show (default: all scalars)")
     .option("--nprobe <n>", "cells to look at", countFrom(1))
-    .option("--beam <n>", "records a walk along a graph keeps in view (default: 120)", countFrom(1))
+    .option("--beam <n>", "records a walk along a graph keeps in view", countFrom(1))
     .option(
       "--recall <share>",
       "share of the true nearest to find with a built ivf index, such as 0.95",

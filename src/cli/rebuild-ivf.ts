@@ -39,7 +39,7 @@ export function rebuildIvfCommand(): Command {
   )
     .argument("<name>", "dataset or branch")
     .requiredOption("--field <name>", "vector field with an ivf index")
-    .option("--k <n>", "cells (default: 2 · √records)", countFrom(1))
+    .option("--k <n>", "cells (default: 2.5 · √records)", countFrom(1))
     .option("--sample <n>", "records to train on (default: 64 a cell)", countFrom(1))
     .option("--iterations <n>", "rounds of k-means (default: 8)", countFrom(0))
     .option("--seed <n>", "chooses the sample; equal seeds give equal bytes (default: 0)", countFrom(0))

@@ -1,6 +1,6 @@
 /**
  * One built graph as a dataset holds it (spec/0013-graph-indexing.md): walked block by block from the backend at first,
- * whole in the compute core's memory from the second query on, as far as the budget goes. Whatever is in memory, the
+ * unless it is small, and whole in the compute core's memory from the second query on, as far as the budget goes. Whatever is in memory, the
  * answers are the same.
  */
 import { type Address, addressDigest } from "../core/address.ts";
@@ -45,6 +45,9 @@ export interface GraphTarget {
 
 /** Vectors held at a time while those of a graph are put in place. */
 const PLACE_MEMORY_BYTES = 32 << 20;
+
+/** A walk from cold storage reads about as much, in a dozen rounds. */
+const SMALL_BYTES = 8 << 20;
 
 export class GraphTrack {
   /** Rows of the timeline that it covers, the earliest appended. */
@@ -92,7 +95,7 @@ export class GraphTrack {
     filter?: NodeFilter,
   ): Promise<VamanaHits> {
     const { graph } = this;
-    if (this.queries++ > 0 && !this.isSettled(true)) await this.load(target, true);
+    await this.warm(target);
     const options = { ...walking, ...(filter === undefined ? {} : { filter: filter.bits }) };
     if (graph.isLoaded && graph.hasVectors) return graph.search(query, options);
     const cold = {
@@ -119,7 +122,7 @@ export class GraphTrack {
     topK: number,
     filter: NodeFilter,
   ): Promise<Pick<VamanaHits, "scores" | "ticks"> | undefined> {
-    if (this.queries++ > 0 && !this.isSettled(true)) await this.load(target, true);
+    await this.warm(target);
     if (!this.graph.isLoaded || !this.graph.hasVectors) return undefined;
     const { scores, ticks } = this.graph.scan(query, topK + 1, filter.bits);
     if (scores.length > topK && scores[topK - 1] === scores[topK]) return undefined;
@@ -175,6 +178,13 @@ export class GraphTrack {
 
   free(): void {
     this.graph.free();
+  }
+
+  /** What a query brings into memory: all from the second one on, and before that a graph as small as what a walk reads. */
+  private async warm(target: GraphTarget): Promise<void> {
+    const isFirst = this.queries++ === 0;
+    if (isFirst && this.graph.index.pages.reduce((sum, page) => sum + page.bytes, 0) > SMALL_BYTES) return;
+    if (!this.isSettled(!isFirst)) await this.load(target, !isFirst);
   }
 
   /** Whether all is in memory that will be. */

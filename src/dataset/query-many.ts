@@ -4,6 +4,7 @@ import { DreamDBError, isDreamDBError } from "../errors.ts";
 import type { EmbeddingField } from "../objects/field.ts";
 import type { ReadFrom } from "../workers/messages.ts";
 import { inOrder, type WorkerPool } from "../workers/pool.ts";
+import type { Calibration } from "./calibrate.ts";
 import {
   type Found,
   findHits,
@@ -31,17 +32,18 @@ const MAX_SHARE = 256;
 /** Shares under way for each worker. */
 const SHARES_AHEAD = 2;
 /** What a query says beside its vectors; anything else a caller's object may hold stays here. */
-const OPTIONS = [
-  "field",
-  "topK",
-  "where",
-  "whereEq",
-  "fields",
-  "nprobe",
-  "rerankFactor",
-  "epsilon",
-  "beam",
-] as const satisfies (keyof ManyVectorQuery)[];
+const OPTIONS: Record<Exclude<keyof ManyVectorQuery, "queries">, true> = {
+  field: true,
+  topK: true,
+  where: true,
+  whereEq: true,
+  fields: true,
+  nprobe: true,
+  rerankFactor: true,
+  epsilon: true,
+  beam: true,
+  recallTarget: true,
+};
 
 /** One batch of hits, nearest first, for each query, in their order. */
 export async function queryMany(
@@ -98,13 +100,13 @@ async function searchOnWorkers(
   const { ctx, manifest, origin } = target;
   const plan = planOf(manifest, query);
   const vectors = vectorsOf(plan.field, query.queries);
-  const given = OPTIONS.filter((name) => query[name] !== undefined).map((name) => [name, query[name]]);
+  const names = Object.keys(OPTIONS) as (keyof typeof OPTIONS)[];
+  const given = Object.fromEntries(
+    names.filter((name) => query[name] !== undefined).map((name) => [name, query[name]]),
+  );
   // Measured once, here, and not in every worker.
   const measured = await measuredFor(target, plan);
-  const options = {
-    ...Object.fromEntries(given),
-    ...(measured === undefined ? {} : { nprobe: measured.nprobe, epsilon: measured.epsilon }),
-  };
+  const options = measured === undefined ? given : { ...given, ...tuningOf(measured) };
   const from: ReadFrom = {
     url,
     manifest: at,
@@ -127,6 +129,11 @@ async function searchOnWorkers(
     traffic.roundTrips += more.roundTrips;
   }
   return all;
+}
+
+/** What was measured, in place of the recall that was asked for. */
+function tuningOf({ nprobe, epsilon }: Calibration): Record<string, number | undefined> {
+  return { nprobe, epsilon, recallTarget: undefined };
 }
 
 /** Errors: `InvalidArgument` naming the query that is no vector of the field. */

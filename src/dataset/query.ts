@@ -48,7 +48,7 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /**
    * Cells that are looked at, nearest first; widened until topK records are found. Of `lsh-cosine` with several tables,
    * so many a table, on average. All of them make a search of `lsh-cosine` exact. Default: in all an eighth of the cells
-   * that one table of `lsh-cosine` has, and 1.5 · √cells of a built index, times its cells for each that has rows.
+   * that one table of `lsh-cosine` has, and 2.75 · √cells of a built index, times its cells for each that has rows.
    */
   nprobe?: number;
   /**
@@ -59,12 +59,12 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   rerankFactor?: number;
   /**
    * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at.
-   * More finds more and takes longer. Default 1.35.
+   * More finds more and takes longer. Default 1.4.
    */
   epsilon?: number;
   /**
-   * For a built `vamana-…`: nodes that a walk keeps in view, topK to 65,536. More is slower and finds more. Default 120,
-   * and 2 · topK at least; with a filter it is widened.
+   * For a built `vamana-…`: nodes that a walk keeps in view, topK to 65,536. More is slower and finds more. Default
+   * 0.31 · √nodes, 64 to 512, and 2 · topK at least; with a filter it is widened.
    */
   beam?: number;
   /**
@@ -154,6 +154,8 @@ function vectorPlanOf(manifest: Manifest, query: VectorQuery): VectorPlan {
 export function vectorOf(field: EmbeddingField, values: unknown, name: string): Float32Array {
   const vector = new Float32Array(field.dim);
   copyVector(values, field.dim, vector, 0, (found) => invalid(name, found, `${field.dim} finite numbers`));
+  const bad = vector.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw invalid(name, vector[bad], `a finite f32 at component ${bad}`);
   checkDirection(metricOf(field.algorithm), vector, name);
   return vector;
 }
@@ -336,8 +338,8 @@ async function findByGraph(
   const { field, vector, topK, condition, recallTarget } = plan;
   if (recallTarget !== undefined)
     throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
-  const walking = walkingOf(topK, plan);
   const graph = await target.graphs.of(field, track);
+  const walking = walkingOf(topK, graph.nodes, plan);
   return searchGraph(target, graph, field, vector, walking, condition, explaining);
 }
 

@@ -53,7 +53,7 @@ export interface RebuildIvfOptions {
   /** Name of the vector field. */
   field: string;
   /**
-   * Cells, from 1 to the size of the sample. Default 2 · √rows. Of `imi-cosine` the next square: there are ⌈√k⌉ centroids
+   * Cells, from 1 to the size of the sample. Default 2.5 · √rows. Of `imi-cosine` the next square: there are ⌈√k⌉ centroids
    * for each half of the components, and these may be as many as the sample.
    */
   k?: number;
@@ -100,7 +100,7 @@ const SEGMENT_TARGET_BYTES = 64 << 20;
 const DEFAULT_MEMORY_BYTES = 1 << 30;
 const DEFAULT_ITERATIONS = 8;
 const DEFAULT_SAMPLE_PER_CELL = 64;
-const DEFAULT_CELLS_PER_ROOT = 2;
+const DEFAULT_CELLS_PER_ROOT = 2.5;
 const MAX_ITERATIONS = 1000;
 const MAX_CELLS = 1 << 20;
 /** Bytes that a row's anchor takes at most in all but odd cases. */

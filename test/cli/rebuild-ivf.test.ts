@@ -47,20 +47,24 @@ test("build, look, query, and build anew", () => {
   expect(run(["fsck"]).status).toBe(0);
 });
 
-test("the same seed gives the same cells", () => {
+test("the same seed gives the same cells, on any number of threads", () => {
   const { run } = filled(80);
-  const cells = (seed: string) => {
-    run(["rebuild-ivf", "d", "--field", "v", "--k", "4", "--seed", seed]);
+  const cells = (seed: string, ...more: string[]) => {
+    expect(run(["rebuild-ivf", "d", "--field", "v", "--k", "4", "--seed", seed, ...more]).status).toBe(0);
     return run(["inspect", "d", "--json"]).json().tracks[0].density;
   };
   const first = cells("5");
   expect(cells("5")).toEqual(first);
+  expect(cells("5", "--workers", "2")).toEqual(first);
+  expect(run(["publish-rabitq", "d", "--field", "v", "--workers", "2"]).status).toBe(0);
+  expect(run(["fsck"]).status).toBe(0);
 });
 
 test.each([
   ["a field that is not there", ["--field", "w"], 2, /InvalidArgument/],
   ["more cells than records", ["--field", "v", "--k", "301"], 2, /InvalidArgument.*found: 301/],
   ["no field", [], 2, /--field/],
+  ["1000 threads", ["--field", "v", "--workers", "1000"], 2, /InvalidArgument.*workers/],
   ["k = 0", ["--field", "v", "--k", "0"], 2, /whole number from 1/],
 ])("%s is refused", (_, args, status, message) => {
   const { run } = filled();

@@ -1,11 +1,15 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import type { BuildGraphOptions } from "../../src/dataset/build-graph.ts";
+import { readTip, type Tip } from "../../src/dataset/commit.ts";
 import type { DatasetOptions } from "../../src/dataset/context.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
+import { checkNodes } from "../../src/dataset/fsck-graph.ts";
 import type { VectorQuery } from "../../src/dataset/query.ts";
 import { type EmbeddingOptions, Schema } from "../../src/dataset/schema.ts";
+import { Session } from "../../src/dataset/session.ts";
+import type { FieldSpec } from "../../src/objects/field.ts";
 import type { SpatialIndex } from "../../src/objects/spatial-index.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -210,6 +214,20 @@ test("a warm graph is searched without asking the backend", async () => {
   const { requests } = other.traffic;
   await nearest(other, randomVector(random, 20));
   expect(other.traffic.requests).toBe(requests);
+});
+
+test("many queries at once are answered as one by one", async () => {
+  const { ds, random } = await make();
+  await ds.buildGraph({ field: "v", ...SMALL });
+  await append(ds, [randomVector(random, 20)], 400);
+  const queries = Array.from({ length: 9 }, () => randomVector(random, 20));
+  for (const more of [{ beam: 30 }, { beam: 30, where: { n: { gte: 100 } } }]) {
+    const batches = await ds.queryMany({ field: "v", queries, topK: 5, fields: [], ...more });
+    for (const [i, query] of queries.entries()) {
+      const [one] = await ds.iterVector({ field: "v", query, topK: 5, fields: [], ...more });
+      expect(batches[i]).toEqual(one);
+    }
+  }
 });
 
 test("a past state is searched as it was, with the graph it had", async () => {
@@ -495,6 +513,27 @@ describe("fsck", () => {
         };
       },
     });
+
+  test("finds nodes that are not the rows with a vector", async () => {
+    const { ds, store, vectors } = await make({ rows: 30 });
+    await append(ds, [vectors[0] as Float32Array], 30);
+    const session = new Session(store, 1 << 20);
+    const tip = (await readTip(session, "d")) as Tip;
+    const field = tip.manifest.fields[0] as FieldSpec;
+    const check = (rows: number, anchors: bigint[]) =>
+      checkNodes(session, tip.manifest, field, rows, BigUint64Array.from(anchors));
+    const all = Array.from({ length: 31 }, (_, row) => BigInt(row) * 1000n);
+    await check(31, [...all].reverse());
+    await check(30, all.slice(0, 30));
+    for (const [rows, anchors] of [
+      [31, all.slice(0, 30)],
+      [30, all],
+      [31, [...all.slice(0, 30), 29_000n]],
+      [31, [...all.slice(0, 30), 1n]],
+      [29, all.slice(0, 29)],
+    ] as const)
+      await expect(check(rows, [...anchors])).rejects.toThrow(coded("Corrupt"));
+  });
 
   test("names a page that is damaged or gone, and no search gives other answers", async () => {
     const { store, page } = await built();

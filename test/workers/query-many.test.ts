@@ -23,6 +23,7 @@ async function fill(backend: string | Store): Promise<Dataset> {
     .addEmbedding("v", { dim: DIM })
     .addEmbedding("plain", { dim: 3, algorithm: "dreamdb.ivf-l2" })
     .addEmbedding("hashed", { dim: DIM, algorithm: "dreamdb.lsh-cosine", lshBits: 4 })
+    .addEmbedding("linked", { dim: DIM, algorithm: "dreamdb.vamana-cosine" })
     .addImage("picture", { required: false })
     .addScalarInt("n")
     .addScalarCategorical("kind");
@@ -34,6 +35,7 @@ async function fill(backend: string | Store): Promise<Dataset> {
         v,
         plain: v.slice(0, 3),
         hashed: v,
+        linked: v,
         ...(n % 3 === 0 ? {} : { picture: Uint8Array.from({ length: 50 + n }, (_, i) => n + i) }),
         n,
         kind: n % 2 === 0 ? "even" : "odd",
@@ -41,6 +43,7 @@ async function fill(backend: string | Store): Promise<Dataset> {
     }),
   );
   await ds.rebuildIvf({ field: "v", k: 20 });
+  await ds.buildGraph({ field: "linked" });
   return ds;
 }
 
@@ -98,6 +101,18 @@ describe.each([0, 1, 2, 3])("with %i workers", (workers) => {
     await ds.close();
   });
 
+  test("a graph by its own options", async () => {
+    const ds = await Dataset.open("d", path, { workers });
+    const query = { field: "linked", topK: 4, beam: 9 };
+    expect(plain(await ds.queryMany({ ...query, queries }))).toEqual(plain(await oneByOne(query, queries)));
+    const recall = { field: "linked", recallTarget: 0.9, queries };
+    expect(await refusal(() => ds.queryMany(recall))).toMatchObject({
+      code: "InvalidArgument",
+      field: "recallTarget",
+    });
+    await ds.close();
+  });
+
   test("nothing asked, nothing found; nothing found, an empty batch", async () => {
     const ds = await Dataset.open("d", path, { workers });
     expect(await ds.queryMany({ field: "v", queries: [] })).toEqual([]);
@@ -115,7 +130,9 @@ describe.each([0, 1, 2, 3])("with %i workers", (workers) => {
     const nearest = async () => (await ds.queryMany({ field: "v", queries: [vector], topK: 1 }))[0]?.n;
     const [before] = (await nearest()) as number[];
     expect(before).toBeLessThan(700);
-    await other.appendMany([{ v: vector, plain: [1, 1, 1], hashed: vector, n: 700, kind: "late" }]);
+    await other.appendMany([
+      { v: vector, plain: [1, 1, 1], hashed: vector, linked: vector, n: 700, kind: "late" },
+    ]);
     expect(await nearest()).toEqual([before]);
     await ds.refresh();
     expect(await nearest()).toEqual([700]);
