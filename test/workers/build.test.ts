@@ -51,6 +51,7 @@ describe.each([
     { algorithm: "dreamdb.ivf-dot", compressor: { algorithm: "rabitq", bits: 1 }, rerank: false },
   ],
   ["l2, no codes", { algorithm: "dreamdb.ivf-l2", compressor: "none" }],
+  ["pairs of centroids", { algorithm: "dreamdb.imi-cosine" }],
 ] as const)("%s", (_, options) => {
   test("any number of workers builds the same bytes", async () => {
     const store = await filled(options);
