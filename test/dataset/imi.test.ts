@@ -2,11 +2,9 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { objectKey } from "../../src/core/address.ts";
-import type { DatasetOptions } from "../../src/dataset/context.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
-import type { VectorQuery } from "../../src/dataset/query.ts";
-import { type EmbeddingOptions, Schema } from "../../src/dataset/schema.ts";
+import { Schema } from "../../src/dataset/schema.ts";
 import { allPairs } from "../../src/kernels/centroid-pairs.ts";
 import { loadKernels } from "../../src/kernels/load.ts";
 import { RabitqEncoder } from "../../src/kernels/rabitq.ts";
@@ -18,59 +16,19 @@ import { codebookSizes, type ImiIndex } from "../../src/objects/spatial-index.ts
 import type { RabitqCompressor } from "../../src/objects/vector-compressor.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
-import { randomVector, seeded, testClock } from "./records.ts";
+import { randomVector, seeded } from "./records.ts";
 import { refusal } from "./stores.ts";
+import { append, nearest, type VectorSet, vectorSets } from "./vector-set.ts";
 
 /** Every row is looked at. */
 const ALL = { nprobe: 2 ** 32 - 1, epsilon: 100, rerankFactor: 60 };
 
-interface Setup {
-  dim?: number;
-  rows?: number;
-  options?: Partial<EmbeddingOptions<true>>;
-  dataset?: DatasetOptions;
-  store?: Store;
-  vector?: (random: () => number, dim: number, row: number) => Float32Array;
-}
-
-async function make(setup: Setup = {}) {
-  const {
-    dim = 11,
-    rows = 300,
-    options = {},
-    dataset = {},
-    store = memoryStore(),
-    vector = randomVector,
-  } = setup;
-  const random = seeded(11);
-  const vectors = Array.from({ length: rows }, (_, row) => vector(random, dim, row));
-  const schema = new Schema()
-    .addEmbedding("v", { dim, algorithm: "dreamdb.imi-cosine", ...options })
-    .addScalarInt("n");
-  const ds = await Dataset.create("d", schema, store, {
-    clock: testClock().read,
-    random: (count) => Uint8Array.from({ length: count }, () => random() * 256),
-    ...dataset,
-  });
-  if (rows > 0) await append(ds, vectors, 0);
-  return { ds, store, vectors, random };
-}
-
-function append(ds: Dataset, vectors: readonly Float32Array[], first: number) {
-  return ds.appendMany(vectors.map((v, i) => ({ v, n: first + i, _anchor: BigInt(first + i) * 1000n })));
-}
-
-async function nearest(ds: Dataset, query: Float32Array, more: Partial<VectorQuery> = {}) {
-  const batches = await ds.iterVector({ field: "v", query, topK: 10, fields: [], ...more });
-  return batches.flatMap((batch) => batch._time_anchors.map((anchor, i) => [anchor, batch._distances[i]]));
-}
-
-/** The same data with its first, exact index. */
-async function exactly(vectors: readonly Float32Array[]) {
-  const { ds } = await make({ dim: (vectors[0] as Float32Array).length, rows: 0 });
-  await append(ds, vectors, 0);
-  return ds;
-}
+const { make, exactly } = vectorSets({
+  dim: 11,
+  rows: 300,
+  seed: 11,
+  options: { algorithm: "dreamdb.imi-cosine" },
+});
 
 async function trackOf(ds: Dataset, store: Store): Promise<Track> {
   const { bytes } = (await store.get(objectKey(ds.currentManifest()))) as { bytes: Uint8Array };
@@ -303,7 +261,7 @@ test("an index is trained anew, and coded anew, in place of the one before", asy
 });
 
 test("odd data: equal vectors, two components, a half that is zero", async () => {
-  const shapes: [number, NonNullable<Setup["vector"]>][] = [
+  const shapes: [number, NonNullable<VectorSet["vector"]>][] = [
     [6, () => new Float32Array(6).fill(0.5)],
     [2, (random) => Float32Array.of(random() - 0.5, random() - 0.5)],
     [5, (_, __, row) => Float32Array.of(0, 0, 0, 1 + (row % 3), 2)],

@@ -1,65 +1,20 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import type { DatasetOptions } from "../../src/dataset/context.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
 import type { VectorQuery } from "../../src/dataset/query.ts";
-import { type EmbeddingOptions, Schema } from "../../src/dataset/schema.ts";
+import { Schema } from "../../src/dataset/schema.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
-import { randomVector, seeded, testClock } from "./records.ts";
+import { randomVector, seeded } from "./records.ts";
+import { append, nearest, vectorSets } from "./vector-set.ts";
 
 const coded = (code: string): object => expect.objectContaining({ name: "DreamDBError", code });
 
 /** Every row is looked at: what is left is whether anything was lost on the way into cells. */
 const ALL = { nprobe: 1 << 20, epsilon: 100 };
 
-interface Setup {
-  dim?: number;
-  rows?: number;
-  options?: Partial<EmbeddingOptions<true>>;
-  dataset?: DatasetOptions;
-  store?: Store;
-  vector?: (random: () => number, dim: number, row: number) => Float32Array;
-  seed?: number;
-}
-
-async function make({
-  dim = 20,
-  rows = 400,
-  options = {},
-  dataset = {},
-  store = memoryStore(),
-  vector = randomVector,
-  seed = 1,
-}: Setup = {}) {
-  const random = seeded(seed);
-  const vectors = Array.from({ length: rows }, (_, row) => vector(random, dim, row));
-  const schema = new Schema().addEmbedding("v", { dim, ...options }).addScalarInt("n");
-  const ds = await Dataset.create("d", schema, store, {
-    clock: testClock().read,
-    random: (count) => Uint8Array.from({ length: count }, () => random() * 256),
-    ...dataset,
-  });
-  if (rows > 0) await append(ds, vectors, 0);
-  return { ds, store, vectors, random };
-}
-
-function append(ds: Dataset, vectors: readonly Float32Array[], first: number) {
-  return ds.appendMany(vectors.map((v, i) => ({ v, n: first + i, _anchor: BigInt(first + i) * 1000n })));
-}
-
-async function nearest(ds: Dataset, query: Float32Array, more: Partial<VectorQuery> = {}) {
-  const batches = await ds.iterVector({ field: "v", query, topK: 10, fields: [], ...more });
-  return batches.flatMap((batch) => batch._time_anchors.map((anchor, i) => [anchor, batch._distances[i]]));
-}
-
-/** The same data with its first, exact index. */
-async function exactly(vectors: readonly Float32Array[], options: Partial<EmbeddingOptions<true>> = {}) {
-  const { ds } = await make({ dim: (vectors[0] as Float32Array).length, rows: 0, options });
-  await append(ds, vectors, 0);
-  return ds;
-}
+const { make, exactly } = vectorSets({});
 
 describe.each(["cosine", "dot", "l2"] as const)("a built index by %s", (metric) => {
   const algorithm = `dreamdb.ivf-${metric}` as const;

@@ -2,18 +2,18 @@ import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import type { BuildGraphOptions } from "../../src/dataset/build-graph.ts";
 import { readTip, type Tip } from "../../src/dataset/commit.ts";
-import type { DatasetOptions } from "../../src/dataset/context.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
 import { checkNodes } from "../../src/dataset/fsck-graph.ts";
 import type { VectorQuery } from "../../src/dataset/query.ts";
-import { type EmbeddingOptions, Schema } from "../../src/dataset/schema.ts";
+import { Schema } from "../../src/dataset/schema.ts";
 import { Session } from "../../src/dataset/session.ts";
 import type { FieldSpec } from "../../src/objects/field.ts";
 import type { SpatialIndex } from "../../src/objects/spatial-index.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
-import { randomVector, seeded, testClock } from "./records.ts";
+import { randomVector, seeded } from "./records.ts";
+import { append, nearest, vectorSets } from "./vector-set.ts";
 
 const coded = (code: string): object => expect.objectContaining({ name: "DreamDBError", code });
 
@@ -21,52 +21,7 @@ const coded = (code: string): object => expect.objectContaining({ name: "DreamDB
 const ALL = { beam: 4096, rerankFactor: 400 };
 const SMALL = { degree: 12, candidates: 60 };
 
-interface Setup {
-  dim?: number;
-  rows?: number;
-  options?: Partial<EmbeddingOptions<true>>;
-  dataset?: DatasetOptions;
-  store?: Store;
-  vector?: (random: () => number, dim: number, row: number) => Float32Array;
-}
-
-async function make({
-  dim = 20,
-  rows = 400,
-  options = {},
-  dataset = {},
-  store = memoryStore(),
-  vector = randomVector,
-}: Setup = {}) {
-  const random = seeded(1);
-  const vectors = Array.from({ length: rows }, (_, row) => vector(random, dim, row));
-  const schema = new Schema()
-    .addEmbedding("v", { dim, algorithm: "dreamdb.vamana-cosine", ...options })
-    .addScalarInt("n");
-  const ds = await Dataset.create("d", schema, store, {
-    clock: testClock().read,
-    random: (count) => Uint8Array.from({ length: count }, () => random() * 256),
-    ...dataset,
-  });
-  if (rows > 0) await append(ds, vectors, 0);
-  return { ds, store, vectors, random };
-}
-
-function append(ds: Dataset, vectors: readonly Float32Array[], first: number) {
-  return ds.appendMany(vectors.map((v, i) => ({ v, n: first + i, _anchor: BigInt(first + i) * 1000n })));
-}
-
-async function nearest(ds: Dataset, query: Float32Array, more: Partial<VectorQuery> = {}) {
-  const batches = await ds.iterVector({ field: "v", query, topK: 10, fields: [], ...more });
-  return batches.flatMap((batch) => batch._time_anchors.map((anchor, i) => [anchor, batch._distances[i]]));
-}
-
-/** The same data without a graph. */
-async function exactly(vectors: readonly Float32Array[], options: Partial<EmbeddingOptions<true>> = {}) {
-  const { ds } = await make({ dim: (vectors[0] as Float32Array).length, rows: 0, options });
-  await append(ds, vectors, 0);
-  return ds;
-}
+const { make, exactly } = vectorSets({ options: { algorithm: "dreamdb.vamana-cosine" } });
 
 describe.each(["cosine", "l2"] as const)("a graph by %s", (metric) => {
   const algorithm = `dreamdb.vamana-${metric}` as const;
