@@ -1,7 +1,8 @@
 /** What a vector field's algorithm says of distance (spec/0004-spatial-indexing.md §1). */
 
-/** Larger scores are nearer: the cosine, the dot product, minus half the squared distance. */
-export type Metric = "cosine" | "dot" | "l2";
+import type { Metric } from "../kernels/rabitq.ts";
+
+export type { Metric };
 
 export const METRICS: readonly Metric[] = ["cosine", "dot", "l2"];
 

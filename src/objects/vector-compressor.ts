@@ -2,6 +2,8 @@
 import { type Address, addressFromCbor, addressToCbor } from "../core/address.ts";
 import { encodeCbor } from "../core/cbor.ts";
 import { DreamDBError } from "../errors.ts";
+import { codeBytes } from "../kernels/rabitq.ts";
+import { paddedDim, rotationKind } from "../kernels/rotation.ts";
 import type { Metric } from "./metric.ts";
 import { corrupt, decodeObject, FORMAT_VERSION, type Shape } from "./shape.ts";
 import {
@@ -15,10 +17,6 @@ import {
 
 const KIND = "dreamdb.vector-compressor";
 export const MAX_RABITQ_BITS = 8;
-/** Vectors up to this long are rotated by a matrix, longer ones by fast Walsh–Hadamard transforms. */
-const MAX_DENSE_DIM = 128;
-/** Bytes of factors behind each RaBitQ code: those of the 1-bit estimate, and of the full one. */
-const FACTOR_BYTES = 8;
 /** Bytes of the one factor behind each PQ code. */
 const PQ_FACTOR_BYTES = 4;
 
@@ -53,8 +51,7 @@ export interface PqCompressor {
 
 /** The rotation that vectors of `dim` components take, and how many they have after it. */
 export function rotationOf(dim: number): { rotation: "dense" | "hadamard"; padded: number } {
-  if (dim <= MAX_DENSE_DIM) return { rotation: "dense", padded: Math.ceil(dim / 16) * 16 };
-  return { rotation: "hadamard", padded: Math.ceil(dim / 64) * 64 };
+  return { rotation: rotationKind(dim), padded: paddedDim(dim) };
 }
 
 /** Equal parameters give an equal compressor, so that independent datasets stay mergeable. */
@@ -71,7 +68,7 @@ export function defaultRabitq(
 export function codeRowBytes(compressor: VectorCompressor): number {
   const { bits } = compressor;
   if ("subspaces" in compressor) return Math.ceil((compressor.subspaces * bits) / 8) + PQ_FACTOR_BYTES;
-  return (bits * compressor.padded) / 8 + FACTOR_BYTES + (bits > 1 ? FACTOR_BYTES : 0);
+  return codeBytes(compressor.padded, bits);
 }
 
 /** Codewords in all of a PQ's codebooks, and the components of each. */
