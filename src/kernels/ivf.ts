@@ -181,6 +181,10 @@ export class IvfIndex {
     };
   }
 
+  get hasPq(): boolean {
+    return this.codebooks !== undefined;
+  }
+
   /** Bytes that the cells loaded now take, and the index itself. */
   get bytes(): number {
     return this.cellBytes;
@@ -578,7 +582,9 @@ export class IvfIndex {
   }
 
   private blockBytes(capacity: number): number {
-    return this.bits === 0 || this.codebooks !== undefined ? 0 : (capacity / at.BLOCK_ROWS) * (this.padded * 4 + at.BLOCK_FACTOR_BYTES);
+    return this.bits === 0 || this.codebooks !== undefined
+      ? 0
+      : (capacity / at.BLOCK_ROWS) * (this.padded * 4 + at.BLOCK_FACTOR_BYTES);
   }
 
   /** Bytes of a cell of so many rows: blocks, records, ticks, ordinals. */

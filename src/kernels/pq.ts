@@ -1,7 +1,7 @@
 import { DreamDBError } from "../errors.ts";
 import type { Kernels } from "./kernels.ts";
 import { type TrainingProgress, trainKmeans } from "./kmeans.ts";
-import type { Metric } from "./rabitq.ts";
+import type { Encoder, Metric } from "./rabitq.ts";
 
 const MAX_DIM = 65_536;
 /** The byte tables of a scan add up in u16. */
@@ -117,7 +117,7 @@ export class PqCodebooks {
 }
 
 /** Makes codes of rows in index space. Holds the centroids until `free`; the codebooks stay the caller's. */
-export class PqEncoder {
+export class PqEncoder implements Encoder {
   /** Bytes of one row's code. */
   readonly codeBytes: number;
   private readonly kernels: Kernels;

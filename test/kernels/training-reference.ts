@@ -260,7 +260,13 @@ export function pqEdges(dim: number, m: number): number[] {
 }
 
 /** Codeword j, of coordinates from … past − 1, of codebooks: 2^bits × dim values. */
-function codeword(codebooks: Float32Array, from: number, past: number, bits: number, j: number): Float32Array {
+function codeword(
+  codebooks: Float32Array,
+  from: number,
+  past: number,
+  bits: number,
+  j: number,
+): Float32Array {
   const row = (j * codebooks.length) / 2 ** bits;
   return codebooks.subarray(row + from, row + past);
 }
