@@ -24,6 +24,8 @@ describe.each(["cosine", "dot", "l2"] as const)("a built index by %s", (metric) 
     ["1-bit codes", { compressor: { algorithm: "rabitq", bits: 1 } }],
     ["8-bit codes", { compressor: { algorithm: "rabitq", bits: 8 } }],
     ["no codes", { compressor: "none" }],
+    ["PQ codes", { compressor: { algorithm: "pq", subspaces: 6 } }],
+    ["PQ codes of 4 bits", { compressor: { algorithm: "pq", subspaces: 7, bits: 4 } }],
     ["codes, and no vectors in the cells", { rerank: false }],
   ] as const)("with %s finds what an exact search finds, bit for bit", async (_, more) => {
     const { ds, vectors, random } = await make({ options: { algorithm, ...more } });
