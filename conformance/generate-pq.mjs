@@ -51,15 +51,14 @@ const cases = [
     codes: codes.map((code) => stored(code, bits, metric, decoded(code, centroid, books))),
     query: floats(query),
     table: floats(table.flat()),
-    ...(bits === 8
-      ? { scores: floats(codes.map((code) => code.reduce((sum, c, s) => fround(sum + table[s][c]), 0))) }
-      : byteScores(table, codes)),
+    scores: floats(codes.map((code) => code.reduce((sum, c, s) => fround(sum + table[s][c]), 0))),
+    ...(bits === 4 ? byteScores(table, codes) : {}),
   };
 });
 
 writeVectors("pq.json", {
   about:
-    "Product quantisation of residuals to `centroid`. Matrices are the hex of little-endian f32, row after row; of codebooks row i has codeword i of each subspace. 8 bits: `scores` are the sums of table entries. 4 bits: `bytes` is the table in bytes, with `bias` and `quantum`, and `sums` those of its entries.",
+    "Product quantisation of residuals to `centroid`. Matrices are the hex of little-endian f32, row after row; of codebooks row i has codeword i of each subspace. `scores` are the sums of table entries. 4 bits: `bytes` is the table in bytes, with `bias` and `quantum`, and `sums` those of its entries.",
   cases,
 });
 
