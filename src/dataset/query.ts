@@ -291,9 +291,11 @@ export async function findHits(
     const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
     if (hits !== undefined) return { hits, isExact: true };
   }
-  const indexer = await target.indexers.of(plan.track);
+  // A trained index is searched without what encodes rows for it, which takes as long to make as the search.
+  const isBuilt = isTrained(spatialIndex);
+  const indexer = isBuilt ? undefined : await target.indexers.of(plan.track);
   const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
-  if (indexer !== undefined && planesOf(indexer) === undefined && plan.topK <= MAX_PROBED_TOP_K) {
+  if (isBuilt && plan.topK <= MAX_PROBED_TOP_K) {
     const found = await findByIvf(target, plan, explaining);
     if (found !== undefined) return found;
   }
