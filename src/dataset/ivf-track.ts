@@ -503,12 +503,33 @@ export class IvfTrack {
     const { dim } = this.index;
     const places = cells.map((cell, i) => this.partOf(cell, rows[i] as number));
     if (places.some(({ part }) => part.block.vectors === undefined)) return vectorsOf(ticks);
-    const out = new Uint8Array(cells.length * 4 * dim);
-    await inParallel([...places.keys()], async (i) => {
-      const { part, row } = places[i] as { part: Part; row: number };
-      const bytes = await this.vectorsOfBlock(part);
-      const at = (row - part.block.firstRow) * 4 * dim;
-      out.set(bytes.subarray(at, at + 4 * dim), i * 4 * dim);
+    const rowBytes = 4 * dim;
+    const out = new Uint8Array(cells.length * rowBytes);
+    const bySegment = new Map<number, number[]>();
+    for (const [i, { part }] of places.entries()) {
+      const known = bySegment.get(part.segment);
+      if (known === undefined) bySegment.set(part.segment, [i]);
+      else known.push(i);
+    }
+    await inParallel([...bySegment], async ([segment, chosen]) => {
+      // Candidates of one cell lie in few blocks: each is read once.
+      const byBlock = new Map<number, { span: Span; chosen: number[] }>();
+      for (const i of chosen) {
+        const { block } = (places[i] as { part: Part }).part;
+        const known = byBlock.get(block.firstRow);
+        if (known === undefined) byBlock.set(block.firstRow, { span: block.vectors as Span, chosen: [i] });
+        else known.chosen.push(i);
+      }
+      const wanted = [...byBlock.values()];
+      const spans = wanted.map(({ span }) => span);
+      const read = await this.session.spans((this.segments[segment] as OpenSegment).container, spans);
+      for (const [b, bytes] of read.entries()) {
+        for (const i of wanted[b]?.chosen ?? []) {
+          const { part, row } = places[i] as { part: Part; row: number };
+          const at = (row - part.block.firstRow) * rowBytes;
+          out.set(bytes.subarray(at, at + rowBytes), i * rowBytes);
+        }
+      }
     });
     return new Float32Array(out.buffer);
   }

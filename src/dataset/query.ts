@@ -13,13 +13,13 @@ import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
-import { searchGraph, walkingOf } from "./graph-search.ts";
-import type { GraphTracks } from "./graph-track.ts";
+import type { GraphTracks } from "./graph-tracks.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
 import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
 import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
+import { seldom } from "./later.ts";
 import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
 import { readRow } from "./rows.ts";
@@ -340,6 +340,7 @@ async function findByGraph(
   const { field, vector, topK, condition, recallTarget } = plan;
   if (recallTarget !== undefined)
     throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
+  const { searchGraph, walkingOf } = await seldom();
   const graph = await target.graphs.of(field, track);
   const walking = walkingOf(topK, graph.nodes, plan);
   return searchGraph(target, graph, field, vector, walking, condition, explaining);
