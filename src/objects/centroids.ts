@@ -80,8 +80,8 @@ export function decodeCentroids(bytes: Uint8Array, cells: number, dim: number): 
   return values;
 }
 
-/** A loop, since in a fresh process a callback for each of 100,000 values takes 15 ms. */
+/** The search of typed arrays runs at once at full speed, which a loop of 100,000 values in a fresh process does not. */
 function firstNotFinite(values: Float32Array): number {
-  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i;
-  return -1;
+  if (![Number.NaN, Infinity, -Infinity].some((value) => values.includes(value))) return -1;
+  return values.findIndex((value) => !Number.isFinite(value));
 }
