@@ -97,10 +97,12 @@ class DirectoryStore implements Store {
     this.#cells = new Cells({ io, directories, temporaries, digest });
   }
 
-  async get(key: string, range?: ByteRange): Promise<StoredValue | undefined> {
+  async get(key: string, range?: ByteRange, into?: Uint8Array): Promise<StoredValue | undefined> {
     checkKey(key);
     if (range !== undefined) checkRange(range);
-    return this.#gate.run(() => (isObjectKey(key) ? this.#getObject(key, range) : this.#getCell(key, range)));
+    return this.#gate.run(() =>
+      isObjectKey(key) ? this.#getObject(key, range, into) : this.#getCell(key, range),
+    );
   }
 
   async put(key: string, bytes: Uint8Array, condition?: PutCondition): Promise<{ etag: string }> {
@@ -134,10 +136,14 @@ class DirectoryStore implements Store {
     return isObjectKey(key) ? enter() : this.#turns.run(key, enter);
   }
 
-  async #getObject(key: string, range: ByteRange | undefined): Promise<StoredValue | undefined> {
+  async #getObject(
+    key: string,
+    range: ByteRange | undefined,
+    into: Uint8Array | undefined,
+  ): Promise<StoredValue | undefined> {
     const path = this.#objectPath(key);
     try {
-      return { bytes: await this.#files.read(path, range), etag: OBJECT_ETAG };
+      return { bytes: await this.#files.read(path, range, into), etag: OBJECT_ETAG };
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return undefined;
       throw ioFault(error, `reading the object ${path}`);

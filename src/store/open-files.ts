@@ -16,15 +16,15 @@ export class OpenFiles {
     this.#io = io;
   }
 
-  /** As `readFile`, for files whose content never changes. Throws the system's errors. */
-  async read(path: string, range?: ByteRange): Promise<Uint8Array> {
+  /** As `readFile`, for files whose content never changes; into `into` where there is room. Throws the system's errors. */
+  async read(path: string, range?: ByteRange, into?: Uint8Array): Promise<Uint8Array> {
     const known = this.#shared.get(path);
     const shared = known ?? this.#open(path);
     shared.readers++;
     try {
       // What another reader could not open, since it began earlier, may be there by now.
       const file = await (known === undefined ? shared.file : shared.file.catch(() => undefined));
-      return await (file === undefined ? readFile(this.#io, path, range) : readOpenFile(file, range));
+      return await (file === undefined ? readFile(this.#io, path, range) : readOpenFile(file, range, into));
     } finally {
       if (--shared.readers === 0) await this.#close(path, shared);
     }
