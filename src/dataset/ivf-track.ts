@@ -64,7 +64,6 @@ interface Candidates {
 /** A run of a cell's rows in one block of one segment. */
 interface Part {
   segment: number;
-  block: SegmentBlock;
   /** Rows of the segment. */
   from: number;
   to: number;
@@ -76,9 +75,9 @@ export type VectorsOf = (ticks: readonly bigint[]) => Promise<Float32Array>;
 /** Filters whose bits stay in the compute core's memory. */
 const MAX_FILTERS = 8;
 /** Cells that are read at a time when all are wanted. */
-const PREWARM_CELLS = 64;
+const PREWARM_CELLS = 32;
 /** Vectors that are read at a time, on their way into the compute core's memory. */
-const RUN_BYTES = 4 << 20;
+const RUN_BYTES = 2 << 20;
 
 export class IvfTrack {
   private readonly index: IvfIndex;
@@ -470,7 +469,7 @@ export class IvfTrack {
           ordinals,
           ...(codes === undefined ? {} : { codes: codes.subarray(a * rowBytes, b * rowBytes) }),
         };
-        return { cell, rows, part: { segment: number, block, from: first, to: past } };
+        return { cell, rows, part: { segment: number, from: first, to: past } };
       }),
     );
   }
@@ -495,7 +494,13 @@ export class IvfTrack {
 
   /** Whether a loaded cell's vectors are in its segments, if it has rows. */
   private isStoredWhole(cell: number): boolean {
-    return (this.parts[cell] as Part[]).every(({ block }) => block.vectors !== undefined);
+    return (this.parts[cell] as Part[]).every((part) => this.blockOf(part).vectors !== undefined);
+  }
+
+  /** The block that a part lies in, read out of its segment's head: thousands of them are not worth keeping. */
+  private blockOf({ segment, from }: Part): SegmentBlock {
+    const { blocks } = (this.segments[segment] as OpenSegment).container.head;
+    return blocks.at(blocks.indexOf(from));
   }
 
   /**
@@ -506,7 +511,7 @@ export class IvfTrack {
     const { index, kernels, landing } = this;
     const rowBytes = 4 * index.dim;
     const places = new Map<number, number>(); // by cell, the address of its vectors
-    const wanted: { part: Part; span: Span; to: number }[] = [];
+    const wanted: { part: Part; block: SegmentBlock; to: number }[] = [];
     try {
       for (const cell of cells) {
         const parts = this.parts[cell] as Part[];
@@ -514,7 +519,7 @@ export class IvfTrack {
         let to = index.blockForVectors(cell);
         places.set(cell, to);
         for (const part of parts) {
-          wanted.push({ part, span: part.block.vectors as Span, to });
+          wanted.push({ part, block: this.blockOf(part), to });
           to += (part.to - part.from) * rowBytes;
         }
       }
@@ -522,8 +527,8 @@ export class IvfTrack {
       for (const run of runsOf(wanted)) {
         const { container } = this.segments[run.segment] as OpenSegment;
         const read = await this.session.spans(container, run.spans, false, landing);
-        for (const { part, to, place } of run.members) {
-          const from = (part.from - part.block.firstRow) * rowBytes;
+        for (const { part, block, to, place } of run.members) {
+          const from = (part.from - block.firstRow) * rowBytes;
           const length = (part.to - part.from) * rowBytes;
           kernels.bytes(to, length).set((read[place] as Uint8Array).subarray(from, from + length));
         }
@@ -556,7 +561,8 @@ export class IvfTrack {
   ): Promise<Float32Array> {
     const { dim } = this.index;
     const places = cells.map((cell, i) => this.partOf(cell, rows[i] as number));
-    if (places.some(({ part }) => part.block.vectors === undefined)) return vectorsOf(ticks);
+    const blocks = places.map(({ part }) => this.blockOf(part));
+    if (blocks.some(({ vectors }) => vectors === undefined)) return vectorsOf(ticks);
     const rowBytes = 4 * dim;
     const out = new Uint8Array(cells.length * rowBytes);
     const bySegment = new Map<number, number[]>();
@@ -569,7 +575,7 @@ export class IvfTrack {
       // Candidates of one cell lie in few blocks: each is read once.
       const byBlock = new Map<number, { span: Span; chosen: number[] }>();
       for (const i of chosen) {
-        const { block } = (places[i] as { part: Part }).part;
+        const block = blocks[i] as SegmentBlock;
         const known = byBlock.get(block.firstRow);
         if (known === undefined) byBlock.set(block.firstRow, { span: block.vectors as Span, chosen: [i] });
         else known.chosen.push(i);
@@ -580,8 +586,7 @@ export class IvfTrack {
       const read = await this.session.spans(container, spans, this.keepsVectors, this.landing);
       for (const [b, bytes] of read.entries()) {
         for (const i of wanted[b]?.chosen ?? []) {
-          const { part, row } = places[i] as { part: Part; row: number };
-          const at = (row - part.block.firstRow) * rowBytes;
+          const at = ((places[i] as { row: number }).row - (blocks[i] as SegmentBlock).firstRow) * rowBytes;
           out.set(bytes.subarray(at, at + rowBytes), i * rowBytes);
         }
       }
@@ -657,13 +662,14 @@ function rowsOf(parts: readonly Part[]): number {
 }
 
 /** Parts of one segment in the order of their rows, cut where the blocks they lie in pass RUN_BYTES. */
-function* runsOf<M extends { part: Part; span: Span }>(
+function* runsOf<M extends { part: Part; block: SegmentBlock }>(
   ordered: readonly M[],
 ): Generator<{ segment: number; spans: Span[]; members: (M & { place: number })[] }> {
   let run: { segment: number; spans: Span[]; members: (M & { place: number })[] } | undefined;
   let bytes = 0;
   for (const each of ordered) {
-    const { part, span } = each;
+    const { part } = each;
+    const span = each.block.vectors as Span;
     if (run !== undefined && (run.segment !== part.segment || bytes >= RUN_BYTES)) {
       yield run;
       run = undefined;
@@ -683,7 +689,16 @@ function* runsOf<M extends { part: Part; span: Span }>(
 
 /** Anchors of rows as ticks. */
 function ticksOf(offsets: BigUint64Array, base: bigint): BigUint64Array {
-  if (base !== 0n) for (let i = 0; i < offsets.length; i++) (offsets[i] as bigint) += base;
+  if (base === 0n) return offsets;
+  // In halves: a bigint for every row would be 30 MB of garbage where a whole index is loaded.
+  const halves = new Uint32Array(offsets.buffer, offsets.byteOffset, 2 * offsets.length);
+  const low = Number(base & 0xffffffffn);
+  const high = Number(base >> 32n);
+  for (let i = 0; i < halves.length; i += 2) {
+    const sum = (halves[i] as number) + low;
+    halves[i] = sum;
+    halves[i + 1] = (halves[i + 1] as number) + high + (sum > 0xffffffff ? 1 : 0);
+  }
   return offsets;
 }
 
