@@ -17,8 +17,8 @@ import { searchGraph, walkingOf } from "./graph-search.ts";
 import type { GraphTracks } from "./graph-track.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
-import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
-import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
+import { hitsOfNearest, isEnough, probingOf, readVectors, searchIvf } from "./ivf-search.ts";
+import type { IvfTrack, Nearest, Probing, RowFilter } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
 import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
@@ -76,10 +76,10 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
 }
 
 const MAX_TOP_K = 1 << 20;
-/** A filter that leaves a share s of the rows has s^−0.4 times as many cells probed: measured on word vectors. */
-const FILTER_WIDENING = 0.4;
+/** A filter that leaves a share s of the rows has s^−0.25 times as many cells probed: measured on word vectors. */
+const FILTER_WIDENING = 0.25;
 /** A vector takes this much longer to score than a code to scan: fewer matches than that are scored one by one. */
-const EXACT_SHARE = 1 / 12;
+const EXACT_SHARE = 1 / 16;
 /** Beyond this many results an index saves little: the search is exact. */
 const MAX_PROBED_TOP_K = 4096;
 const DEFAULT_TOP_K = 10;
@@ -308,6 +308,7 @@ export async function findHits(
       await scanColumns(target, plan.field, scan, (entry) =>
         plan.condition === undefined ? Promise.resolve("all") : matchingRows(session, entry, plan.condition),
       );
+      target.ivf.opened(plan.track)?.wentBeside(4 * plan.field.dim * scan.scored);
     }
     if (explaining !== undefined) {
       explaining.strategy = isProbed ? "lsh" : "exact";
@@ -358,7 +359,17 @@ async function findByIvf(
     measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
   );
   const filter = await filterFor(target, plan, ivf, probing);
-  if (filter === "scan the matches") return undefined;
+  if (filter === "read the columns") return undefined;
+  if ("scan" in filter) {
+    const vectorsOf = (ticks: readonly bigint[]) => readVectors(target, field, ticks);
+    const found = await ivf.searchMatches(vector, topK, filter.scan, vectorsOf, explaining?.stats);
+    if (found === undefined) return undefined;
+    if (explaining !== undefined) {
+      const { cells: cellsProbed, ...figures } = explaining.stats;
+      Object.assign(explaining, { ...figures, cells, cellsProbed });
+    }
+    return { hits: hitsOfNearest(found), isExact: true };
+  }
   if (explaining !== undefined) {
     const { nprobe, epsilon, rerank } = filter;
     Object.assign(explaining, { strategy: "ivf", cells, nprobe, epsilon, rerank });
@@ -376,14 +387,17 @@ async function filterFor(
   { condition }: Plan,
   ivf: IvfTrack,
   probing: Probing,
-): Promise<(Probing & { matching: number }) | "scan the matches"> {
+): Promise<(Probing & { matching: number }) | { scan: RowFilter } | "read the columns"> {
   if (condition === undefined) return { ...probing, matching: ivf.rows };
   const root = manifest.timeline;
-  const { bits, count } = await matchingOrdinals(ctx.session, manifest, condition);
+  const ordinals = await matchingOrdinals(ctx.session, manifest, condition);
+  const { bits, count } = ordinals;
   const share = count / Math.max(1, root.rows);
   const nprobe = Math.min(ivf.cells, Math.ceil(probing.nprobe * Math.max(share, 1e-9) ** -FILTER_WIDENING));
-  if (count < EXACT_SHARE * ivf.rows * (nprobe / ivf.cells)) return "scan the matches";
+  const isScanned = count < EXACT_SHARE * ivf.rows * (nprobe / ivf.cells);
+  if (isScanned && !ivf.canHoldAll()) return "read the columns";
   if (!ivf.isNumbered(root)) await ivf.numberRows(await RowNumbers.of(ctx.session, root));
+  if (isScanned) return { scan: { root, ordinals } };
   return { ...probing, nprobe, filter: bits, matching: count };
 }
 
