@@ -16,6 +16,7 @@ import type { Manifest, Track } from "../objects/manifest.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { BuiltGraph } from "../objects/spatial-index.ts";
 import { Turns } from "../store/turns.ts";
+import { type Calibration, Calibrations, calibrateGraph, type RecallWanted } from "./calibrate.ts";
 import type { Context } from "./context.ts";
 import { readVectors } from "./ivf-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
@@ -323,6 +324,7 @@ async function entriesAfter(
 export class GraphTracks {
   private readonly ctx: Context;
   private readonly held = new Map<Address, Promise<GraphTrack>>();
+  private readonly calibrations = new Calibrations();
 
   constructor(ctx: Context) {
     this.ctx = ctx;
@@ -338,9 +340,23 @@ export class GraphTracks {
     return opened;
   }
 
+  /** What reaches a recall, measured when it is first asked for. Rows appended later are scanned, which loses none. */
+  calibrated(
+    target: GraphTarget,
+    track: Track & { spatialIndex: BuiltGraph },
+    graph: GraphTrack,
+    field: EmbeddingField,
+    wanted: RecallWanted,
+  ): Promise<Calibration> {
+    const { topK, recallTarget, rerankFactor } = wanted;
+    const key = `${track.address}/${topK}/${recallTarget}/${rerankFactor}`;
+    return this.calibrations.of(key, () => calibrateGraph(target, graph, field, wanted));
+  }
+
   async free(): Promise<void> {
     const all = [...this.held.values()];
     this.held.clear();
+    this.calibrations.clear();
     for (const opened of await Promise.allSettled(all))
       if (opened.status === "fulfilled") opened.value.free();
   }

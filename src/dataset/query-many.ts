@@ -132,8 +132,10 @@ async function searchOnWorkers(
 }
 
 /** What was measured, in place of the recall that was asked for. */
-function tuningOf({ nprobe, epsilon }: Calibration): Record<string, number | undefined> {
-  return { nprobe, epsilon, recallTarget: undefined };
+function tuningOf({ nprobe, epsilon, beam, rerankFactor }: Calibration): Record<string, number | undefined> {
+  const tuning = { nprobe, epsilon, beam, rerankFactor };
+  const given = Object.entries(tuning).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), recallTarget: undefined };
 }
 
 /** Errors: `InvalidArgument` naming the query that is no vector of the field. */

@@ -68,9 +68,9 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   beam?: number;
   /**
-   * For a built `ivf-…` or `imi-cosine`: the share of the true topK that is wanted, above 0 and below 1. The first query
-   * that names one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or
-   * `epsilon`.
+   * For a built index: the share of the true topK that is wanted, above 0 and below 1. The first query that names one
+   * measures, on records of the dataset itself, how many probes or how wide a beam surely reach it. Not beside
+   * `nprobe`, `epsilon` or `beam`.
    */
   recallTarget?: number;
 }
@@ -185,7 +185,7 @@ export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): P
   };
 }
 
-function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: Omit<VectorQuery, "query">): {
+function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe, beam }: Omit<VectorQuery, "query">): {
   rerankFactor: number | undefined;
   epsilon: number | undefined;
   recallTarget: number | undefined;
@@ -196,8 +196,8 @@ function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: Omit<VectorQu
     throw invalid("epsilon", epsilon, "a number from 0 to 100");
   if (recallTarget !== undefined && !(recallTarget > 0 && recallTarget < 1))
     throw invalid("recallTarget", recallTarget, "a number above 0 and below 1");
-  if (recallTarget !== undefined && (nprobe !== undefined || epsilon !== undefined))
-    throw invalid("recallTarget", `${recallTarget} beside nprobe or epsilon`, "one or the other");
+  if (recallTarget !== undefined && (nprobe ?? epsilon ?? beam) !== undefined)
+    throw invalid("recallTarget", `${recallTarget} beside nprobe, epsilon or beam`, "one or the other");
   return { rerankFactor, epsilon, recallTarget };
 }
 
@@ -268,11 +268,11 @@ function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: 
   const { track, topK, recallTarget } = plan;
   const opened = ivf.opened(track);
   if (opened === undefined || plan.condition !== undefined || topK > MAX_PROBED_TOP_K) return undefined;
-  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, topK, recallTarget);
+  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, { ...plan, recallTarget });
   if (measured === undefined) return undefined;
   return {
     ivf: opened,
-    probing: probingOf(opened, topK, { ...measured, rerankFactor: plan.rerankFactor }),
+    probing: probingOf(opened, topK, measured),
   };
 }
 
@@ -324,10 +324,17 @@ export async function findHits(
 /** What reaches the plan's `recallTarget`; undefined when none was named, or no built index is searched. */
 export async function measuredFor(target: SearchTarget, plan: Plan): Promise<Calibration | undefined> {
   const { field, track, topK, recallTarget } = plan;
-  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
-    return undefined;
+  const { spatialIndex } = track;
+  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K) return undefined;
+  const wanted = { topK, recallTarget, rerankFactor: plan.rerankFactor };
+  if (isGraph(spatialIndex)) {
+    const linked = { ...track, spatialIndex };
+    const graph = await target.graphs.of(field, linked);
+    return target.graphs.calibrated(target, linked, graph, field, wanted);
+  }
+  if (!isTrained(spatialIndex)) return undefined;
   const ivf = await target.ivf.of(track);
-  return target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+  return target.ivf.calibrated(target, track, ivf, field, wanted);
 }
 
 async function findByGraph(
@@ -336,11 +343,11 @@ async function findByGraph(
   track: Track & { spatialIndex: BuiltGraph },
   explaining: Explaining | undefined,
 ): Promise<Hit[] | undefined> {
-  const { field, vector, topK, condition, recallTarget } = plan;
-  if (recallTarget !== undefined)
-    throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
+  const { field, vector, topK, condition } = plan;
   const graph = await target.graphs.of(field, track);
-  const walking = walkingOf(topK, graph.nodes, plan);
+  const measured = await measuredFor(target, plan);
+  if (explaining !== undefined && measured !== undefined) explaining.measured = toldOf(measured);
+  const walking = walkingOf(topK, graph.nodes, measured ?? plan);
   return searchGraph(target, graph, field, vector, walking, condition, explaining);
 }
 
@@ -353,11 +360,7 @@ async function findByIvf(
   const ivf = await target.ivf.of(track);
   const { cells } = ivf;
   const measured = await measuredFor(target, plan);
-  const probing = probingOf(
-    ivf,
-    topK,
-    measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
-  );
+  const probing = probingOf(ivf, topK, measured ?? plan);
   const filter = await filterFor(target, plan, ivf, probing);
   if (filter === "read the columns") return undefined;
   if ("scan" in filter) {
@@ -373,9 +376,13 @@ async function findByIvf(
   if (explaining !== undefined) {
     const { nprobe, epsilon, rerank } = filter;
     Object.assign(explaining, { strategy: "ivf", cells, nprobe, epsilon, rerank });
-    if (measured !== undefined) explaining.measured = { recall: measured.recall, sample: measured.sample };
+    if (measured !== undefined) explaining.measured = toldOf(measured);
   }
   return searchIvf(target, ivf, field, vector, filter, filter.matching, explaining?.stats);
+}
+
+function toldOf({ recall, lowerBound, sample }: Calibration): NonNullable<Explaining["measured"]> {
+  return { recall, lowerBound, sample };
 }
 
 /**

@@ -726,7 +726,7 @@ describe("the rows that a filter leaves", () => {
     const data = coded({ metric: "l2", dim: 3, bits: 4, rows: Array.from({ length: 40 }, () => row), k: 1 });
     for (const { kernels, index, matches } of builds.map((kernels) => searches(kernels, data, "all"))) {
       index.select(row, 1);
-      const list = matches.list(new Uint8Array(6).fill(0xaa), 20);
+      const list = matches.list(new Uint8Array(6).fill(0xaa, 0, 5), 20);
       const found = matches.score(list, 3);
       expect(Array.from(found?.ticks ?? [], (tick) => 1_000_000 - Number(tick))).toEqual([1, 3, 5]);
       kernels.free(list.list);
