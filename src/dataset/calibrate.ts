@@ -24,7 +24,7 @@ export interface Calibration {
   rerankFactor: number | undefined;
   /** The share of the true topK that these found for the sample. */
   recall: number;
-  /** The recall of all queries is at least this, with a confidence of 99 %. */
+  /** The recall of other queries is at least this, with a confidence of 99 %. */
   lowerBound: number;
   /** Records that it was measured on. */
   sample: number;
@@ -45,6 +45,8 @@ const LEAST_SAMPLE = 50;
 const SAMPLE_SEED = new Uint8Array(32);
 /** One-sided 99 % of a normal distribution, in deviations. */
 const CONFIDENCE = 2.33;
+/** Other queries miss so many times what records of the dataset do, which the index was made for: 3 to 13 % more on word vectors. */
+const MISSED_BY_OTHERS = 1.1;
 /** A row that is looked at more closely takes so many times what its first code does. */
 const REFINED_COST = 12;
 const MOST_EPSILON = 8;
@@ -232,13 +234,14 @@ class Sample {
   }
 }
 
-/** The mean, and what the mean of all there might be is at least. */
+/** The mean, and what that of other queries is at least. */
 function boundsOf(recalls: readonly number[]): { recall: number; lowerBound: number } {
   const n = recalls.length;
   if (n === 0) return { recall: 1, lowerBound: 1 };
   const recall = recalls.reduce((sum, each) => sum + each, 0) / n;
   const variance = recalls.reduce((sum, each) => sum + (each - recall) ** 2, 0) / Math.max(1, n - 1);
-  return { recall, lowerBound: recall - CONFIDENCE * Math.sqrt(variance / n) };
+  const missed = 1 - recall + CONFIDENCE * Math.sqrt(variance / n);
+  return { recall, lowerBound: missed === 0 ? 1 : Math.max(0, 1 - MISSED_BY_OTHERS * missed) };
 }
 
 /** Vectors held at a time while the sample is drawn. */

@@ -26,7 +26,7 @@ export interface Explanation {
   beam?: number;
   expanded?: number;
   /**
-   * With `recallTarget`: the recall that these reached on `sample` records of the dataset, and what that of all queries
+   * With `recallTarget`: the recall that these reached on `sample` records of the dataset, and what that of other queries
    * is at least, with a confidence of 99 %.
    */
   measured?: { recall: number; lowerBound: number; sample: number };
