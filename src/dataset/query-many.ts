@@ -135,9 +135,10 @@ async function searchOnWorkers(
 }
 
 /** What was measured, in place of the recall that was asked for. */
-function tuningOf({ nprobe, epsilon, rerankFactor }: Calibration): Record<string, number | undefined> {
-  const rerank = rerankFactor === undefined ? {} : { rerankFactor };
-  return { ...rerank, nprobe, epsilon, recallTarget: undefined };
+function tuningOf({ nprobe, epsilon, beam, rerankFactor }: Calibration): Record<string, number | undefined> {
+  const tuning = { nprobe, epsilon, beam, rerankFactor };
+  const given = Object.entries(tuning).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), recallTarget: undefined };
 }
 
 /** Errors: `InvalidArgument` naming the query that is no vector of the field. */
