@@ -236,17 +236,23 @@ export class IvfTrack {
     if (this.parts.some((parts) => parts === undefined)) return undefined;
     const filter = probing.filter === undefined ? 0 : this.filterAt(probing.filter);
     const found = index.searchMany(queries, { ...probing, filter });
-    return Array.from(found.counts, (count, i) => {
-      if (found.exact[i] === 0 && probing.rerank > 0) return undefined;
+    const all: (Nearest | undefined)[] = [];
+    for (let i = 0; i < found.counts.length; i++) {
+      const isExact = found.exact[i] === 1;
+      if (!isExact && probing.rerank > 0) {
+        all.push(undefined);
+        continue;
+      }
       const first = i * probing.topK;
-      return {
-        ticks: Array.from(found.ticks.subarray(first, first + count)),
-        distances: Array.from(found.scores.subarray(first, first + count), (score) =>
-          distanceOf(metric, score),
-        ),
-        isExact: found.exact[i] === 1,
-      };
-    });
+      const ticks: bigint[] = [];
+      const distances: number[] = [];
+      for (let at = first; at < first + (found.counts[i] as number); at++) {
+        ticks.push(found.ticks[at] as bigint);
+        distances.push(distanceOf(metric, found.scores[at] as number));
+      }
+      all.push({ ticks, distances, isExact });
+    }
+    return all;
   }
 
   /** As `searchNow`, reading what is missing. */
