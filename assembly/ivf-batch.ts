@@ -194,9 +194,8 @@ function scanForAll(index: usize, cell: usize, from: usize, to: usize, filter: u
         store<u32>(work + (<usize>held << 2), <u32>pair, WORK_PAIRS);
         held++;
         if (held < LANES) continue;
-        if (!isLaidOut) layOut(codes + <usize>piece * blockBytes(padded), past - piece, padded, load<usize>(work, WORK_CODES));
+        end = scanTogether(index, cell, piece, past, held, isLaidOut, filter, end, work);
         isLaidOut = true;
-        end = scanTogether(index, cell, piece, past, held, filter, end, work);
         held = 0;
         continue;
       }
@@ -206,9 +205,8 @@ function scanForAll(index: usize, cell: usize, from: usize, to: usize, filter: u
       end = pend(index, cell, state, filter, before, end, work);
     }
     if (held >= WORTH) {
-      if (!isLaidOut) layOut(codes + <usize>piece * blockBytes(padded), past - piece, padded, load<usize>(work, WORK_CODES));
       leaveLanes(work + WORK_LANES, held);
-      end = scanTogether(index, cell, piece, past, held, filter, end, work);
+      end = scanTogether(index, cell, piece, past, held, isLaidOut, filter, end, work);
       held = 0;
     }
     for (let i: u32 = 0; i < held; i++) {
@@ -223,10 +221,14 @@ function scanForAll(index: usize, cell: usize, from: usize, to: usize, filter: u
 }
 
 /** The piece for the pairs that wait, which are in their lanes; returns the new end of the list. */
-function scanTogether(index: usize, cell: usize, piece: u32, past: u32, held: u32, filter: usize, end: usize, work: usize): usize {
-  const padded = load<u32>(index, INDEX_PADDED);
+function scanTogether(
+  index: usize, cell: usize, piece: u32, past: u32, held: u32, isLaidOut: bool, filter: usize, end: usize, work: usize,
+): usize {
+  if (!ASC_FEATURE_SIMD) return end;
+  const padded = load<u32>(index, INDEX_PADDED), codes = load<usize>(work, WORK_CODES), hits = work + WORK_HITS;
+  if (!isLaidOut) layOut(load<usize>(cell, CELL_BLOCKS) + <usize>piece * blockBytes(padded), past - piece, padded, codes);
   turnTables(work + WORK_LANES, padded);
-  const hits = work + WORK_HITS, hitsEnd = scanLanes(load<usize>(work, WORK_CODES), min(load<u32>(cell, CELL_ROWS), past << 5) - (piece << 5), padded, work + WORK_LANES, hits);
+  const hitsEnd = scanLanes(codes, min(load<u32>(cell, CELL_ROWS), past << 5) - (piece << 5), padded, work + WORK_LANES, hits);
   memory.fill(work + WORK_COUNTS, 0, <usize>LANES << 2);
   for (let p = hits; p < hitsEnd; p += 8) {
     let queries = load<u32>(p);
