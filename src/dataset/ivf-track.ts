@@ -75,6 +75,8 @@ export type VectorsOf = (ticks: readonly bigint[]) => Promise<Float32Array>;
 
 /** Filters whose bits stay in the compute core's memory. */
 const MAX_FILTERS = 8;
+/** A batch with so many probes for each cell has all of them read at once. */
+const PROBES_TO_WARM = 2;
 /** Cells that are read at a time when all are wanted. */
 const PREWARM_CELLS = 64;
 
@@ -348,6 +350,17 @@ export class IvfTrack {
         onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
       }
     });
+  }
+
+  /**
+   * Before a batch that probes so many cells in all: loads every cell at once when the batch would come by most of
+   * them anyway, unless codes would take more than half of the budget.
+   */
+  async warmFor(probes: number): Promise<void> {
+    const { index, parts, budgetBytes } = this;
+    if (index.bits === 0 || probes < PROBES_TO_WARM * this.usedCells) return;
+    if (this.rows * index.rowBytes > budgetBytes / 2) return;
+    if (parts.some((each) => each === undefined)) await this.prewarm(false);
   }
 
   /** Bytes held in the compute core's memory. */

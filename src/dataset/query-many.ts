@@ -17,6 +17,7 @@ import {
   type SearchTarget,
   type VectorQuery,
   vectorOf,
+  warmFor,
   withoutFields,
 } from "./query.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
@@ -85,6 +86,7 @@ async function searchMany(target: SearchTarget, plan: Plan, vectors: Float32Arra
   const { dim } = plan.field;
   const size = shareOf(plan);
   const found: Found[] = [];
+  await warmFor(target, plan, vectors.length / dim);
   for (let first = 0; first < vectors.length / dim; first += size) {
     const share = vectors.subarray(first * dim, (first + size) * dim);
     const ready = findManyNow(target, plan, share);

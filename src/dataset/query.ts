@@ -254,6 +254,15 @@ export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefin
   return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
 }
 
+/** Brings in what `findManyNow` needs for so many queries, where that is less work than one after the other. */
+export async function warmFor({ ivf }: SearchTarget, plan: Plan, queries: number): Promise<void> {
+  const { track, topK, condition } = plan;
+  if (queries < 2 || condition !== undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
+    return;
+  const opened = await ivf.of(track);
+  await opened.warmFor(queries * probingOf(opened, topK, plan).nprobe);
+}
+
 /** As `findNow` for many vectors (n × dim) at once: those that it leaves undefined are searched one by one. */
 export function findManyNow(target: SearchTarget, plan: Plan, vectors: Float32Array): (Found | undefined)[] {
   const ready = readyFor(target, plan);

@@ -176,6 +176,11 @@ export class IvfIndex {
     return this.cellBytes;
   }
 
+  /** Bytes that a row takes in a loaded cell, its vector aside. */
+  get rowBytes(): number {
+    return this.sizeOf(at.BLOCK_ROWS) / at.BLOCK_ROWS;
+  }
+
   /**
    * The cells to probe for a query (dim values), nearest first; the query is remembered for `missing` and `search`.
    * The result is a view: it goes stale at the next `select` or any call that may allocate.
