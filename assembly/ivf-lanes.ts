@@ -1,8 +1,7 @@
 // A cell scanned for 16 queries at once: queries stand in the lanes, and a row's four sign bits choose one vector of 16
 // look-ups, one for each query. Nothing is unpacked or shuffled by query, so that a row costs a query half of what it
 // costs alone (0.65 ns instead of 1.15 at 112 dimensions); tables have to be turned round for it, which pays from
-// `WORTH` queries on. The estimates are those of
-// ivf-scan.ts to the bit. Only for the SIMD build.
+// `WORTH` queries on. The estimates are those of ivf-scan.ts to the bit. Only for the SIMD build.
 //
 //   codes   for each block M × 32 × u16: where in `table` a row's look-ups of group m stand; then the 128 bytes of factors
 //   table   M × 16 × 16 u8: for group m and sign bits x, every query's entry; of query q in byte 2 q, from 8 on 2 q − 15
