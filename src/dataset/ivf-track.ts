@@ -86,6 +86,8 @@ export type VectorsOf = (ticks: readonly bigint[]) => Promise<Float32Array>;
 const MAX_FILTERS = 8;
 /** Rows of a filter whose vectors are fetched, beside topK; where codes leave more, the columns are read. */
 const MOST_CHOSEN = 1024;
+/** A batch with so many probes for each cell has all of them read at once. */
+const PROBES_TO_WARM = 2;
 /** Cells that are read at a time when all are wanted. */
 const PREWARM_CELLS = 32;
 /** Vectors that are read at a time, on their way into the compute core's memory. */
@@ -268,17 +270,23 @@ export class IvfTrack {
     if (this.parts.some((parts) => parts === undefined)) return undefined;
     const filter = probing.filter === undefined ? 0 : this.filterAt(probing.filter);
     const found = index.searchMany(queries, { ...probing, filter });
-    return Array.from(found.counts, (count, i) => {
-      if (found.exact[i] === 0 && probing.rerank > 0) return undefined;
+    const all: (Nearest | undefined)[] = [];
+    for (let i = 0; i < found.counts.length; i++) {
+      const isExact = found.exact[i] === 1;
+      if (!isExact && probing.rerank > 0) {
+        all.push(undefined);
+        continue;
+      }
       const first = i * probing.topK;
-      return {
-        ticks: Array.from(found.ticks.subarray(first, first + count)),
-        distances: Array.from(found.scores.subarray(first, first + count), (score) =>
-          distanceOf(metric, score),
-        ),
-        isExact: found.exact[i] === 1,
-      };
-    });
+      const ticks: bigint[] = [];
+      const distances: number[] = [];
+      for (let at = first; at < first + (found.counts[i] as number); at++) {
+        ticks.push(found.ticks[at] as bigint);
+        distances.push(distanceOf(metric, found.scores[at] as number));
+      }
+      all.push({ ticks, distances, isExact });
+    }
+    return all;
   }
 
   /** As `searchNow`, reading what is missing. */
@@ -500,20 +508,38 @@ export class IvfTrack {
     return this.turns.run("", async () => {
       this.keepsVectors = withVectors || this.index.bits === 0;
       if (!this.keepsVectors) this.dropVectors();
-      const used: number[] = [];
-      for (let cell = 0; cell < this.index.cells; cell++) {
-        if (this.isUsed[cell] === 1) used.push(cell);
-        else if (this.parts[cell] === undefined) this.place(cell, []);
-      }
-      const total = used.length;
-      for (let from = 0; from < total; from += PREWARM_CELLS) {
-        const cells = used.slice(from, from + PREWARM_CELLS);
-        await this.loadCells(cells.filter((cell) => this.parts[cell] === undefined));
-        if (withVectors) await this.loadVectors(cells.filter((cell) => this.hasVectors[cell] === 0));
-        onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
-      }
-      this.landing.abandon();
+      await this.loadAll(withVectors, onProgress);
     });
+  }
+
+  private async loadAll(
+    withVectors: boolean,
+    onProgress?: (done: { done: number; total: number }) => void,
+  ): Promise<void> {
+    const used: number[] = [];
+    for (let cell = 0; cell < this.index.cells; cell++) {
+      if (this.isUsed[cell] === 1) used.push(cell);
+      else if (this.parts[cell] === undefined) this.place(cell, []);
+    }
+    const total = used.length;
+    for (let from = 0; from < total; from += PREWARM_CELLS) {
+      const cells = used.slice(from, from + PREWARM_CELLS);
+      await this.loadCells(cells.filter((cell) => this.parts[cell] === undefined));
+      if (withVectors) await this.loadVectors(cells.filter((cell) => this.hasVectors[cell] === 0));
+      onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
+    }
+    this.landing.abandon();
+  }
+
+  /**
+   * Before a batch that probes so many cells in all: loads every cell at once when the batch would come by most of
+   * them anyway, unless codes would take more than half of the budget.
+   */
+  async warmFor(probes: number): Promise<void> {
+    const { index, parts, budgetBytes } = this;
+    if (index.bits === 0 || probes < PROBES_TO_WARM * this.usedCells) return;
+    if (this.rows * index.rowBytes > budgetBytes / 2) return;
+    if (parts.some((each) => each === undefined)) await this.turns.run("", () => this.loadAll(false));
   }
 
   /** Bytes held in the compute core's memory. */

@@ -150,12 +150,19 @@ function vectorPlanOf(manifest: Manifest, query: VectorQuery): VectorPlan {
   return { ...plan, vector: vectorOf(plan.field, query.query, "query") };
 }
 
-/** Errors: `InvalidArgument` naming `name`, unless it is as long as the field's vectors, finite, and has a direction. */
-export function vectorOf(field: EmbeddingField, values: unknown, name: string): Float32Array {
-  const vector = new Float32Array(field.dim);
+/**
+ * A copy of the values, in `vector` if it is given.
+ * Errors: `InvalidArgument` naming `name`, unless they are as many as the field's vectors have, finite, with a direction.
+ */
+export function vectorOf(
+  field: EmbeddingField,
+  values: unknown,
+  name: string,
+  vector = new Float32Array(field.dim),
+): Float32Array {
   copyVector(values, field.dim, vector, 0, (found) => invalid(name, found, `${field.dim} finite numbers`));
-  const bad = vector.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw invalid(name, vector[bad], `a finite f32 at component ${bad}`);
+  for (let i = 0; i < vector.length; i++)
+    if (!Number.isFinite(vector[i])) throw invalid(name, vector[i], `a finite f32 at component ${i}`);
   checkDirection(metricOf(field.algorithm), vector, name);
   return vector;
 }
@@ -247,20 +254,21 @@ export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefin
   return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
 }
 
-/** As `findNow` for many vectors at once: those that it leaves undefined are searched one by one. */
-export function findManyNow(
-  target: SearchTarget,
-  plan: Plan,
-  vectors: readonly Float32Array[],
-): (Found | undefined)[] {
+/** Brings in what `findManyNow` needs for so many queries, where that is less work than one after the other. */
+export async function warmFor({ ivf }: SearchTarget, plan: Plan, queries: number): Promise<void> {
+  const { track, topK, condition } = plan;
+  if (queries < 2 || condition !== undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
+    return;
+  const opened = await ivf.of(track);
+  await opened.warmFor(queries * probingOf(opened, topK, plan).nprobe);
+}
+
+/** As `findNow` for many vectors (n × dim) at once: those that it leaves undefined are searched one by one. */
+export function findManyNow(target: SearchTarget, plan: Plan, vectors: Float32Array): (Found | undefined)[] {
   const ready = readyFor(target, plan);
   if (ready === undefined) return [];
   const { ivf, probing } = ready;
-  const joined = new Float32Array(vectors.length * plan.field.dim);
-  vectors.forEach((vector, i) => {
-    joined.set(vector, i * plan.field.dim);
-  });
-  return (ivf.searchManyNow(joined, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
+  return (ivf.searchManyNow(vectors, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
 }
 
 /** The index in memory that a plan can be carried out with, and its figures. */
@@ -429,25 +437,36 @@ export async function materialise(
   isExact: boolean,
 ): Promise<Columns> {
   const { session } = target.ctx;
-  const out = emptyColumns(fields);
-  const rows: unknown[][] = fields.length === 0 ? [] : hits.map(() => []);
-  if (fields.length > 0)
-    await inParallel([...hits.keys()], async (i) => {
-      const hit = hits[i] as Hit;
-      const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
-      if (at === undefined) {
-        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-          field: "segment.anchors",
-          found: hit.tick,
-        });
-      }
-      rows[i] = await readRow(session, fields, at);
-    });
-  out._time_anchors = hits.map((hit) => hit.tick + target.origin);
-  out._distances = hits.map((hit) => hit.distance);
-  if (!isExact) (out as { _estimated?: true })._estimated = true;
+  const out = withoutFields(target, fields, hits, isExact);
+  if (fields.length === 0) return out;
+  const rows: unknown[][] = hits.map(() => []);
+  await inParallel([...hits.keys()], async (i) => {
+    const hit = hits[i] as Hit;
+    const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
+    if (at === undefined) {
+      throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
+        field: "segment.anchors",
+        found: hit.tick,
+      });
+    }
+    rows[i] = await readRow(session, fields, at);
+  });
   fields.forEach((field, f) => {
     out[field.name] = rows.map((row) => row[f]);
   });
+  return out;
+}
+
+/** The columns of `hits` that take no reading; those of `fields` are empty. */
+export function withoutFields(
+  { origin }: SearchTarget,
+  fields: readonly FieldSpec[],
+  hits: readonly Hit[],
+  isExact: boolean,
+): Columns {
+  const out = emptyColumns(fields);
+  out._time_anchors = hits.map((hit) => hit.tick + origin);
+  out._distances = hits.map((hit) => hit.distance);
+  if (!isExact) (out as { _estimated?: true })._estimated = true;
   return out;
 }
