@@ -30,7 +30,15 @@ import { type Health, healthOf } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
 import { append, buildGraph, publishCompressor, rebuildIvf } from "./later.ts";
-import { chosenFields, explain, positive, type SearchTarget, search, type VectorQuery } from "./query.ts";
+import {
+  chosenFields,
+  explain,
+  positive,
+  type SearchTarget,
+  search,
+  searchAll,
+  type VectorQuery,
+} from "./query.ts";
 import { type ManyVectorQuery, queryMany } from "./query-many.ts";
 import type { PublishCompressorOptions, RebuildIvfOptions, RebuildResult, RebuildTarget } from "./rebuild.ts";
 import { readRow } from "./rows.ts";
@@ -368,16 +376,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     let all: Promise<VectorBatch<F>[]> | undefined;
     const run = (): AsyncGenerator<VectorBatch<F>> =>
       search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>;
-    const collect = async (): Promise<VectorBatch<F>[]> => {
-      const batches: VectorBatch<F>[] = [];
-      for await (const batch of run()) batches.push(batch);
-      return batches;
-    };
     return {
       [Symbol.asyncIterator]: run,
       // biome-ignore lint/suspicious/noThenProperty: the documented shape is both awaitable and iterable
       then(onFulfilled, onRejected) {
-        all ??= collect();
+        all ??= searchAll(target, query) as Promise<unknown> as Promise<VectorBatch<F>[]>;
         return all.then(onFulfilled, onRejected);
       },
     };

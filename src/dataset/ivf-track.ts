@@ -255,7 +255,8 @@ export class IvfTrack {
   searchNow(query: Float32Array, probing: Probing, stats?: ProbeStats): Nearest | undefined {
     if (this.select(query, probing.nprobe) !== undefined) return undefined;
     const filter = probing.filter === undefined ? 0 : this.filterAt(probing.filter);
-    const found = this.index.search({ ...probing, filter });
+    const { topK, rerank, epsilon } = probing;
+    const found = this.index.search({ topK, rerank, epsilon, filter });
     this.found = found;
     if (!found.exact && probing.rerank > 0) return undefined;
     return this.nearest(found, stats);

@@ -98,9 +98,25 @@ export interface SearchTarget {
 export async function* search(target: SearchTarget, query: VectorQuery): AsyncGenerator<Columns> {
   const plan = vectorPlanOf(target.manifest, query);
   const { hits, isExact } = findNow(target, plan) ?? (await findHits(target, plan));
-  for (let from = 0; from < hits.length; from += plan.batchSize) {
-    yield await materialise(target, plan.fields, hits.slice(from, from + plan.batchSize), isExact);
-  }
+  for (const some of batchesOf(hits, plan.batchSize))
+    yield await materialise(target, plan.fields, some, isExact);
+}
+
+/** As `search`, all batches at once: what is in memory is answered without waiting for anything. */
+export async function searchAll(target: SearchTarget, query: VectorQuery): Promise<Columns[]> {
+  const plan = vectorPlanOf(target.manifest, query);
+  const { hits, isExact } = findNow(target, plan) ?? (await findHits(target, plan));
+  const batches: Columns[] = [];
+  for (const some of batchesOf(hits, plan.batchSize))
+    batches.push(await materialise(target, plan.fields, some, isExact));
+  return batches;
+}
+
+function batchesOf(hits: readonly Hit[], size: number): (readonly Hit[])[] {
+  if (hits.length <= size) return hits.length === 0 ? [] : [hits];
+  return Array.from({ length: Math.ceil(hits.length / size) }, (_, i) =>
+    hits.slice(i * size, (i + 1) * size),
+  );
 }
 
 /** Runs a query and tells what it did. */
@@ -142,17 +158,25 @@ export interface Plan {
 }
 
 interface VectorPlan extends Plan {
+  /** The caller's own array where it can be: whoever waits for anything takes a copy first. */
   vector: Float32Array;
 }
 
 function vectorPlanOf(manifest: Manifest, query: VectorQuery): VectorPlan {
   const plan = planOf(manifest, query);
-  return { ...plan, vector: vectorOf(plan.field, query.query, "query") };
+  const given: unknown = query.query;
+  const isUsable = isFloat32(given) && given.length === plan.field.dim;
+  const vector = isUsable ? checkedVector(plan.field, given, "query") : vectorOf(plan.field, given, "query");
+  return Object.assign(plan, { vector });
+}
+
+function isFloat32(value: unknown): value is Float32Array {
+  return Object.prototype.toString.call(value) === "[object Float32Array]";
 }
 
 /**
- * A copy of the values, in `vector` if it is given.
- * Errors: `InvalidArgument` naming `name`, unless they are as many as the field's vectors have, finite, with a direction.
+ * A copy of a caller's vector, in `vector` if it is given.
+ * Errors: `InvalidArgument` naming `name`, unless it is as long as the field's vectors, finite, and has a direction.
  */
 export function vectorOf(
   field: EmbeddingField,
@@ -161,10 +185,35 @@ export function vectorOf(
   vector = new Float32Array(field.dim),
 ): Float32Array {
   copyVector(values, field.dim, vector, 0, (found) => invalid(name, found, `${field.dim} finite numbers`));
-  for (let i = 0; i < vector.length; i++)
-    if (!Number.isFinite(vector[i])) throw invalid(name, vector[i], `a finite f32 at component ${i}`);
+  return checkedVector(field, vector, name);
+}
+
+/** The vector itself, when it is finite and has a direction. */
+function checkedVector(field: EmbeddingField, vector: Float32Array, name: string): Float32Array {
+  if (isOfPlainLength(vector)) return vector;
+  const bad = vector.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw invalid(name, vector[bad], `a finite f32 at component ${bad}`);
   checkDirection(metricOf(field.algorithm), vector, name);
   return vector;
+}
+
+/** Whether |vector|² is far from both ends of f32: then nothing is wrong with it, and one pass says so. */
+function isOfPlainLength(vector: Float32Array): boolean {
+  // Four sums, because additions wait for one another.
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  let i = 0;
+  for (; i + 4 <= vector.length; i += 4) {
+    a += (vector[i] as number) * (vector[i] as number);
+    b += (vector[i + 1] as number) * (vector[i + 1] as number);
+    c += (vector[i + 2] as number) * (vector[i + 2] as number);
+    d += (vector[i + 3] as number) * (vector[i + 3] as number);
+  }
+  for (; i < vector.length; i++) a += (vector[i] as number) * (vector[i] as number);
+  const squares = a + b + c + d;
+  return squares > 1e-30 && squares < 1e38;
 }
 
 export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): Plan {
@@ -176,6 +225,8 @@ export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): P
       field === undefined ? `one of ${manifest.fields.map(({ name }) => name).join(", ")}` : "a vector field",
     );
   }
+  checkTuning(query);
+  const { rerankFactor, epsilon, recallTarget } = query;
   return {
     field,
     track: manifest.tracks.get(field.id) as Track,
@@ -188,15 +239,19 @@ export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): P
     fields: chosenFields(manifest.fields, query.fields),
     nprobe: query.nprobe === undefined ? undefined : positive("nprobe", query.nprobe, 2 ** 32 - 1),
     beam: query.beam === undefined ? undefined : positive("beam", query.beam, MAX_BEAM),
-    ...tuningOf(query),
+    rerankFactor,
+    epsilon,
+    recallTarget,
   };
 }
 
-function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe, beam }: Omit<VectorQuery, "query">): {
-  rerankFactor: number | undefined;
-  epsilon: number | undefined;
-  recallTarget: number | undefined;
-} {
+function checkTuning({
+  rerankFactor,
+  epsilon,
+  recallTarget,
+  nprobe,
+  beam,
+}: Omit<VectorQuery, "query">): void {
   if (rerankFactor !== undefined && !(rerankFactor === 0 || (rerankFactor >= 1 && rerankFactor <= 1024)))
     throw invalid("rerankFactor", rerankFactor, "0, or a number from 1 to 1024");
   if (epsilon !== undefined && !(epsilon >= 0 && epsilon <= 100))
@@ -205,7 +260,6 @@ function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe, beam }: Omit<Ve
     throw invalid("recallTarget", recallTarget, "a number above 0 and below 1");
   if (recallTarget !== undefined && (nprobe ?? epsilon ?? beam) !== undefined)
     throw invalid("recallTarget", `${recallTarget} beside nprobe, epsilon or beam`, "one or the other");
-  return { rerankFactor, epsilon, recallTarget };
 }
 
 /** The named fields, or by default all scalars. Errors: `InvalidArgument` for an unknown name. */
@@ -216,6 +270,7 @@ export function chosenFields(
 ): FieldSpec[] {
   if (names === undefined) return fields.filter(byDefault);
   if (!Array.isArray(names)) throw invalid("fields", names, "an array of field names");
+  if (names.length === 0) return [];
   return [...new Set<string>(names)].map((name) => {
     const field = fields.find((candidate) => candidate.name === name);
     if (field === undefined)
@@ -291,9 +346,10 @@ function foundOf(nearest: Nearest | undefined, probing: Probing, ivf: IvfTrack):
 
 export async function findHits(
   target: SearchTarget,
-  plan: VectorPlan,
+  given: VectorPlan,
   explaining?: Explaining,
 ): Promise<Found> {
+  const plan = { ...given, vector: given.vector.slice() };
   const { spatialIndex } = plan.track;
   if (isGraph(spatialIndex) && plan.topK <= MAX_PROBED_TOP_K) {
     const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
@@ -429,20 +485,27 @@ function checkDirection(metric: Metric, vector: Float32Array, name: string): voi
   throw invalid(name, "a length of zero, or beyond f32", "a vector with a direction, for cosine");
 }
 
-/** Reads the chosen fields of `hits`. */
-export async function materialise(
+/** Hits as columns, with the chosen fields read for them; at once when there are none. */
+export function materialise(
   target: SearchTarget,
   fields: readonly FieldSpec[],
   hits: readonly Hit[],
   isExact: boolean,
+): Columns | Promise<Columns> {
+  const columns = withoutFields(target, fields, hits, isExact);
+  return fields.length === 0 ? columns : readFields(target, fields, hits, columns);
+}
+
+async function readFields(
+  { ctx: { session }, manifest: { timeline } }: SearchTarget,
+  fields: readonly FieldSpec[],
+  hits: readonly Hit[],
+  columns: Columns,
 ): Promise<Columns> {
-  const { session } = target.ctx;
-  const out = withoutFields(target, fields, hits, isExact);
-  if (fields.length === 0) return out;
   const rows: unknown[][] = hits.map(() => []);
   await inParallel([...hits.keys()], async (i) => {
     const hit = hits[i] as Hit;
-    const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
+    const at = hit.at ?? (await locate(session, timeline, hit.tick));
     if (at === undefined) {
       throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
         field: "segment.anchors",
@@ -452,9 +515,9 @@ export async function materialise(
     rows[i] = await readRow(session, fields, at);
   });
   fields.forEach((field, f) => {
-    out[field.name] = rows.map((row) => row[f]);
+    columns[field.name] = rows.map((row) => row[f]);
   });
-  return out;
+  return columns;
 }
 
 /** The columns of `hits` that take no reading; those of `fields` are empty. */
