@@ -254,10 +254,10 @@ class Sample {
   }
 }
 
-/** Adds a random vector of about this length. */
+/** Adds a random vector of about three quarters of this length: what made up for the difference on word vectors. */
 function shift(vector: Float32Array, length: number, random: () => number): void {
   // Sums of three uniform numbers, whose variance is 1/4, are near enough to normal ones.
-  const scale = (2 * length) / Math.sqrt(vector.length);
+  const scale = (1.5 * length) / Math.sqrt(vector.length);
   for (let i = 0; i < vector.length; i++)
     (vector[i] as number) += scale * (random() + random() + random() - 1.5);
 }

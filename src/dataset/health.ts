@@ -68,7 +68,7 @@ async function trackHealth(
   const densities = Float64Array.from(rowsOfCell.values()).sort();
   const { spatialIndex } = track;
   const rowsInCells = entries.reduce((sum, entry) => sum + entry.rows, 0);
-  const indexedRows = isGraph(spatialIndex) ? spatialIndex.rows : rowsInCells / tablesOf(spatialIndex);
+  const indexedRows = indexedRowsOf(track);
   const at = (share: number): number => densities[Math.round(share * (densities.length - 1))] ?? 0;
   const usedCells = densities.length;
   const compressor = track.compressor?.object;
@@ -86,6 +86,16 @@ async function trackHealth(
     fragmentation: usedCells === 0 ? 0 : fragments / usedCells,
     imbalance: usedCells === 0 ? 0 : at(1) / (rowsInCells / usedCells),
     density: { least: at(0), p10: at(0.1), median: at(0.5), p90: at(0.9), most: at(1) },
-    staleCodes: indexedRows > 0 && compressor?.bits !== compressorOf(field)?.bits,
+    staleCodes: isStale(field, track),
   };
+}
+
+/** Rows in cells, each once, or those that a graph covers. */
+export function indexedRowsOf({ spatialIndex, segments }: Track): number {
+  return isGraph(spatialIndex) ? spatialIndex.rows : segments.rows / tablesOf(spatialIndex);
+}
+
+/** Whether rows are coded with another compressor than the schema asks for. */
+export function isStale(field: EmbeddingField, track: Track): boolean {
+  return indexedRowsOf(track) > 0 && track.compressor?.object.bits !== compressorOf(field)?.bits;
 }
