@@ -51,6 +51,8 @@ const MISSED_BY_OTHERS = 1.1;
 const REFINED_COST = 12;
 const MOST_EPSILON = 8;
 const MOST_RERANK = 64;
+/** PQ codes drop no row for its error: more candidates are all that helps. */
+const MOST_PQ_RERANK = 1024;
 const USUAL_RERANK = 3;
 /** More of the benefit of the doubt for estimates may do with fewer cells: what is tried beside the usual. */
 const EPSILON_STEPS = [1, 1.25, 1.6];
@@ -58,35 +60,6 @@ const EPSILON_STEPS = [1, 1.25, 1.6];
 /** Errors ε that suit a recall: more probes do not help when too many candidates are cut off. */
 function epsilonFor(recallTarget: number): number {
   return Math.max(1.2, 1.35 + (recallTarget - 0.95) * 9);
-}
-
-/** Measurements by what they are of: made once, then at hand. */
-export class Calibrations {
-  private readonly running = new Map<string, Promise<Calibration>>();
-  private readonly done = new Map<string, Calibration>();
-
-  /** What was measured before. */
-  at(key: string): Calibration | undefined {
-    return this.done.get(key);
-  }
-
-  of(key: string, measure: () => Promise<Calibration>): Promise<Calibration> {
-    let measured = this.running.get(key);
-    if (measured === undefined) {
-      measured = measure();
-      this.running.set(key, measured);
-      measured.then(
-        (found) => this.done.set(key, found),
-        () => this.running.delete(key),
-      );
-    }
-    return measured;
-  }
-
-  clear(): void {
-    this.running.clear();
-    this.done.clear();
-  }
 }
 
 /**
@@ -113,6 +86,7 @@ export async function calibrateIvf(
     return { nprobe, epsilon, rerankFactor, ...measured, cost };
   };
   const { cells } = ivf;
+  const mostRerank = ivf.hasPq ? MOST_PQ_RERANK : MOST_RERANK;
   let { rerankFactor } = wanted;
   let all = await measure(cells, epsilonFor(recallTarget), rerankFactor);
   while (all.lowerBound < recallTarget) {
@@ -120,7 +94,7 @@ export async function calibrateIvf(
     const wider = all.epsilon < MOST_EPSILON ? await measure(cells, all.epsilon * 1.5, rerankFactor) : all;
     const factor = 2 * (rerankFactor ?? USUAL_RERANK);
     if (wider.recall > all.recall) all = wider;
-    else if (wanted.rerankFactor === undefined && factor <= MOST_RERANK) {
+    else if (wanted.rerankFactor === undefined && factor <= mostRerank) {
       rerankFactor = factor;
       all = await measure(cells, all.epsilon, rerankFactor);
     } else return all;

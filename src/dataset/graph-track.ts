@@ -3,7 +3,7 @@
  * unless it is small, and whole in the compute core's memory from the second query on, as far as the budget goes. Whatever is in memory, the
  * answers are the same.
  */
-import { type Address, addressDigest } from "../core/address.ts";
+import { addressDigest } from "../core/address.ts";
 import { checkHash } from "../core/blake3.ts";
 import { isDreamDBError } from "../errors.ts";
 import { VamanaGraph, type VamanaHits } from "../index/vamana.ts";
@@ -12,11 +12,10 @@ import type { ContainerRef } from "../objects/container-ref.ts";
 import type { EmbeddingField } from "../objects/field.ts";
 import { decodeGraphBlock, decodeGraphPageHead } from "../objects/graph-page.ts";
 import { type BatchEntry, batchCodec, type IndexRoot } from "../objects/index-tree.ts";
-import type { Manifest, Track } from "../objects/manifest.ts";
+import type { Manifest } from "../objects/manifest.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { BuiltGraph } from "../objects/spatial-index.ts";
 import { Turns } from "../store/turns.ts";
-import { type Calibration, Calibrations, calibrateGraph, type RecallWanted } from "./calibrate.ts";
 import type { Context } from "./context.ts";
 import { readVectors } from "./ivf-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
@@ -318,46 +317,4 @@ async function entriesAfter(
     row += entry.rows;
   }
   return late;
-}
-
-/** The graphs that a dataset has opened, by Track. */
-export class GraphTracks {
-  private readonly ctx: Context;
-  private readonly held = new Map<Address, Promise<GraphTrack>>();
-  private readonly calibrations = new Calibrations();
-
-  constructor(ctx: Context) {
-    this.ctx = ctx;
-  }
-
-  of(field: EmbeddingField, track: Track & { spatialIndex: BuiltGraph }): Promise<GraphTrack> {
-    let opened = this.held.get(track.address);
-    if (opened === undefined) {
-      opened = GraphTrack.open(this.ctx, field, track.spatialIndex);
-      this.held.set(track.address, opened);
-      opened.catch(() => this.held.delete(track.address));
-    }
-    return opened;
-  }
-
-  /** What reaches a recall, measured when it is first asked for. Rows appended later are scanned, which loses none. */
-  calibrated(
-    target: GraphTarget,
-    track: Track & { spatialIndex: BuiltGraph },
-    graph: GraphTrack,
-    field: EmbeddingField,
-    wanted: RecallWanted,
-  ): Promise<Calibration> {
-    const { topK, recallTarget, rerankFactor } = wanted;
-    const key = `${track.address}/${topK}/${recallTarget}/${rerankFactor}`;
-    return this.calibrations.of(key, () => calibrateGraph(target, graph, field, wanted));
-  }
-
-  async free(): Promise<void> {
-    const all = [...this.held.values()];
-    this.held.clear();
-    this.calibrations.clear();
-    for (const opened of await Promise.allSettled(all))
-      if (opened.status === "fulfilled") opened.value.free();
-  }
 }

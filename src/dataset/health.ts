@@ -1,7 +1,8 @@
 /** `health`: how well an index fits its data, as figures. Nothing acts on them; thresholds are the operator's. */
-import { compressorOf, type EmbeddingField } from "../objects/field.ts";
+import { type CompressorSpec, compressorOf, type EmbeddingField } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { cellCount, isGraph, tablesOf } from "../objects/spatial-index.ts";
+import type { VectorCompressor } from "../objects/vector-compressor.ts";
 import type { Context } from "./context.ts";
 import { entriesOf, openSegments } from "./segments.ts";
 
@@ -97,5 +98,16 @@ export function indexedRowsOf({ spatialIndex, segments }: Track): number {
 
 /** Whether rows are coded with another compressor than the schema asks for. */
 export function isStale(field: EmbeddingField, track: Track): boolean {
-  return indexedRowsOf(track) > 0 && track.compressor?.object.bits !== compressorOf(field)?.bits;
+  return indexedRowsOf(track) > 0 && !isMadeBy(track.compressor?.object, compressorOf(field));
+}
+
+/** Whether a Track's codes are those that its field asks for. */
+function isMadeBy(compressor: VectorCompressor | undefined, spec: CompressorSpec | undefined): boolean {
+  if (compressor === undefined || spec === undefined) return compressor === spec;
+  const runs = (of: CompressorSpec): number => ("subspaces" in of ? of.subspaces : 0);
+  return (
+    compressor.algorithm === spec.algorithm &&
+    compressor.bits === spec.bits &&
+    runs(compressor) === runs(spec)
+  );
 }

@@ -1,10 +1,12 @@
 /** The built indexes that a dataset has in memory, by Track, and what was measured of them. */
 import type { EmbeddingField } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
-import { type Calibration, Calibrations, calibrateIvf, type RecallWanted } from "./calibrate.ts";
+import type { Calibration, RecallWanted } from "./calibrate.ts";
+import { Calibrations } from "./calibrations.ts";
 import type { Context } from "./context.ts";
 import { keyOf } from "./indexer.ts";
 import { IvfTrack } from "./ivf-track.ts";
+import { seldom } from "./later.ts";
 
 export class IvfTracks {
   private readonly ctx: Context;
@@ -53,7 +55,10 @@ export class IvfTracks {
     wanted: RecallWanted,
   ): Promise<Calibration> {
     const key = calibrationKey(track, ivf, wanted);
-    return this.calibrations.of(key, () => calibrateIvf(target, ivf, field, wanted));
+    return this.calibrations.of(key, async () => {
+      const { calibrateIvf } = await seldom();
+      return calibrateIvf(target, ivf, field, wanted);
+    });
   }
 
   async free(): Promise<void> {

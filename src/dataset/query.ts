@@ -13,13 +13,13 @@ import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
-import { searchGraph, walkingOf } from "./graph-search.ts";
-import type { GraphTracks } from "./graph-track.ts";
+import type { GraphTracks } from "./graph-tracks.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
 import { hitsOfNearest, isEnough, probingOf, readVectors, searchIvf } from "./ivf-search.ts";
 import type { IvfTrack, Nearest, Probing, RowFilter } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
+import { seldom } from "./later.ts";
 import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
 import { readRow } from "./rows.ts";
@@ -52,14 +52,14 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   nprobe?: number;
   /**
-   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
+   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, with PQ codes 10,
+   * and 24 candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
    * batches say so.
    */
   rerankFactor?: number;
   /**
    * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at.
-   * More finds more and takes longer. Default 1.4.
+   * More finds more and takes longer. Default 1.4. PQ codes have no such error.
    */
   epsilon?: number;
   /**
@@ -150,12 +150,19 @@ function vectorPlanOf(manifest: Manifest, query: VectorQuery): VectorPlan {
   return { ...plan, vector: vectorOf(plan.field, query.query, "query") };
 }
 
-/** Errors: `InvalidArgument` naming `name`, unless it is as long as the field's vectors, finite, and has a direction. */
-export function vectorOf(field: EmbeddingField, values: unknown, name: string): Float32Array {
-  const vector = new Float32Array(field.dim);
+/**
+ * A copy of the values, in `vector` if it is given.
+ * Errors: `InvalidArgument` naming `name`, unless they are as many as the field's vectors have, finite, with a direction.
+ */
+export function vectorOf(
+  field: EmbeddingField,
+  values: unknown,
+  name: string,
+  vector = new Float32Array(field.dim),
+): Float32Array {
   copyVector(values, field.dim, vector, 0, (found) => invalid(name, found, `${field.dim} finite numbers`));
-  const bad = vector.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw invalid(name, vector[bad], `a finite f32 at component ${bad}`);
+  for (let i = 0; i < vector.length; i++)
+    if (!Number.isFinite(vector[i])) throw invalid(name, vector[i], `a finite f32 at component ${i}`);
   checkDirection(metricOf(field.algorithm), vector, name);
   return vector;
 }
@@ -247,20 +254,21 @@ export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefin
   return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
 }
 
-/** As `findNow` for many vectors at once: those that it leaves undefined are searched one by one. */
-export function findManyNow(
-  target: SearchTarget,
-  plan: Plan,
-  vectors: readonly Float32Array[],
-): (Found | undefined)[] {
+/** Brings in what `findManyNow` needs for so many queries, where that is less work than one after the other. */
+export async function warmFor({ ivf }: SearchTarget, plan: Plan, queries: number): Promise<void> {
+  const { track, topK, condition } = plan;
+  if (queries < 2 || condition !== undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
+    return;
+  const opened = await ivf.of(track);
+  await opened.warmFor(queries * probingOf(opened, topK, plan).nprobe);
+}
+
+/** As `findNow` for many vectors (n × dim) at once: those that it leaves undefined are searched one by one. */
+export function findManyNow(target: SearchTarget, plan: Plan, vectors: Float32Array): (Found | undefined)[] {
   const ready = readyFor(target, plan);
   if (ready === undefined) return [];
   const { ivf, probing } = ready;
-  const joined = new Float32Array(vectors.length * plan.field.dim);
-  vectors.forEach((vector, i) => {
-    joined.set(vector, i * plan.field.dim);
-  });
-  return (ivf.searchManyNow(joined, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
+  return (ivf.searchManyNow(vectors, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
 }
 
 /** The index in memory that a plan can be carried out with, and its figures. */
@@ -291,9 +299,11 @@ export async function findHits(
     const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
     if (hits !== undefined) return { hits, isExact: true };
   }
-  const indexer = await target.indexers.of(plan.track);
+  // A trained index is searched without what encodes rows for it, which takes as long to make as the search.
+  const isBuilt = isTrained(spatialIndex);
+  const indexer = isBuilt ? undefined : await target.indexers.of(plan.track);
   const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
-  if (indexer !== undefined && planesOf(indexer) === undefined && plan.topK <= MAX_PROBED_TOP_K) {
+  if (isBuilt && plan.topK <= MAX_PROBED_TOP_K) {
     const found = await findByIvf(target, plan, explaining);
     if (found !== undefined) return found;
   }
@@ -344,6 +354,7 @@ async function findByGraph(
   explaining: Explaining | undefined,
 ): Promise<Hit[] | undefined> {
   const { field, vector, topK, condition } = plan;
+  const { searchGraph, walkingOf } = await seldom();
   const graph = await target.graphs.of(field, track);
   const measured = await measuredFor(target, plan);
   if (explaining !== undefined && measured !== undefined) explaining.measured = toldOf(measured);
@@ -426,25 +437,36 @@ export async function materialise(
   isExact: boolean,
 ): Promise<Columns> {
   const { session } = target.ctx;
-  const out = emptyColumns(fields);
-  const rows: unknown[][] = fields.length === 0 ? [] : hits.map(() => []);
-  if (fields.length > 0)
-    await inParallel([...hits.keys()], async (i) => {
-      const hit = hits[i] as Hit;
-      const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
-      if (at === undefined) {
-        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-          field: "segment.anchors",
-          found: hit.tick,
-        });
-      }
-      rows[i] = await readRow(session, fields, at);
-    });
-  out._time_anchors = hits.map((hit) => hit.tick + target.origin);
-  out._distances = hits.map((hit) => hit.distance);
-  if (!isExact) (out as { _estimated?: true })._estimated = true;
+  const out = withoutFields(target, fields, hits, isExact);
+  if (fields.length === 0) return out;
+  const rows: unknown[][] = hits.map(() => []);
+  await inParallel([...hits.keys()], async (i) => {
+    const hit = hits[i] as Hit;
+    const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
+    if (at === undefined) {
+      throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
+        field: "segment.anchors",
+        found: hit.tick,
+      });
+    }
+    rows[i] = await readRow(session, fields, at);
+  });
   fields.forEach((field, f) => {
     out[field.name] = rows.map((row) => row[f]);
   });
+  return out;
+}
+
+/** The columns of `hits` that take no reading; those of `fields` are empty. */
+export function withoutFields(
+  { origin }: SearchTarget,
+  fields: readonly FieldSpec[],
+  hits: readonly Hit[],
+  isExact: boolean,
+): Columns {
+  const out = emptyColumns(fields);
+  out._time_anchors = hits.map((hit) => hit.tick + origin);
+  out._distances = hits.map((hit) => hit.distance);
+  if (!isExact) (out as { _estimated?: true })._estimated = true;
   return out;
 }

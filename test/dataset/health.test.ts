@@ -3,7 +3,7 @@ import { expect, test } from "@jest/globals";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { isStale } from "../../src/dataset/health.ts";
 import { Schema } from "../../src/dataset/schema.ts";
-import type { EmbeddingField } from "../../src/objects/field.ts";
+import { compressorOf, type EmbeddingField } from "../../src/objects/field.ts";
 import type { Track } from "../../src/objects/manifest.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 
@@ -68,12 +68,15 @@ test.each([
   [8, 4, 0, false],
 ])("of codes of %s bits, where the schema asks for %s, %i rows are stale: %s", (bits, asked, rows, stale) => {
   const compressor = asked === undefined ? "none" : { algorithm: "rabitq" as const, bits: asked };
-  const { fields } = new Schema().addEmbedding("v", { dim: 16, compressor });
-  const field = fields[0] as EmbeddingField;
+  const fieldWith = (given: typeof compressor) =>
+    new Schema().addEmbedding("v", { dim: 16, compressor: given }).fields[0] as EmbeddingField;
+  const field = fieldWith(compressor);
   const track = {
     spatialIndex: { algorithm: "dreamdb.ivf-cosine" },
     segments: { rows },
-    ...(bits === undefined ? {} : { compressor: { object: { bits } } }),
+    ...(bits === undefined
+      ? {}
+      : { compressor: { object: compressorOf(fieldWith({ algorithm: "rabitq", bits })) } }),
   } as unknown as Track;
   expect(isStale(field, track)).toBe(stale);
 });

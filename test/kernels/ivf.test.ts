@@ -422,6 +422,48 @@ test("a batch is as its queries one by one", () => {
   }
 });
 
+test("cells that many queries probe are scanned for sixteen at a time, with the results of each alone", () => {
+  // Cells of more than a piece, of less than a block, and empty ones; up to 61 queries a cell.
+  for (const [dim, n, k, bits] of [
+    [1, 300, 3, 4],
+    [30, 9000, 2, 4],
+    [100, 1500, 7, 4],
+    [200, 700, 40, 6],
+    [250, 300, 5, 2],
+    [260, 300, 5, 4], // too many dimensions for it
+  ] as const) {
+    for (const metric of METRICS) {
+      const data = clustered({ metric, dim, bits, n, k, seed: dim }, 0.9);
+      for (const size of [7, 8, 15, 16, 17, 61]) {
+        const queries = Array.from({ length: size }, (_, q) =>
+          (data.rows[(q * 13) % n] as Float32Array).map((x, i) => x * (1 + 0.3 * Math.sin(i * q + q))),
+        );
+        const results = builds.map((kernels) => {
+          const index = open(kernels, data);
+          const filter = kernels.copyIn(new Uint8Array(Math.ceil(n / 8)).fill(0b1101_0110));
+          const told = [];
+          for (const options of [
+            { topK: 3, rerank: 8, epsilon: 1.4 },
+            { topK: 3, rerank: 8, epsilon: 0, filter },
+            { topK: 20, rerank: 0, epsilon: 4 },
+          ]) {
+            const many = index.searchMany(concat(queries), { nprobe: k, ...options });
+            told.push(many.ticks.join(), bitsOf(many.scores).join(), many.scanned, many.refined);
+            const alone = queries.map((query) => index.searchMany(query, { nprobe: k, ...options }));
+            for (const list of ["ticks", "scores", "cells", "rows", "counts"] as const)
+              expect(many[list].join()).toBe(alone.map((one) => one[list].join()).join());
+            expect(many.refined).toBe(alone.reduce((sum, one) => sum + one.refined, 0));
+          }
+          kernels.free(filter);
+          index.free();
+          return told;
+        });
+        expect(results[1]).toEqual(results[0]);
+      }
+    }
+  }
+});
+
 test("cells come in order of their centroids' scores", () => {
   for (const metric of METRICS) {
     for (const k of [1, 5, 33, 400]) {
