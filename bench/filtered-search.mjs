@@ -13,7 +13,7 @@ import { median, spread } from "./statistics.mjs";
 
 const DATA = "words";
 const BATCH = 10_000;
-const ROUNDS = Number(process.env.ROUNDS ?? 9);
+const ROUNDS = 9;
 const SAMPLE = 200;
 /** Shares of the rows that match: those of `FILTERS`, and one in 40 and 2,000, which have no stored answers. */
 const FILTERS = { half: 1 / 2, twentieth: 1 / 20, fortieth: 1 / 40, twohundredth: 1 / 200, few: 1 / 2000 };
@@ -69,7 +69,7 @@ async function measure(directory, vectors) {
   await ds.prewarm({ fields: ["vector"], vectors });
   console.log(`\n${vectors ? "codes and vectors in memory" : "codes alone in memory"}`);
   console.log(
-    "setting            filter         matches  recall@10   µs a query                 × unfiltered",
+    "setting            filter         search   recall@10   µs a query                 × unfiltered",
   );
   for (const [label, options] of Object.entries(SETTINGS)) {
     const contenders = [undefined, ...Object.keys(FILTERS)].map((filter) => ({

@@ -18,6 +18,7 @@ import { LANES, nextFree } from "./anchors.ts";
 import { evenStep, type Prepared, type PreparedBatch, prepareBatches } from "./batch.ts";
 import { type Draft, findOperation, publish, putObjects, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
+import { indexedRowsOf, isStale } from "./health.ts";
 import { type Indexers, keyOf } from "./indexer.ts";
 import { refuseTaken } from "./timeline.ts";
 
@@ -30,6 +31,12 @@ export interface TrackSignals {
   imbalance: number;
   /** Segments that a query has to visit. */
   segments: number;
+  /** Runs of rows of one cell in one segment that this append added. */
+  fragments: number;
+  /** Rows of the dataset in no cell or graph: every search scans them. Rows without a value count as well. */
+  unindexedRows: number;
+  /** Whether codes are made with another compressor than the schema asks for. */
+  staleCodes: boolean;
 }
 
 export interface Signals {
@@ -233,7 +240,7 @@ function signalsOf(manifest: Manifest, prepared: Prepared): Signals {
   const tracks: Record<string, TrackSignals> = {};
   for (const field of manifest.fields) {
     const track = manifest.tracks.get(field.id);
-    if (track === undefined) continue;
+    if (track === undefined || field.kind !== "embedding") continue;
     const segments = prepared.batches.flatMap((batch) => batch.segments.get(field.id) ?? []);
     const cells = segments.reduce((sum, segment) => sum + segment.cells, 0);
     const rows = segments.reduce((sum, segment) => sum + segment.rows, 0);
@@ -243,6 +250,9 @@ function signalsOf(manifest: Manifest, prepared: Prepared): Signals {
       largestCell,
       imbalance: cells === 0 ? 0 : largestCell / (rows / cells),
       segments: countEntries(track.segments),
+      fragments: cells,
+      unindexedRows: manifest.timeline.rows - indexedRowsOf(track),
+      staleCodes: isStale(field, track),
     };
   }
   return { rows: manifest.timeline.rows, batches: countEntries(manifest.timeline), tracks };

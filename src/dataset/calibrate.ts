@@ -117,7 +117,10 @@ export async function calibrateIvf(
   return found;
 }
 
-/** As `calibrateIvf`, for the beam of a walk. */
+/**
+ * As `calibrateIvf`, for the beam of a walk. Records themselves won't do as queries: their links lead straight to their
+ * neighbours. Each is moved, in any direction, by the distance to the record next to it.
+ */
 export async function calibrateGraph(
   target: GraphTarget,
   graph: GraphTrack,
@@ -125,7 +128,13 @@ export async function calibrateGraph(
   wanted: RecallWanted,
 ): Promise<Calibration> {
   const { topK, recallTarget } = wanted;
-  const sample = await Sample.of(target, field, topK);
+  const beside = walkingOf(2, graph.nodes, {});
+  const metric = metricOf(field.algorithm);
+  const sample = await Sample.of(target, field, topK, async (vector) => {
+    const hits = (await searchGraph(target, graph, field, vector, beside, undefined)) ?? [];
+    const distance = Math.max(0, hits[1]?.distance ?? 0);
+    return metric === "cosine" ? Math.sqrt(2 * distance) * Math.hypot(...vector) : Math.sqrt(distance);
+  });
   const measure = async (beam: number, rerankFactor: number | undefined) => {
     const walking = walkingOf(topK + 1, graph.nodes, { beam, rerankFactor });
     const measured = await sample.measure((query) =>
@@ -168,26 +177,37 @@ async function leastOf<M extends { lowerBound: number }>(
   return found;
 }
 
-/** Records with their true neighbours. Each record's own row is left out, so that it counts as a query from outside. */
+/** Queries with their true neighbours. */
 class Sample {
   private readonly topK: number;
-  private readonly records: { vector: Float32Array; tick: bigint; neighbours: Set<bigint> }[];
+  private readonly queries: { vector: Float32Array; own: bigint | undefined; neighbours: Set<bigint> }[];
 
-  private constructor(topK: number, records: Sample["records"]) {
+  private constructor(topK: number, queries: Sample["queries"]) {
     this.topK = topK;
-    this.records = records;
+    this.queries = queries;
   }
 
-  static async of(target: GraphTarget, field: EmbeddingField, topK: number): Promise<Sample> {
+  /**
+   * Records as queries, each record's own row left out, so that it counts as a query from outside.
+   * @param shiftOf how far to move a record instead
+   */
+  static async of(
+    target: GraphTarget,
+    field: EmbeddingField,
+    topK: number,
+    shiftOf?: (vector: Float32Array) => Promise<number>,
+  ): Promise<Sample> {
     const count = Math.max(LEAST_SAMPLE, Math.ceil((SAMPLE * 10) / Math.max(10, topK)));
-    const drawn = await draw(target, field, count);
-    const truth = await exactly(target, field, drawn.vectors, topK + 1);
+    const { vectors, ticks } = await draw(target, field, count);
+    const random = generator();
+    if (shiftOf !== undefined) for (const vector of vectors) shift(vector, await shiftOf(vector), random);
+    const truth = await exactly(target, field, vectors, topK + 1);
     return new Sample(
       topK,
-      drawn.vectors.map((vector, i) => {
-        const tick = drawn.ticks[i] as bigint;
-        const others = (truth[i] as bigint[]).filter((other) => other !== tick);
-        return { vector, tick, neighbours: new Set(others.slice(0, topK)) };
+      vectors.map((vector, i) => {
+        const own = shiftOf === undefined ? ticks[i] : undefined;
+        const others = (truth[i] as bigint[]).filter((other) => other !== own);
+        return { vector, own, neighbours: new Set(others.slice(0, topK)) };
       }),
     );
   }
@@ -196,16 +216,35 @@ class Sample {
   async measure(
     search: (query: Float32Array) => Promise<{ tick: bigint }[] | undefined>,
   ): Promise<{ recall: number; lowerBound: number; sample: number }> {
-    const { records, topK } = this;
+    const { queries, topK } = this;
     const recalls: number[] = [];
-    for (const { vector, tick, neighbours } of records) {
+    for (const { vector, own, neighbours } of queries) {
       if (neighbours.size === 0) continue;
       const hits = (await search(vector)) ?? [];
-      const others = hits.filter((hit) => hit.tick !== tick).slice(0, topK);
+      const others = hits.filter((hit) => hit.tick !== own).slice(0, topK);
       recalls.push(others.filter((hit) => neighbours.has(hit.tick)).length / neighbours.size);
     }
-    return { ...boundsOf(recalls), sample: records.length };
+    return { ...boundsOf(recalls), sample: queries.length };
   }
+}
+
+/** Adds a random vector of about three quarters of this length: what made up for the difference on word vectors. */
+function shift(vector: Float32Array, length: number, random: () => number): void {
+  // Sums of three uniform numbers, whose variance is 1/4, are near enough to normal ones.
+  const scale = (1.5 * length) / Math.sqrt(vector.length);
+  for (let i = 0; i < vector.length; i++)
+    (vector[i] as number) += scale * (random() + random() + random() - 1.5);
+}
+
+/** The same numbers in [0, 1) every time (mulberry32). */
+function generator(): () => number {
+  let state = 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
 }
 
 /** The mean, and what that of other queries is at least. */

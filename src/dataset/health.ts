@@ -69,7 +69,7 @@ async function trackHealth(
   const densities = Float64Array.from(rowsOfCell.values()).sort();
   const { spatialIndex } = track;
   const rowsInCells = entries.reduce((sum, entry) => sum + entry.rows, 0);
-  const indexedRows = isGraph(spatialIndex) ? spatialIndex.rows : rowsInCells / tablesOf(spatialIndex);
+  const indexedRows = indexedRowsOf(track);
   const at = (share: number): number => densities[Math.round(share * (densities.length - 1))] ?? 0;
   const usedCells = densities.length;
   const compressor = track.compressor?.object;
@@ -87,8 +87,18 @@ async function trackHealth(
     fragmentation: usedCells === 0 ? 0 : fragments / usedCells,
     imbalance: usedCells === 0 ? 0 : at(1) / (rowsInCells / usedCells),
     density: { least: at(0), p10: at(0.1), median: at(0.5), p90: at(0.9), most: at(1) },
-    staleCodes: indexedRows > 0 && !isMadeBy(compressor, compressorOf(field)),
+    staleCodes: isStale(field, track),
   };
+}
+
+/** Rows in cells, each once, or those that a graph covers. */
+export function indexedRowsOf({ spatialIndex, segments }: Track): number {
+  return isGraph(spatialIndex) ? spatialIndex.rows : segments.rows / tablesOf(spatialIndex);
+}
+
+/** Whether rows are coded with another compressor than the schema asks for. */
+export function isStale(field: EmbeddingField, track: Track): boolean {
+  return indexedRowsOf(track) > 0 && !isMadeBy(track.compressor?.object, compressorOf(field));
 }
 
 /** Whether a Track's codes are those that its field asks for. */

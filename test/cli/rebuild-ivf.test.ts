@@ -36,7 +36,7 @@ test("build, look, query, and build anew", () => {
   expect(run([...query, "--nprobe", "12"]).json().hits).toEqual(exact);
 
   const told = run([...query, "--explain", "--recall", "0.9"]).json();
-  expect(told).toMatchObject({ strategy: "ivf", cells: 12, hits: 10, measured: { sample: 100 } });
+  expect(told).toMatchObject({ strategy: "ivf", cells: 12, hits: 10, measured: { sample: 300 } });
   const text = run(["query", "d", "--field", "v", "--vector", VECTOR, "--explain", "--nprobe", "3"]).stdout;
   expect(text).toMatch(/^strategy +ivf\n/);
   expect(text).toMatch(/\ncellsProbed +3\n/);

@@ -190,19 +190,6 @@ test("a past state is searched as it was, with the index it had", async () => {
   }
 });
 
-test("recallTarget is measured, met, and told", async () => {
-  const { ds, vectors } = await make({ rows: 2000, dim: 16 });
-  await ds.rebuildIvf({ field: "v", k: 40 });
-  const query = vectors[5] as Float32Array;
-  const told = await ds.explain({ field: "v", query, recallTarget: 0.9 });
-  expect(told.strategy).toBe("ivf");
-  expect(told.measured?.recall).toBeGreaterThanOrEqual(0.9);
-  expect(told.nprobe).toBeLessThan(40);
-  expect(told).toMatchObject({ cells: 40, hits: 10, isExact: true, cellsProbed: told.nprobe });
-  const strict = await ds.explain({ field: "v", query, recallTarget: 0.999 });
-  expect(strict.nprobe).toBeGreaterThanOrEqual(told.nprobe as number);
-});
-
 test("without re-ranking no vector is read, and batches say that distances are estimates", async () => {
   const { ds, store, vectors } = await make({
     rows: 3000,
