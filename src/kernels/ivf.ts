@@ -361,6 +361,27 @@ export class IvfIndex {
     this.copyVectors(cell, [{ rows, vectors }]);
   }
 
+  /**
+   * A block for the vectors of a loaded cell, rows × dim f32 in row order at its start, that `adoptVectors` makes
+   * resident once they are there; until then the caller owns it. @throws DreamDBError InvalidArgument, OutOfMemory
+   */
+  blockForVectors(cell: number): number {
+    this.checkCell(cell);
+    if (this.read(cell, at.CELL_LOADED) === 0) throw invalid("cell", cell, "a cell that is loaded");
+    return this.kernels.alloc(this.vectorBytes(this.read(cell, at.CELL_ROWS)));
+  }
+
+  /** Makes a block of `blockForVectors`, filled since, the cell's vectors. The cell's rows must be what they were then. */
+  adoptVectors(cell: number, block: number): void {
+    const { kernels, dim } = this;
+    const rows = this.read(cell, at.CELL_ROWS);
+    this.dropVectors(cell);
+    this.cellBytes += this.vectorBytes(rows);
+    kernels.rowInvNorms(block, rows, dim, block + rows * dim * 4);
+    this.field(cell, at.CELL_VECTORS, block);
+    this.field(cell, at.CELL_NORMS, block + rows * dim * 4);
+  }
+
   /** Views of a loaded cell's anchors and row numbers, which the caller may write; stale at the next allocation. */
   rowsOf(cell: number): { ticks: BigUint64Array; ordinals: Uint32Array } {
     this.checkCell(cell);
@@ -658,21 +679,17 @@ export class IvfIndex {
   }
 
   private copyVectors(cell: number, parts: readonly { rows: number; vectors?: Uint8Array }[]): void {
-    const { kernels, dim } = this;
+    const { kernels } = this;
     const rows = this.read(cell, at.CELL_ROWS);
     if (rows === 0) return;
     const block = kernels.alloc(this.vectorBytes(rows));
-    this.dropVectors(cell);
-    this.cellBytes += this.vectorBytes(rows);
     let to = block;
     for (const { vectors } of parts) {
       if (vectors === undefined) continue;
       kernels.bytes(to, vectors.length).set(vectors);
       to += vectors.length;
     }
-    kernels.rowInvNorms(block, rows, dim, block + rows * dim * 4);
-    this.field(cell, at.CELL_VECTORS, block);
-    this.field(cell, at.CELL_NORMS, block + rows * dim * 4);
+    this.adoptVectors(cell, block);
   }
 
   private appendVectors(cell: number, rowsBefore: number, part: CellPart): void {
