@@ -317,3 +317,19 @@ describe("memory of the compute core that is used up", () => {
     for (const each of [ds, small]) await each.close();
   });
 });
+
+test("a search too large for the memory leaves room for one that is not", async () => {
+  const options = { compressor: { algorithm: "pq", subspaces: 64 } } as const;
+  const { ds, store, vectors } = await make({ rows: 16_000, dim: 64, options });
+  await ds.rebuildIvf({ field: "v", k: 20, iterations: 1 });
+  const small = await Dataset.open("d", store, { coreBytes: 20 << 16 });
+  const query = vectors[9] as Float32Array;
+  for (let i = 0; i < 2; i++) {
+    await expectRefused(() => nearest(small, query, { nprobe: 20 }), "OutOfMemory", /^bytes$/);
+    expect(await nearest(small, query, { nprobe: 1 })).toEqual(await nearest(ds, query, { nprobe: 1 }));
+  }
+  // Cell after cell comes in, more than there is room for at once.
+  for (const other of vectors.slice(0, 40))
+    expect(await nearest(small, other, { nprobe: 2 })).toEqual(await nearest(ds, other, { nprobe: 2 }));
+  for (const each of [ds, small]) await each.close();
+});
