@@ -9,6 +9,7 @@ export { ivfBatchBytes, ivfSearchMany } from "./ivf-batch";
 export { bestBytes } from "./ivf-best";
 export { ivfAddRows } from "./ivf-cells";
 export { ivfLoadCentroids } from "./ivf-centroids";
+export { ivfChooseMatches, ivfListMatches, ivfNumberPlaces, ivfScoreMatches } from "./ivf-matches";
 export { ivfRank } from "./ivf-rank";
 export { scanAbove, scanAll } from "./ivf-scan";
 export { ivfMissing, ivfSearch, ivfSelect } from "./ivf-search";

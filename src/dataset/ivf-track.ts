@@ -5,6 +5,7 @@
  */
 import { isDreamDBError } from "../errors.ts";
 import { type IvfHits, IvfIndex } from "../kernels/ivf.ts";
+import type { ChosenMatches, IvfMatches, Matches, MatchHits } from "../kernels/ivf-matches.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { Span } from "../objects/column.ts";
 import type { BatchEntry, IndexRoot, SegmentEntry } from "../objects/index-tree.ts";
@@ -14,7 +15,9 @@ import { decodeSegmentAnchors, type SegmentBlock } from "../objects/segment.ts";
 import { type PqCompressor, rotationOf } from "../objects/vector-compressor.ts";
 import { Turns } from "../store/turns.ts";
 import { isPq, readCodebooks } from "./coder.ts";
+import type { Ordinals } from "./filter.ts";
 import { centroidsOfCells, exponentOf, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { FilterMatches } from "./ivf-matches.ts";
 import type { RowNumbers } from "./row-numbers.ts";
 import { blocksOf, entriesOf, mergeRanges, type OpenSegment, openSegments, rowsOfCell } from "./segments.ts";
 import { inParallel, Landing, type Session } from "./session.ts";
@@ -30,6 +33,12 @@ export interface Probing {
   epsilon: number;
   /** A bit for each row of the timeline, lowest first, 1 = may be found; rows have to be numbered. */
   filter?: Uint8Array;
+}
+
+/** The rows that a condition leaves, in a timeline. */
+export interface RowFilter {
+  root: IndexRoot<BatchEntry>;
+  ordinals: Ordinals;
 }
 
 /** What a search did. */
@@ -76,6 +85,10 @@ export type VectorsOf = (ticks: readonly bigint[]) => Promise<Float32Array>;
 
 /** Filters whose bits stay in the compute core's memory. */
 const MAX_FILTERS = 8;
+/** Rows of a filter whose vectors are fetched, beside topK; where codes leave more, the columns are read. */
+const MOST_CHOSEN = 1024;
+/** A batch with so many probes for each cell has all of them read at once. */
+const PROBES_TO_WARM = 2;
 /** Cells that are read at a time when all are wanted. */
 const PREWARM_CELLS = 32;
 /** Vectors that are read at a time, on their way into the compute core's memory. */
@@ -109,6 +122,9 @@ export class IvfTrack {
   private isFreed = false;
   private numbers: RowNumbers | undefined;
   private readonly filters = new Map<Uint8Array, number>();
+  private readonly matches: FilterMatches;
+  /** Bytes of columns that filters were answered from, for want of cells. */
+  private bytesBeside = 0;
   /** What the last search found; the next one uses it again. */
   private found: IvfHits | undefined;
   /** The cells of the last query: a view that goes stale. */
@@ -123,6 +139,7 @@ export class IvfTrack {
     this.session = session;
     this.kernels = kernels;
     this.index = index;
+    this.matches = new FilterMatches(kernels, index);
     this.budgetBytes = budgetBytes;
     this.parts = Array.from({ length: index.cells }, () => undefined);
     this.isUsed = new Uint8Array(index.cells);
@@ -186,6 +203,7 @@ export class IvfTrack {
         entries.length >= held &&
         this.segments.every(({ entry }, i) => entry.container.address === entries[i]?.container.address);
       if (!isExtended) this.dropAll();
+      this.matches.clear();
       // New rows have no number yet: the next filter brings them all.
       this.numbers = undefined;
       const from = this.segments.length;
@@ -207,6 +225,7 @@ export class IvfTrack {
     return this.turns.run("", async () => {
       if (this.numbers?.root === numbers.root) return;
       this.numbers = numbers;
+      this.matches.clear();
       for (const cell of this.held) {
         const { ticks, ordinals } = this.index.rowsOf(cell);
         numbers.fill(ticks, ordinals);
@@ -252,17 +271,23 @@ export class IvfTrack {
     if (this.parts.some((parts) => parts === undefined)) return undefined;
     const filter = probing.filter === undefined ? 0 : this.filterAt(probing.filter);
     const found = index.searchMany(queries, { ...probing, filter });
-    return Array.from(found.counts, (count, i) => {
-      if (found.exact[i] === 0 && probing.rerank > 0) return undefined;
+    const all: (Nearest | undefined)[] = [];
+    for (let i = 0; i < found.counts.length; i++) {
+      const isExact = found.exact[i] === 1;
+      if (!isExact && probing.rerank > 0) {
+        all.push(undefined);
+        continue;
+      }
       const first = i * probing.topK;
-      return {
-        ticks: Array.from(found.ticks.subarray(first, first + count)),
-        distances: Array.from(found.scores.subarray(first, first + count), (score) =>
-          distanceOf(metric, score),
-        ),
-        isExact: found.exact[i] === 1,
-      };
-    });
+      const ticks: bigint[] = [];
+      const distances: number[] = [];
+      for (let at = first; at < first + (found.counts[i] as number); at++) {
+        ticks.push(found.ticks[at] as bigint);
+        distances.push(distanceOf(metric, found.scores[at] as number));
+      }
+      all.push({ ticks, distances, isExact });
+    }
+    return all;
   }
 
   /**
@@ -321,6 +346,138 @@ export class IvfTrack {
     }
   }
 
+  /**
+   * The nearest of the rows that a filter leaves, all of which are looked at; undefined when that takes reading the
+   * columns. Rows are numbered.
+   */
+  searchMatches(
+    query: Float32Array,
+    topK: number,
+    filter: RowFilter,
+    vectorsOf: VectorsOf,
+    stats?: ProbeStats,
+  ): Promise<Nearest | undefined> | Nearest | undefined {
+    return (
+      this.scoreMatches(query, topK, filter, stats) ??
+      this.turns.run("", () => this.searchMatchesCold(query, topK, filter, vectorsOf, stats))
+    );
+  }
+
+  /** Says that a filter was answered out of `bytes` of columns: once that is what the cells take, they are loaded. */
+  wentBeside(bytes: number): void {
+    this.bytesBeside += bytes;
+  }
+
+  /** The nearest of a filter's rows, if their vectors are in memory. */
+  private scoreMatches(
+    query: Float32Array,
+    topK: number,
+    filter: RowFilter,
+    stats: ProbeStats | undefined,
+  ): Nearest | undefined {
+    const among = this.matchesOf(filter);
+    if (among === undefined) return undefined;
+    this.index.select(query, 1);
+    const found = among.places.score(among.list, topK);
+    return (
+      found && this.nearestOf(found, stats, { cells: 1, scanned: 0, refined: 0, reranked: among.list.count })
+    );
+  }
+
+  private async searchMatchesCold(
+    query: Float32Array,
+    topK: number,
+    filter: RowFilter,
+    vectorsOf: VectorsOf,
+    stats: ProbeStats | undefined,
+  ): Promise<Nearest | undefined> {
+    if (!(await this.holdAll(vectorsOf))) return undefined;
+    const scored = this.scoreMatches(query, topK, filter, stats);
+    if (scored !== undefined) return scored;
+    const { index, seen, hasVectors } = this;
+    const among = this.matchesOf(filter);
+    if (among === undefined) return undefined;
+    const { places, list } = among;
+    const chosen = this.chooseMatches(query, topK, filter);
+    if (chosen !== undefined && chosen.count > MOST_CHOSEN + topK) return undefined;
+    const { count } = list;
+    const cells = new Set(chosen?.cells ?? places.cellsOf(list));
+    const again = [...cells].filter((cell) => seen[cell] === 1 && hasVectors[cell] === 0);
+    for (const cell of cells) seen[cell] = 1;
+    await this.loadVectors(again);
+    // Where codes of one bit can't tell, only what is in memory is searched here.
+    if (chosen === undefined) return this.scoreMatches(query, topK, filter, stats);
+    const candidates = { cells: [...chosen.cells], rows: [...chosen.rows], ticks: [...chosen.ticks] };
+    const vectors = await this.vectorsOfCandidates(candidates, vectorsOf);
+    // Other queries ran meanwhile: the same rows are chosen anew, whatever is in memory by now.
+    const last = this.chooseMatches(query, topK, filter);
+    if (last === undefined) return undefined;
+    const found = places.scoreVectors(last, vectors, topK);
+    return this.nearestOf(found, stats, {
+      cells: index.cells,
+      scanned: count,
+      refined: count,
+      reranked: last.count,
+    });
+  }
+
+  /** The rows of a filter that may be among the nearest by their codes. */
+  private chooseMatches(
+    query: Float32Array,
+    topK: number,
+    filter: RowFilter,
+  ): (Matches & ChosenMatches) | undefined {
+    const among = this.matchesOf(filter);
+    this.index.select(query, this.index.cells);
+    return among?.places.choose(among.list, topK);
+  }
+
+  /** Whether all rows can be told by number where they lie in memory: now, or after reading no more than was read beside them. */
+  canHoldAll(): boolean {
+    const all = this.rows * this.index.rowBytes;
+    const lacking = all * (1 - this.held.size / Math.max(1, this.usedCells));
+    return this.isHoldingAll() || (all <= this.budgetBytes && lacking <= this.bytesBeside);
+  }
+
+  private isHoldingAll(): boolean {
+    return this.held.size === this.usedCells;
+  }
+
+  /** Loads what cells are lacking, as far as the budget goes; whether that is all of them. */
+  private async holdAll(vectorsOf: VectorsOf): Promise<boolean> {
+    const lacking: number[] = [];
+    for (let cell = 0; cell < this.index.cells; cell++) {
+      if (this.isUsed[cell] === 0) continue;
+      if (this.parts[cell] === undefined || (this.index.bits === 0 && this.hasVectors[cell] === 0))
+        lacking.push(cell);
+    }
+    for (let from = 0; from < lacking.length; from += PREWARM_CELLS)
+      await this.loadCells(lacking.slice(from, from + PREWARM_CELLS), vectorsOf);
+    return this.isHoldingAll();
+  }
+
+  /** Where the rows of a filter lie, if all cells are in memory, and there is room to know it. */
+  private matchesOf({ root, ordinals }: RowFilter): { places: IvfMatches; list: Matches } | undefined {
+    if (!this.isNumbered(root) || !this.isHoldingAll()) return undefined;
+    const bytes = this.matches.missingBytes(root.rows);
+    if (bytes > 0 && (!this.makeRoom([], bytes) || !this.isHoldingAll())) return undefined;
+    return { places: this.matches.places(root.rows), list: this.matches.of(ordinals, root.rows) };
+  }
+
+  /** Equal distances by anchor, as an exact search gives them. */
+  private nearestOf({ scores, ticks }: MatchHits, stats: ProbeStats | undefined, done: ProbeStats): Nearest {
+    if (stats !== undefined) Object.assign(stats, done);
+    const hits = Array.from(ticks, (tick, i) => ({
+      tick,
+      distance: distanceOf(this.metric, scores[i] as number),
+    })).sort((a, b) => a.distance - b.distance || (a.tick < b.tick ? -1 : 1));
+    return {
+      ticks: hits.map(({ tick }) => tick),
+      distances: hits.map(({ distance }) => distance),
+      isExact: true,
+    };
+  }
+
   /** Chooses the cells of a query; returns those that are not in memory. */
   private select(query: Float32Array, nprobe: number): number[] | undefined {
     const { index, lastUse } = this;
@@ -365,31 +522,50 @@ export class IvfTrack {
     return this.turns.run("", async () => {
       this.keepsVectors = withVectors || this.index.bits === 0;
       if (!this.keepsVectors) this.dropVectors();
-      const used: number[] = [];
-      for (let cell = 0; cell < this.index.cells; cell++) {
-        if (this.isUsed[cell] === 1) used.push(cell);
-        else if (this.parts[cell] === undefined) this.place(cell, []);
-      }
-      const total = used.length;
-      for (let from = 0; from < total; from += PREWARM_CELLS) {
-        const cells = used.slice(from, from + PREWARM_CELLS);
-        await this.loadCells(cells.filter((cell) => this.parts[cell] === undefined));
-        if (withVectors) await this.loadVectors(cells.filter((cell) => this.hasVectors[cell] === 0));
-        onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
-      }
-      this.landing.abandon();
+      await this.loadAll(withVectors, onProgress);
     });
+  }
+
+  private async loadAll(
+    withVectors: boolean,
+    onProgress?: (done: { done: number; total: number }) => void,
+  ): Promise<void> {
+    const used: number[] = [];
+    for (let cell = 0; cell < this.index.cells; cell++) {
+      if (this.isUsed[cell] === 1) used.push(cell);
+      else if (this.parts[cell] === undefined) this.place(cell, []);
+    }
+    const total = used.length;
+    for (let from = 0; from < total; from += PREWARM_CELLS) {
+      const cells = used.slice(from, from + PREWARM_CELLS);
+      await this.loadCells(cells.filter((cell) => this.parts[cell] === undefined));
+      if (withVectors) await this.loadVectors(cells.filter((cell) => this.hasVectors[cell] === 0));
+      onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
+    }
+    this.landing.abandon();
+  }
+
+  /**
+   * Before a batch that probes so many cells in all: loads every cell at once when the batch would come by most of
+   * them anyway, unless codes would take more than half of the budget.
+   */
+  async warmFor(probes: number): Promise<void> {
+    const { index, parts, budgetBytes } = this;
+    if (index.bits === 0 || probes < PROBES_TO_WARM * this.usedCells) return;
+    if (this.rows * index.rowBytes > budgetBytes / 2) return;
+    if (parts.some((each) => each === undefined)) await this.turns.run("", () => this.loadAll(false));
   }
 
   /** Bytes held in the compute core's memory. */
   get bytes(): number {
-    return this.index.bytes;
+    return this.index.bytes + this.matches.bytes;
   }
 
   free(): void {
     this.isFreed = true;
     for (const pointer of this.filters.values()) this.kernels.free(pointer);
     this.filters.clear();
+    this.matches.clear();
     this.index.free();
   }
 
@@ -645,27 +821,27 @@ export class IvfTrack {
    */
   private makeRoom(keep: readonly number[], bytes: number): boolean {
     const { index, budgetBytes, lastUse } = this;
-    if (index.bytes + bytes <= budgetBytes) return true;
+    if (this.bytes + bytes <= budgetBytes) return true;
     const kept = new Set(keep);
     const byAge = [...this.held]
       .filter((cell) => !kept.has(cell))
       .sort((a, b) => (lastUse[a] as number) - (lastUse[b] as number));
     const isUsedNow = (cell: number): boolean => lastUse[cell] === this.queries;
     for (const cell of byAge) {
-      if (index.bytes + bytes <= budgetBytes) return true;
+      if (this.bytes + bytes <= budgetBytes) return true;
       if (isUsedNow(cell) || this.hasVectors[cell] === 0) continue;
       index.dropVectors(cell);
       this.hasVectors[cell] = 0;
     }
     for (const cell of byAge) {
-      if (index.bytes + bytes <= budgetBytes) return true;
+      if (this.bytes + bytes <= budgetBytes) return true;
       if (isUsedNow(cell)) continue;
       index.dropCell(cell);
       this.held.delete(cell);
       this.parts[cell] = undefined;
       this.hasVectors[cell] = 0;
     }
-    return index.bytes + bytes <= budgetBytes;
+    return this.bytes + bytes <= budgetBytes;
   }
 
   private dropVectors(): void {

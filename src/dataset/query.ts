@@ -16,8 +16,8 @@ import { matchingOrdinals, matchingRows } from "./filter.ts";
 import type { GraphTracks } from "./graph-tracks.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
-import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
-import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
+import { hitsOfNearest, isEnough, probingOf, readVectors, searchIvf } from "./ivf-search.ts";
+import type { IvfTrack, Nearest, Probing, RowFilter } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
 import { seldom } from "./later.ts";
 import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
@@ -68,18 +68,18 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   beam?: number;
   /**
-   * For a built `ivf-…` or `imi-cosine`: the share of the true topK that is wanted, above 0 and below 1. The first query
-   * that names one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or
-   * `epsilon`.
+   * For a built index: the share of the true topK that is wanted, above 0 and below 1. The first query that names one
+   * measures, on records of the dataset itself, how many probes or how wide a beam surely reach it. Not beside
+   * `nprobe`, `epsilon` or `beam`.
    */
   recallTarget?: number;
 }
 
 const MAX_TOP_K = 1 << 20;
-/** A filter that leaves a share s of the rows has s^−0.4 times as many cells probed: measured on word vectors. */
-const FILTER_WIDENING = 0.4;
+/** A filter that leaves a share s of the rows has s^−0.25 times as many cells probed: measured on word vectors. */
+const FILTER_WIDENING = 0.25;
 /** A vector takes this much longer to score than a code to scan: fewer matches than that are scored one by one. */
-const EXACT_SHARE = 1 / 12;
+const EXACT_SHARE = 1 / 16;
 /** Beyond this many results an index saves little: the search is exact. */
 const MAX_PROBED_TOP_K = 4096;
 const DEFAULT_TOP_K = 10;
@@ -150,12 +150,19 @@ function vectorPlanOf(manifest: Manifest, query: VectorQuery): VectorPlan {
   return { ...plan, vector: vectorOf(plan.field, query.query, "query") };
 }
 
-/** Errors: `InvalidArgument` naming `name`, unless it is as long as the field's vectors, finite, and has a direction. */
-export function vectorOf(field: EmbeddingField, values: unknown, name: string): Float32Array {
-  const vector = new Float32Array(field.dim);
+/**
+ * A copy of the values, in `vector` if it is given.
+ * Errors: `InvalidArgument` naming `name`, unless they are as many as the field's vectors have, finite, with a direction.
+ */
+export function vectorOf(
+  field: EmbeddingField,
+  values: unknown,
+  name: string,
+  vector = new Float32Array(field.dim),
+): Float32Array {
   copyVector(values, field.dim, vector, 0, (found) => invalid(name, found, `${field.dim} finite numbers`));
-  const bad = vector.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw invalid(name, vector[bad], `a finite f32 at component ${bad}`);
+  for (let i = 0; i < vector.length; i++)
+    if (!Number.isFinite(vector[i])) throw invalid(name, vector[i], `a finite f32 at component ${i}`);
   checkDirection(metricOf(field.algorithm), vector, name);
   return vector;
 }
@@ -185,7 +192,7 @@ export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): P
   };
 }
 
-function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: Omit<VectorQuery, "query">): {
+function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe, beam }: Omit<VectorQuery, "query">): {
   rerankFactor: number | undefined;
   epsilon: number | undefined;
   recallTarget: number | undefined;
@@ -196,8 +203,8 @@ function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: Omit<VectorQu
     throw invalid("epsilon", epsilon, "a number from 0 to 100");
   if (recallTarget !== undefined && !(recallTarget > 0 && recallTarget < 1))
     throw invalid("recallTarget", recallTarget, "a number above 0 and below 1");
-  if (recallTarget !== undefined && (nprobe !== undefined || epsilon !== undefined))
-    throw invalid("recallTarget", `${recallTarget} beside nprobe or epsilon`, "one or the other");
+  if (recallTarget !== undefined && (nprobe ?? epsilon ?? beam) !== undefined)
+    throw invalid("recallTarget", `${recallTarget} beside nprobe, epsilon or beam`, "one or the other");
   return { rerankFactor, epsilon, recallTarget };
 }
 
@@ -247,20 +254,21 @@ export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefin
   return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
 }
 
-/** As `findNow` for many vectors at once: those that it leaves undefined are searched one by one. */
-export function findManyNow(
-  target: SearchTarget,
-  plan: Plan,
-  vectors: readonly Float32Array[],
-): (Found | undefined)[] {
+/** Brings in what `findManyNow` needs for so many queries, where that is less work than one after the other. */
+export async function warmFor({ ivf }: SearchTarget, plan: Plan, queries: number): Promise<void> {
+  const { track, topK, condition } = plan;
+  if (queries < 2 || condition !== undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
+    return;
+  const opened = await ivf.of(track);
+  await opened.warmFor(queries * probingOf(opened, topK, plan).nprobe);
+}
+
+/** As `findNow` for many vectors (n × dim) at once: those that it leaves undefined are searched one by one. */
+export function findManyNow(target: SearchTarget, plan: Plan, vectors: Float32Array): (Found | undefined)[] {
   const ready = readyFor(target, plan);
   if (ready === undefined) return [];
   const { ivf, probing } = ready;
-  const joined = new Float32Array(vectors.length * plan.field.dim);
-  vectors.forEach((vector, i) => {
-    joined.set(vector, i * plan.field.dim);
-  });
-  return (ivf.searchManyNow(joined, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
+  return (ivf.searchManyNow(vectors, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
 }
 
 /** The index in memory that a plan can be carried out with, and its figures. */
@@ -268,14 +276,11 @@ function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: 
   const { track, topK, recallTarget } = plan;
   const opened = ivf.opened(track);
   if (opened === undefined || plan.condition !== undefined || topK > MAX_PROBED_TOP_K) return undefined;
-  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, topK, recallTarget);
+  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, { ...plan, recallTarget });
   if (measured === undefined) return undefined;
   return {
     ivf: opened,
-    probing: probingOf(opened, topK, {
-      ...measured,
-      rerankFactor: plan.rerankFactor ?? measured.rerankFactor,
-    }),
+    probing: probingOf(opened, topK, measured),
   };
 }
 
@@ -313,6 +318,7 @@ export async function findHits(
       await scanColumns(target, plan.field, scan, (entry) =>
         plan.condition === undefined ? Promise.resolve("all") : matchingRows(session, entry, plan.condition),
       );
+      target.ivf.opened(plan.track)?.wentBeside(4 * plan.field.dim * scan.scored);
     }
     if (explaining !== undefined) {
       explaining.strategy = isProbed ? "lsh" : "exact";
@@ -328,10 +334,17 @@ export async function findHits(
 /** What reaches the plan's `recallTarget`; undefined when none was named, or no built index is searched. */
 export async function measuredFor(target: SearchTarget, plan: Plan): Promise<Calibration | undefined> {
   const { field, track, topK, recallTarget } = plan;
-  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
-    return undefined;
+  const { spatialIndex } = track;
+  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K) return undefined;
+  const wanted = { topK, recallTarget, rerankFactor: plan.rerankFactor };
+  if (isGraph(spatialIndex)) {
+    const linked = { ...track, spatialIndex };
+    const graph = await target.graphs.of(field, linked);
+    return target.graphs.calibrated(target, linked, graph, field, wanted);
+  }
+  if (!isTrained(spatialIndex)) return undefined;
   const ivf = await target.ivf.of(track);
-  return target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+  return target.ivf.calibrated(target, track, ivf, field, wanted);
 }
 
 async function findByGraph(
@@ -340,12 +353,12 @@ async function findByGraph(
   track: Track & { spatialIndex: BuiltGraph },
   explaining: Explaining | undefined,
 ): Promise<Hit[] | undefined> {
-  const { field, vector, topK, condition, recallTarget } = plan;
-  if (recallTarget !== undefined)
-    throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
+  const { field, vector, topK, condition } = plan;
   const { searchGraph, walkingOf } = await seldom();
   const graph = await target.graphs.of(field, track);
-  const walking = walkingOf(topK, graph.nodes, plan);
+  const measured = await measuredFor(target, plan);
+  if (explaining !== undefined && measured !== undefined) explaining.measured = toldOf(measured);
+  const walking = walkingOf(topK, graph.nodes, measured ?? plan);
   return searchGraph(target, graph, field, vector, walking, condition, explaining);
 }
 
@@ -358,19 +371,29 @@ async function findByIvf(
   const ivf = await target.ivf.of(track);
   const { cells } = ivf;
   const measured = await measuredFor(target, plan);
-  const probing = probingOf(
-    ivf,
-    topK,
-    measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor ?? measured.rerankFactor },
-  );
+  const probing = probingOf(ivf, topK, measured ?? plan);
   const filter = await filterFor(target, plan, ivf, probing);
-  if (filter === "scan the matches") return undefined;
+  if (filter === "read the columns") return undefined;
+  if ("scan" in filter) {
+    const vectorsOf = (ticks: readonly bigint[]) => readVectors(target, field, ticks);
+    const found = await ivf.searchMatches(vector, topK, filter.scan, vectorsOf, explaining?.stats);
+    if (found === undefined) return undefined;
+    if (explaining !== undefined) {
+      const { cells: cellsProbed, ...figures } = explaining.stats;
+      Object.assign(explaining, { ...figures, cells, cellsProbed });
+    }
+    return { hits: hitsOfNearest(found), isExact: true };
+  }
   if (explaining !== undefined) {
     const { nprobe, epsilon, rerank } = filter;
     Object.assign(explaining, { strategy: "ivf", cells, nprobe, epsilon, rerank });
-    if (measured !== undefined) explaining.measured = { recall: measured.recall, sample: measured.sample };
+    if (measured !== undefined) explaining.measured = toldOf(measured);
   }
   return searchIvf(target, ivf, field, vector, filter, filter.matching, explaining?.stats);
+}
+
+function toldOf({ recall, lowerBound, sample }: Calibration): NonNullable<Explaining["measured"]> {
+  return { recall, lowerBound, sample };
 }
 
 /**
@@ -382,14 +405,17 @@ async function filterFor(
   { condition }: Plan,
   ivf: IvfTrack,
   probing: Probing,
-): Promise<(Probing & { matching: number }) | "scan the matches"> {
+): Promise<(Probing & { matching: number }) | { scan: RowFilter } | "read the columns"> {
   if (condition === undefined) return { ...probing, matching: ivf.rows };
   const root = manifest.timeline;
-  const { bits, count } = await matchingOrdinals(ctx.session, manifest, condition);
+  const ordinals = await matchingOrdinals(ctx.session, manifest, condition);
+  const { bits, count } = ordinals;
   const share = count / Math.max(1, root.rows);
   const nprobe = Math.min(ivf.cells, Math.ceil(probing.nprobe * Math.max(share, 1e-9) ** -FILTER_WIDENING));
-  if (count < EXACT_SHARE * ivf.rows * (nprobe / ivf.cells)) return "scan the matches";
+  const isScanned = count < EXACT_SHARE * ivf.rows * (nprobe / ivf.cells);
+  if (isScanned && !ivf.canHoldAll()) return "read the columns";
   if (!ivf.isNumbered(root)) await ivf.numberRows(await RowNumbers.of(ctx.session, root));
+  if (isScanned) return { scan: { root, ordinals } };
   return { ...probing, nprobe, filter: bits, matching: count };
 }
 
@@ -411,25 +437,36 @@ export async function materialise(
   isExact: boolean,
 ): Promise<Columns> {
   const { session } = target.ctx;
-  const out = emptyColumns(fields);
-  const rows: unknown[][] = fields.length === 0 ? [] : hits.map(() => []);
-  if (fields.length > 0)
-    await inParallel([...hits.keys()], async (i) => {
-      const hit = hits[i] as Hit;
-      const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
-      if (at === undefined) {
-        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-          field: "segment.anchors",
-          found: hit.tick,
-        });
-      }
-      rows[i] = await readRow(session, fields, at);
-    });
-  out._time_anchors = hits.map((hit) => hit.tick + target.origin);
-  out._distances = hits.map((hit) => hit.distance);
-  if (!isExact) (out as { _estimated?: true })._estimated = true;
+  const out = withoutFields(target, fields, hits, isExact);
+  if (fields.length === 0) return out;
+  const rows: unknown[][] = hits.map(() => []);
+  await inParallel([...hits.keys()], async (i) => {
+    const hit = hits[i] as Hit;
+    const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
+    if (at === undefined) {
+      throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
+        field: "segment.anchors",
+        found: hit.tick,
+      });
+    }
+    rows[i] = await readRow(session, fields, at);
+  });
   fields.forEach((field, f) => {
     out[field.name] = rows.map((row) => row[f]);
   });
+  return out;
+}
+
+/** The columns of `hits` that take no reading; those of `fields` are empty. */
+export function withoutFields(
+  { origin }: SearchTarget,
+  fields: readonly FieldSpec[],
+  hits: readonly Hit[],
+  isExact: boolean,
+): Columns {
+  const out = emptyColumns(fields);
+  out._time_anchors = hits.map((hit) => hit.tick + origin);
+  out._distances = hits.map((hit) => hit.distance);
+  if (!isExact) (out as { _estimated?: true })._estimated = true;
   return out;
 }

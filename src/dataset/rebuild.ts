@@ -153,6 +153,7 @@ export async function rebuildIvf(
   if (size > sample) throw tooFew(wanted, size, sample);
   const seed = seedOf(algorithm, field.dim, k, chosen);
 
+  target.ctx.pool?.wake();
   try {
     const spec = compressorOf(field);
     const codes = spec === undefined ? undefined : { spec, iterations, seed: chosen };
@@ -211,6 +212,7 @@ export async function publishCompressor(
     return rebuildIvf(target, from, { ...options, k: 1 });
   }
   const source = await VectorSource.open(target.ctx, tip.manifest, field, memory(options.memoryBytes));
+  target.ctx.pool?.wake();
   try {
     const change = {
       field: { ...field, compressor: spec },
@@ -548,7 +550,7 @@ function* segmentsOf(
     byTime === undefined ? order : { ...order, rows: order.rows.map((i) => byTime[i] as number) };
   const rowBytes = (withVectors ? 4 * track.spatialIndex.dim : 0) + indexer.codeBytes + ANCHOR_BYTES;
   for (const part of cutByCells(inTime, Math.max(1, Math.floor(SEGMENT_TARGET_BYTES / rowBytes)))) {
-    const [base, last] = extremes(ticks, part.rows);
+    const [base, last] = extremes(ticks, part);
     const source = segmentOf(
       kernels,
       track,
@@ -596,14 +598,16 @@ function* cutByCells({ rows, cells, firstRows }: CellOrder, maxRows: number): Ge
   if (held > 0) yield close();
 }
 
-function extremes(ticks: BigUint64Array, rows: Uint32Array): [bigint, bigint] {
+/** The earliest and the last anchor: in each cell they stand first and last. */
+function extremes(ticks: BigUint64Array, { rows, firstRows }: CellOrder): [bigint, bigint] {
   let least = ticks[rows[0] as number] as bigint;
   let most = least;
-  for (const row of rows) {
-    const tick = ticks[row] as bigint;
-    if (tick < least) least = tick;
-    else if (tick > most) most = tick;
-  }
+  firstRows.forEach((from, i) => {
+    const past = firstRows[i + 1] ?? rows.length;
+    const [first, last] = [ticks[rows[from] as number] as bigint, ticks[rows[past - 1] as number] as bigint];
+    if (first < least) least = first;
+    if (last > most) most = last;
+  });
   return [least, most];
 }
 

@@ -190,6 +190,22 @@ export class IvfIndex {
     return this.cellBytes;
   }
 
+  /** Bytes that a row of a loaded cell takes; without codes, those of its vector too. */
+  get rowBytes(): number {
+    const blocks = this.blockBytes(at.BLOCK_ROWS) / at.BLOCK_ROWS;
+    return blocks + this.recordBytes + 12 + (this.bits === 0 ? this.vectorBytes(1) : 0);
+  }
+
+  /** Addresses of the index and of the last query (src/layout/ivf.ts), for searches of another kind. */
+  get addresses(): { index: number; query: number } {
+    return { index: this.index, query: this.query };
+  }
+
+  /** Makes work space for searches that keep so many rows. @throws DreamDBError OutOfMemory */
+  reserve(rows: number): void {
+    if (rows > this.room) this.ensureRoom(rows);
+  }
+
   /**
    * The cells to probe for a query (dim values), nearest first; the query is remembered for `missing` and `search`.
    * The result is a view: it goes stale at the next `select` or any call that may allocate.

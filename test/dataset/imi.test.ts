@@ -225,11 +225,9 @@ describe("far more cells than rows", () => {
     expect(vectors).toHaveLength(500);
   });
 
-  test("are filtered and measured like any", async () => {
-    const { ds, exact, random } = await sparse();
+  test("are measured like any", async () => {
+    const { ds, random } = await sparse();
     const query = randomVector(random, 16);
-    for (const where of [{ n: { lt: 250 } }, { n: { in: [3, 77] } }, { n: -1 }])
-      expect(await nearest(ds, query, { where, ...ALL })).toEqual(await nearest(exact, query, { where }));
     // 2.75 · √cells, of which so many have rows.
     const usual = await ds.explain({ field: "v", query });
     const used = (await ds.health()).tracks[0]?.usedCells as number;

@@ -190,57 +190,6 @@ test("a past state is searched as it was, with the index it had", async () => {
   }
 });
 
-describe("filters", () => {
-  const filtered = async (rows = 3000) => {
-    const made = await make({ rows, dim: 16 });
-    const exact = await exactly(made.vectors);
-    await made.ds.rebuildIvf({ field: "v", k: 30 });
-    return { ...made, exact };
-  };
-
-  test.each([
-    ["half of the rows", { n: { lt: 1500 } }],
-    ["a twentieth", { n: { gte: 100, lt: 250 } }],
-    ["three rows", { n: { in: [7, 77, 777] } }],
-    ["one row", { n: 5 }],
-    ["none", { n: -1 }],
-    ["all but a few", { not: { n: { in: [1, 2, 3] } } }],
-  ])("that leave %s find what an exact search of those finds", async (_, where) => {
-    const { ds, exact, random } = await filtered();
-    for (let i = 0; i < 8; i++) {
-      const query = randomVector(random, 16);
-      const truth = await nearest(exact, query, { where });
-      expect(await nearest(ds, query, { where, ...ALL })).toEqual(truth);
-      expect(await nearest(ds, query, { where })).toHaveLength(truth.length);
-    }
-  });
-
-  test("keep their recall with few probes", async () => {
-    const { ds, exact, random } = await filtered();
-    for (const where of [{ n: { lt: 1500 } }, { n: { lt: 300 } }, { n: { lt: 30 } }]) {
-      let found = 0;
-      for (let i = 0; i < 40; i++) {
-        const query = randomVector(random, 16);
-        const truth = new Set((await nearest(exact, query, { where })).map(([anchor]) => anchor));
-        for (const [anchor] of await nearest(ds, query, { where, nprobe: 14 }))
-          if (truth.has(anchor)) found++;
-      }
-      expect(found / 400).toBeGreaterThan(0.9);
-    }
-  });
-
-  test("see rows that are appended after the cells were numbered", async () => {
-    const { ds } = await filtered(1200);
-    const query = randomVector(seeded(4), 16);
-    const where = { n: { gte: 600 } };
-    await nearest(ds, query, { where, ...ALL });
-    await append(ds, [query], 1200);
-    expect((await nearest(ds, query, { where, ...ALL }))[0]).toEqual([1_200_000n, expect.closeTo(0, 5)]);
-    const without = await nearest(ds, query, { where: { n: { gte: 600, lt: 1200 } }, ...ALL });
-    expect(without[0]?.[0]).not.toBe(1_200_000n);
-  });
-});
-
 test("recallTarget is measured, met, and told", async () => {
   const { ds, vectors } = await make({ rows: 2000, dim: 16 });
   await ds.rebuildIvf({ field: "v", k: 40 });
