@@ -3,6 +3,7 @@
  * asks for them, gathered from every segment of the Track, and stay within a budget. Whatever is resident, the answers
  * are the same.
  */
+import { isDreamDBError } from "../errors.ts";
 import { type IvfHits, IvfIndex } from "../kernels/ivf.ts";
 import type { ChosenMatches, IvfMatches, Matches, MatchHits } from "../kernels/ivf-matches.ts";
 import type { Kernels } from "../kernels/kernels.ts";
@@ -290,17 +291,30 @@ export class IvfTrack {
     return all;
   }
 
-  /** As `searchNow`, reading what is missing. */
+  /**
+   * As `searchNow`, reading what is missing.
+   * Errors: `OutOfMemory` when not even an otherwise empty index has room for the query's cells; nothing of it stays.
+   */
   async search(
     query: Float32Array,
     probing: Probing,
     vectorsOf: VectorsOf,
     stats?: ProbeStats,
   ): Promise<Nearest> {
-    return (
-      this.searchNow(query, probing, stats) ??
-      this.turns.run("", () => this.searchCold(query, probing, vectorsOf, stats))
-    );
+    const cold = (): Promise<Nearest> => this.searchCold(query, probing, vectorsOf, stats);
+    try {
+      return this.searchNow(query, probing, stats) ?? (await this.turns.run("", cold));
+    } catch (error) {
+      if (!isDreamDBError(error, "OutOfMemory")) throw error;
+    }
+    return this.turns.run("", async () => {
+      // What earlier queries left may take the room that this one needs.
+      this.dropCells();
+      return cold().catch((error) => {
+        if (isDreamDBError(error, "OutOfMemory")) this.dropCells();
+        throw error;
+      });
+    });
   }
 
   private async searchCold(
@@ -661,8 +675,17 @@ export class IvfTrack {
     );
   }
 
-  /** Reads the vectors of whole cells, as far as the budget goes. */
+  /** Reads the vectors of whole cells, as far as the budget and the memory go. */
   private async loadVectors(cells: readonly number[]): Promise<void> {
+    try {
+      await this.loadVectorsOf(cells);
+    } catch (error) {
+      // A cell does without: they are read as they are needed.
+      if (!isDreamDBError(error, "OutOfMemory")) throw error;
+    }
+  }
+
+  private async loadVectorsOf(cells: readonly number[]): Promise<void> {
     const batch: number[] = [];
     let bytes = 0;
     for (const cell of cells) {
@@ -828,6 +851,16 @@ export class IvfTrack {
       this.index.dropVectors(cell);
       this.hasVectors[cell] = 0;
     }
+  }
+
+  private dropCells(): void {
+    this.landing.abandon();
+    for (const cell of this.held) {
+      this.index.dropCell(cell);
+      this.parts[cell] = undefined;
+      this.hasVectors[cell] = 0;
+    }
+    this.held.clear();
   }
 
   private dropAll(): void {
