@@ -10,9 +10,10 @@ import type { BatchEntry, IndexRoot, SegmentEntry } from "../objects/index-tree.
 import type { Track } from "../objects/manifest.ts";
 import { distanceOf, type Metric, metricOf } from "../objects/metric.ts";
 import { decodeSegmentAnchors, type SegmentBlock } from "../objects/segment.ts";
-import { rotationOf } from "../objects/vector-compressor.ts";
+import { type PqCompressor, rotationOf } from "../objects/vector-compressor.ts";
 import { Turns } from "../store/turns.ts";
-import { centroidsOfCells, exponentOf, rabitqOf, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { isPq, readCodebooks } from "./coder.ts";
+import { centroidsOfCells, exponentOf, readCentroids, trainedIndexOf } from "./indexer.ts";
 import type { RowNumbers } from "./row-numbers.ts";
 import { blocksOf, entriesOf, mergeRanges, type OpenSegment, openSegments, rowsOfCell } from "./segments.ts";
 import { inParallel, Landing, type Session } from "./session.ts";
@@ -139,7 +140,10 @@ export class IvfTrack {
     const trained = trainedIndexOf(track);
     const { algorithm, dim, seed } = trained;
     const centroids = centroidsOfCells(trained, await readCentroids(session, trained));
-    const compressor = rabitqOf(track) ?? { ...rotationOf(dim), seed, bits: 0 };
+    const codebooks = await readCodebooks(session, track);
+    const made = track.compressor?.object;
+    // Cells are found among rotated centroids, whatever the codes.
+    const compressor = made === undefined || isPq(made) ? { ...rotationOf(dim), seed, bits: 0 } : made;
     const { rotation: kind, padded, bits } = compressor;
     const index = new IvfIndex(kernels, {
       metric: metricOf(algorithm),
@@ -148,6 +152,7 @@ export class IvfTrack {
       centroids,
       bits,
       rotation: { kind, padded, seed: compressor.seed },
+      pq: codebooks && { shape: made as PqCompressor, codebooks },
     });
     return new IvfTrack(session, kernels, index, budgetBytes);
   }
@@ -158,6 +163,11 @@ export class IvfTrack {
 
   get cells(): number {
     return this.index.cells;
+  }
+
+  /** Whether rows are estimated by PQ codes, whose error no query knows. */
+  get hasPq(): boolean {
+    return this.index.hasPq;
   }
 
   /** Whether it is in use, and shows the state that `track` is in. */

@@ -52,14 +52,14 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   nprobe?: number;
   /**
-   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
+   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, with PQ codes 10,
+   * and 24 candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
    * batches say so.
    */
   rerankFactor?: number;
   /**
    * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at.
-   * More finds more and takes longer. Default 1.4.
+   * More finds more and takes longer. Default 1.4. PQ codes have no such error.
    */
   epsilon?: number;
   /**
@@ -272,7 +272,10 @@ function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: 
   if (measured === undefined) return undefined;
   return {
     ivf: opened,
-    probing: probingOf(opened, topK, { ...measured, rerankFactor: plan.rerankFactor }),
+    probing: probingOf(opened, topK, {
+      ...measured,
+      rerankFactor: plan.rerankFactor ?? measured.rerankFactor,
+    }),
   };
 }
 
@@ -358,7 +361,7 @@ async function findByIvf(
   const probing = probingOf(
     ivf,
     topK,
-    measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
+    measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor ?? measured.rerankFactor },
   );
   const filter = await filterFor(target, plan, ivf, probing);
   if (filter === "scan the matches") return undefined;
