@@ -1,14 +1,14 @@
 // Bundles the entries for Node into build/node: loading some 150 small modules took half of the time that a fresh process
 // needs to its first search result. What build/lib holds stays the readable form, for browsers' bundlers and for types.
 
-import { rm } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
 const out = "build/node";
 await rm(out, { recursive: true, force: true });
 
 await build({
-  entryPoints: { index: "build/lib/index.node.js", "worker.node": "build/lib/workers/worker.node.js" },
+  entryPoints: { index: "src/index.node.ts", "worker.node": "src/workers/worker.node.ts" },
   outdir: out,
   // Chunks lie beside the entries, so that `new URL("./worker.node.js", import.meta.url)` holds in each of them.
   chunkNames: "[name]-[hash]",
@@ -18,9 +18,14 @@ await build({
   platform: "node",
   target: "es2022",
   plugins: [{ name: "core", setup: leaveCoreWhereItIs }],
+  // package.json names the files with effects as they are in build/lib.
+  ignoreAnnotations: true,
   legalComments: "none",
   logLevel: "error",
 });
+
+// The command line imports this file: there is one instance of the library in a process, and of its registry of backends.
+await writeFile("build/lib/index.node.js", 'export * from "../node/index.js";\n');
 
 /** The two builds of the compute core are shared with build/lib; a process loads one of them, if any. */
 function leaveCoreWhereItIs({ onResolve }) {

@@ -407,7 +407,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /**
    * Brings the built indexes of the named vector fields (default all) into memory, as far as `residentBytes` goes, so
-   * that queries wait for nothing. `vectors: false` leaves the vectors themselves on the backend.
+   * that queries wait for nothing. `vectors: false` leaves the vectors themselves on the backend, also from later queries: each
+   * reads those of its candidates, until a `prewarm` with vectors.
    */
   async prewarm(
     options: {

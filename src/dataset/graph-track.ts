@@ -57,6 +57,8 @@ export class GraphTrack {
   private readonly graph: VamanaGraph;
   private readonly turns = new Turns();
   private queries = 0;
+  /** Whether queries may bring the vectors into memory. */
+  private keepsVectors = true;
   /** By node, the number of its row in the timeline. */
   private ordinals: Promise<Uint32Array> | undefined;
   private readonly filters = new WeakMap<Uint8Array, NodeFilter>();
@@ -129,12 +131,16 @@ export class GraphTrack {
     return { scores: scores.subarray(0, topK), ticks: ticks.subarray(0, topK) };
   }
 
-  /** Brings the graph into memory, and the vectors, as far as the budget goes. Calls `onProgress` with pages done. */
+  /**
+   * Brings the graph into memory, and the vectors, as far as the budget goes; or else later queries bring none. Calls
+   * `onProgress` with pages done.
+   */
   async prewarm(
     target: GraphTarget,
     withVectors: boolean,
     onProgress?: (done: { done: number; total: number }) => void,
   ): Promise<void> {
+    this.keepsVectors = withVectors;
     await this.load(target, withVectors, onProgress);
     const total = this.graph.index.pages.length;
     onProgress?.({ done: total, total });
@@ -184,7 +190,8 @@ export class GraphTrack {
   private async warm(target: GraphTarget): Promise<void> {
     const isFirst = this.queries++ === 0;
     if (isFirst && this.graph.index.pages.reduce((sum, page) => sum + page.bytes, 0) > SMALL_BYTES) return;
-    if (!this.isSettled(!isFirst)) await this.load(target, !isFirst);
+    const withVectors = !isFirst && this.keepsVectors;
+    if (!this.isSettled(withVectors)) await this.load(target, withVectors);
   }
 
   /** Whether all is in memory that will be. */

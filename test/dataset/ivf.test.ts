@@ -175,6 +175,27 @@ test("whatever stays in memory, answers are the same", async () => {
   expect(vectors).toHaveLength(1000);
 });
 
+test("vectors that are to stay on the backend are read anew by every query, and dropped if they were here", async () => {
+  const { ds, store, random } = await make({ rows: 1000, options: { dim: 20 } });
+  await ds.rebuildIvf({ field: "v", k: 20 });
+  const query = randomVector(random, 20);
+  const truth = await nearest(ds, query);
+  const other = await Dataset.open("d", store);
+  const bytesRead = async (): Promise<number> => {
+    const before = other.traffic.bytes;
+    expect(await nearest(other, query)).toEqual(truth);
+    return other.traffic.bytes - before;
+  };
+  for (let turn = 0; turn < 2; turn++) {
+    await other.prewarm({ vectors: false });
+    const read = [await bytesRead(), await bytesRead(), await bytesRead()];
+    expect(read).toEqual([read[0], read[0], read[0]]);
+    expect(read[0]).toBeGreaterThan(0);
+    await other.prewarm();
+    expect(await bytesRead()).toBe(0);
+  }
+});
+
 test("a past state is searched as it was, with the index it had", async () => {
   const { ds, store, vectors } = await make();
   const before = ds.currentManifest();
