@@ -107,7 +107,7 @@ export function filterListed(index: usize, query: usize, filter: usize, list: us
 }
 
 /** Σ u·level over D slots of 4 bits; see ivf-cells.ts for their order. */
-function productOfNibbles(record: usize, levels: usize, padded: u32): i32 {
+export function productOfNibbles(record: usize, levels: usize, padded: u32): i32 {
   if (ASC_FEATURE_SIMD) {
     const nibble = i8x16.splat(15);
     let a = i32x4.splat(0), b = a;
@@ -142,7 +142,7 @@ function productOfNibbles(record: usize, levels: usize, padded: u32): i32 {
 }
 
 /** Σ u·level over D slots of 8 bits. */
-function productOfBytes(record: usize, levels: usize, padded: u32): i32 {
+export function productOfBytes(record: usize, levels: usize, padded: u32): i32 {
   const end = record + padded;
   if (ASC_FEATURE_SIMD) {
     let a = i32x4.splat(0), b = a;

@@ -123,7 +123,10 @@ async function searchOnWorkers(
   );
   // Measured once, here, and not in every worker.
   const measured = await measuredFor(target, plan);
-  const options = measured === undefined ? given : { ...given, ...tuningOf(measured) };
+  const options =
+    measured === undefined
+      ? given
+      : { ...given, ...tuningOf({ ...measured, rerankFactor: plan.rerankFactor ?? measured.rerankFactor }) };
   const from: ReadFrom = {
     url,
     manifest: at,
@@ -151,8 +154,10 @@ async function searchOnWorkers(
 }
 
 /** What was measured, in place of the recall that was asked for. */
-function tuningOf({ nprobe, epsilon }: Calibration): Record<string, number | undefined> {
-  return { nprobe, epsilon, recallTarget: undefined };
+function tuningOf({ nprobe, epsilon, beam, rerankFactor }: Calibration): Record<string, number | undefined> {
+  const tuning = { nprobe, epsilon, beam, rerankFactor };
+  const given = Object.entries(tuning).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), recallTarget: undefined };
 }
 
 /** n × dim values, copied. Errors: `InvalidArgument` naming the query that is no vector of the field. */

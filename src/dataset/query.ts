@@ -13,13 +13,13 @@ import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
-import { searchGraph, walkingOf } from "./graph-search.ts";
-import type { GraphTracks } from "./graph-track.ts";
+import type { GraphTracks } from "./graph-tracks.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
-import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
-import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
+import { hitsOfNearest, isEnough, probingOf, readVectors, searchIvf } from "./ivf-search.ts";
+import type { IvfTrack, Nearest, Probing, RowFilter } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
+import { seldom } from "./later.ts";
 import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
 import { readRow } from "./rows.ts";
@@ -52,14 +52,14 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   nprobe?: number;
   /**
-   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
+   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, with PQ codes 10,
+   * and 24 candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
    * batches say so.
    */
   rerankFactor?: number;
   /**
    * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at.
-   * More finds more and takes longer. Default 1.4.
+   * More finds more and takes longer. Default 1.4. PQ codes have no such error.
    */
   epsilon?: number;
   /**
@@ -68,18 +68,18 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   beam?: number;
   /**
-   * For a built `ivf-…` or `imi-cosine`: the share of the true topK that is wanted, above 0 and below 1. The first query
-   * that names one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or
-   * `epsilon`.
+   * For a built index: the share of the true topK that is wanted, above 0 and below 1. The first query that names one
+   * measures, on records of the dataset itself, how many probes or how wide a beam surely reach it. Not beside
+   * `nprobe`, `epsilon` or `beam`.
    */
   recallTarget?: number;
 }
 
 const MAX_TOP_K = 1 << 20;
-/** A filter that leaves a share s of the rows has s^−0.4 times as many cells probed: measured on word vectors. */
-const FILTER_WIDENING = 0.4;
+/** A filter that leaves a share s of the rows has s^−0.25 times as many cells probed: measured on word vectors. */
+const FILTER_WIDENING = 0.25;
 /** A vector takes this much longer to score than a code to scan: fewer matches than that are scored one by one. */
-const EXACT_SHARE = 1 / 12;
+const EXACT_SHARE = 1 / 16;
 /** Beyond this many results an index saves little: the search is exact. */
 const MAX_PROBED_TOP_K = 4096;
 const DEFAULT_TOP_K = 10;
@@ -192,7 +192,7 @@ export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): P
   };
 }
 
-function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: Omit<VectorQuery, "query">): {
+function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe, beam }: Omit<VectorQuery, "query">): {
   rerankFactor: number | undefined;
   epsilon: number | undefined;
   recallTarget: number | undefined;
@@ -203,8 +203,8 @@ function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: Omit<VectorQu
     throw invalid("epsilon", epsilon, "a number from 0 to 100");
   if (recallTarget !== undefined && !(recallTarget > 0 && recallTarget < 1))
     throw invalid("recallTarget", recallTarget, "a number above 0 and below 1");
-  if (recallTarget !== undefined && (nprobe !== undefined || epsilon !== undefined))
-    throw invalid("recallTarget", `${recallTarget} beside nprobe or epsilon`, "one or the other");
+  if (recallTarget !== undefined && (nprobe ?? epsilon ?? beam) !== undefined)
+    throw invalid("recallTarget", `${recallTarget} beside nprobe, epsilon or beam`, "one or the other");
   return { rerankFactor, epsilon, recallTarget };
 }
 
@@ -276,11 +276,11 @@ function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: 
   const { track, topK, recallTarget } = plan;
   const opened = ivf.opened(track);
   if (opened === undefined || plan.condition !== undefined || topK > MAX_PROBED_TOP_K) return undefined;
-  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, topK, recallTarget);
+  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, { ...plan, recallTarget });
   if (measured === undefined) return undefined;
   return {
     ivf: opened,
-    probing: probingOf(opened, topK, { ...measured, rerankFactor: plan.rerankFactor }),
+    probing: probingOf(opened, topK, measured),
   };
 }
 
@@ -299,9 +299,11 @@ export async function findHits(
     const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
     if (hits !== undefined) return { hits, isExact: true };
   }
-  const indexer = await target.indexers.of(plan.track);
+  // A trained index is searched without what encodes rows for it, which takes as long to make as the search.
+  const isBuilt = isTrained(spatialIndex);
+  const indexer = isBuilt ? undefined : await target.indexers.of(plan.track);
   const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
-  if (indexer !== undefined && planesOf(indexer) === undefined && plan.topK <= MAX_PROBED_TOP_K) {
+  if (isBuilt && plan.topK <= MAX_PROBED_TOP_K) {
     const found = await findByIvf(target, plan, explaining);
     if (found !== undefined) return found;
   }
@@ -316,6 +318,7 @@ export async function findHits(
       await scanColumns(target, plan.field, scan, (entry) =>
         plan.condition === undefined ? Promise.resolve("all") : matchingRows(session, entry, plan.condition),
       );
+      target.ivf.opened(plan.track)?.wentBeside(4 * plan.field.dim * scan.scored);
     }
     if (explaining !== undefined) {
       explaining.strategy = isProbed ? "lsh" : "exact";
@@ -331,10 +334,17 @@ export async function findHits(
 /** What reaches the plan's `recallTarget`; undefined when none was named, or no built index is searched. */
 export async function measuredFor(target: SearchTarget, plan: Plan): Promise<Calibration | undefined> {
   const { field, track, topK, recallTarget } = plan;
-  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
-    return undefined;
+  const { spatialIndex } = track;
+  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K) return undefined;
+  const wanted = { topK, recallTarget, rerankFactor: plan.rerankFactor };
+  if (isGraph(spatialIndex)) {
+    const linked = { ...track, spatialIndex };
+    const graph = await target.graphs.of(field, linked);
+    return target.graphs.calibrated(target, linked, graph, field, wanted);
+  }
+  if (!isTrained(spatialIndex)) return undefined;
   const ivf = await target.ivf.of(track);
-  return target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+  return target.ivf.calibrated(target, track, ivf, field, wanted);
 }
 
 async function findByGraph(
@@ -343,11 +353,12 @@ async function findByGraph(
   track: Track & { spatialIndex: BuiltGraph },
   explaining: Explaining | undefined,
 ): Promise<Hit[] | undefined> {
-  const { field, vector, topK, condition, recallTarget } = plan;
-  if (recallTarget !== undefined)
-    throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
+  const { field, vector, topK, condition } = plan;
+  const { searchGraph, walkingOf } = await seldom();
   const graph = await target.graphs.of(field, track);
-  const walking = walkingOf(topK, graph.nodes, plan);
+  const measured = await measuredFor(target, plan);
+  if (explaining !== undefined && measured !== undefined) explaining.measured = toldOf(measured);
+  const walking = walkingOf(topK, graph.nodes, measured ?? plan);
   return searchGraph(target, graph, field, vector, walking, condition, explaining);
 }
 
@@ -360,19 +371,29 @@ async function findByIvf(
   const ivf = await target.ivf.of(track);
   const { cells } = ivf;
   const measured = await measuredFor(target, plan);
-  const probing = probingOf(
-    ivf,
-    topK,
-    measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
-  );
+  const probing = probingOf(ivf, topK, measured ?? plan);
   const filter = await filterFor(target, plan, ivf, probing);
-  if (filter === "scan the matches") return undefined;
+  if (filter === "read the columns") return undefined;
+  if ("scan" in filter) {
+    const vectorsOf = (ticks: readonly bigint[]) => readVectors(target, field, ticks);
+    const found = await ivf.searchMatches(vector, topK, filter.scan, vectorsOf, explaining?.stats);
+    if (found === undefined) return undefined;
+    if (explaining !== undefined) {
+      const { cells: cellsProbed, ...figures } = explaining.stats;
+      Object.assign(explaining, { ...figures, cells, cellsProbed });
+    }
+    return { hits: hitsOfNearest(found), isExact: true };
+  }
   if (explaining !== undefined) {
     const { nprobe, epsilon, rerank } = filter;
     Object.assign(explaining, { strategy: "ivf", cells, nprobe, epsilon, rerank });
-    if (measured !== undefined) explaining.measured = { recall: measured.recall, sample: measured.sample };
+    if (measured !== undefined) explaining.measured = toldOf(measured);
   }
   return searchIvf(target, ivf, field, vector, filter, filter.matching, explaining?.stats);
+}
+
+function toldOf({ recall, lowerBound, sample }: Calibration): NonNullable<Explaining["measured"]> {
+  return { recall, lowerBound, sample };
 }
 
 /**
@@ -384,14 +405,17 @@ async function filterFor(
   { condition }: Plan,
   ivf: IvfTrack,
   probing: Probing,
-): Promise<(Probing & { matching: number }) | "scan the matches"> {
+): Promise<(Probing & { matching: number }) | { scan: RowFilter } | "read the columns"> {
   if (condition === undefined) return { ...probing, matching: ivf.rows };
   const root = manifest.timeline;
-  const { bits, count } = await matchingOrdinals(ctx.session, manifest, condition);
+  const ordinals = await matchingOrdinals(ctx.session, manifest, condition);
+  const { bits, count } = ordinals;
   const share = count / Math.max(1, root.rows);
   const nprobe = Math.min(ivf.cells, Math.ceil(probing.nprobe * Math.max(share, 1e-9) ** -FILTER_WIDENING));
-  if (count < EXACT_SHARE * ivf.rows * (nprobe / ivf.cells)) return "scan the matches";
+  const isScanned = count < EXACT_SHARE * ivf.rows * (nprobe / ivf.cells);
+  if (isScanned && !ivf.canHoldAll()) return "read the columns";
   if (!ivf.isNumbered(root)) await ivf.numberRows(await RowNumbers.of(ctx.session, root));
+  if (isScanned) return { scan: { root, ordinals } };
   return { ...probing, nprobe, filter: bits, matching: count };
 }
 
