@@ -6,7 +6,7 @@
 import { type Address, addressDigest } from "../core/address.ts";
 import { checkHash } from "../core/blake3.ts";
 import { isDreamDBError } from "../errors.ts";
-import { VamanaGraph, type VamanaHits } from "../index/vamana.ts";
+import { VamanaGraph, type VamanaHits, type WalkOptions } from "../index/vamana.ts";
 import { codeStride } from "../kernels/vamana-walk.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
 import type { EmbeddingField } from "../objects/field.ts";
@@ -29,6 +29,8 @@ export interface Walking {
   beam: number;
   /** Nodes whose vectors are scored exactly. */
   rerank: number;
+  /** How much further than the topK-th best a node may be to count; undefined: any. */
+  slack: number | undefined;
 }
 
 /** A bit a node, lowest first, 1 = may be found, and how many those are. */
@@ -96,7 +98,7 @@ export class GraphTrack {
   ): Promise<VamanaHits> {
     const { graph } = this;
     await this.warm(target);
-    const options = { ...walking, ...(filter === undefined ? {} : { filter: filter.bits }) };
+    const options = { ...optionsOf(walking), ...(filter === undefined ? {} : { filter: filter.bits }) };
     if (graph.isLoaded && graph.hasVectors) return graph.search(query, options);
     const cold = {
       ...options,
@@ -110,6 +112,13 @@ export class GraphTrack {
       // A transfer may have damaged it: what was refused is read once more.
       return graph.searchCold(query, cold);
     }
+  }
+
+  /** As `search`, without waiting; undefined while that takes reading, or there are rows that the graph does not cover. */
+  searchNow({ manifest }: GraphTarget, query: Float32Array, walking: Walking): VamanaHits | undefined {
+    const { graph } = this;
+    if (manifest.timeline.rows !== this.rows || !graph.isLoaded || !graph.hasVectors) return undefined;
+    return graph.search(query, optionsOf(walking));
   }
 
   /**
@@ -303,6 +312,11 @@ export class GraphTrack {
 
 const NO_NODE = 0xffff_ffff;
 
+/** All that was scored exactly is taken, so that equal distances are told apart by anchor. */
+function optionsOf({ topK, beam, rerank, slack }: Walking): WalkOptions {
+  return { topK: rerank, beam, rerank, slack, nearest: Math.min(topK, beam) };
+}
+
 async function entriesAfter(
   { session }: Context,
   timeline: IndexRoot<BatchEntry>,
@@ -323,6 +337,7 @@ async function entriesAfter(
 export class GraphTracks {
   private readonly ctx: Context;
   private readonly held = new Map<Address, Promise<GraphTrack>>();
+  private readonly open = new Map<Address, GraphTrack>();
 
   constructor(ctx: Context) {
     this.ctx = ctx;
@@ -333,14 +348,23 @@ export class GraphTracks {
     if (opened === undefined) {
       opened = GraphTrack.open(this.ctx, field, track.spatialIndex);
       this.held.set(track.address, opened);
-      opened.catch(() => this.held.delete(track.address));
+      opened.then(
+        (graph) => this.open.set(track.address, graph),
+        () => this.held.delete(track.address),
+      );
     }
     return opened;
+  }
+
+  /** The graph of `track` if it is there. */
+  opened(track: Track): GraphTrack | undefined {
+    return this.open.get(track.address);
   }
 
   async free(): Promise<void> {
     const all = [...this.held.values()];
     this.held.clear();
+    this.open.clear();
     for (const opened of await Promise.allSettled(all))
       if (opened.status === "fulfilled") opened.value.free();
   }
