@@ -74,6 +74,13 @@ interface Plan {
   going: Going;
 }
 
+interface Desk {
+  top: TopK;
+  /** Vectors that there is room for. */
+  n: number;
+  block: number;
+}
+
 /** A graph over the compute core: walked whole in memory, or block by block as a walk comes by. Until `free`. */
 export class VamanaGraph {
   readonly index: GraphIndex;
@@ -81,6 +88,7 @@ export class VamanaGraph {
   private resident: Resident | undefined;
   private cold: ColdBlocks | undefined;
   private walk: GraphWalk | undefined;
+  private desk: Desk | undefined;
   private vectors: { rows: number; invNorms: number } | undefined;
 
   private readonly cacheBytes: number;
@@ -293,6 +301,7 @@ export class VamanaGraph {
   /** Gives all memory back; no walk may be under way. */
   free(): void {
     this.dropVectors();
+    this.freeDesk();
     this.walk?.free();
     this.resident?.free();
     this.cold?.free();
@@ -305,7 +314,7 @@ export class VamanaGraph {
     const { dim, rows } = this.index;
     const { topK } = options;
     if (query.length !== dim) throw invalid("query", query.length, `${dim} values`);
-    if (!query.every(Number.isFinite)) throw invalid("query", query, "finite values");
+    if (!areFinite(query)) throw invalid("query", query, "finite values");
     checkBeam(topK);
     const beam = options.beam ?? Math.max(DEFAULT_BEAM, topK);
     checkBeam(beam);
@@ -375,29 +384,57 @@ export class VamanaGraph {
     const { kernels, index } = this;
     const { dim } = index;
     const { length: n } = nodes;
+    const { top, block } = this.deskFor(topK, n);
+    const [rows, norms] = [block + dim * 4, block + (n + 1) * dim * 4];
+    kernels.f32(block, dim).set(query);
+    if (given !== undefined) {
+      kernels.f32(rows, n * dim).set(given);
+      kernels.rowInvNorms(rows, n, dim, norms);
+    } else {
+      const vectors = this.vectors as { rows: number; invNorms: number };
+      kernels.u32(norms + n * 4, n).set(nodes);
+      kernels.exports.vamanaGather(norms + n * 4, n, vectors.rows, dim * 4, vectors.invNorms, rows, norms);
+    }
+    if (metricOf(index) === "l2") kernels.scanL2(rows, n, dim, block, 0, top);
+    else kernels.scanCosine(rows, norms, n, dim, block, kernels.invNorm(block, dim), 0, top);
+    const { scores, ids } = top.drain();
+    const found = ids.map((i) => nodes[i] as number);
+    const ticks = new BigUint64Array(found.length);
+    for (let i = 0; i < found.length; i++) ticks[i] = tickOf(found[i] as number);
+    return { scores, nodes: found, ticks };
+  }
+
+  /** Room to score n vectors in, kept from query to query. Errors: `OutOfMemory`. */
+  private deskFor(topK: number, n: number): Desk {
+    const { desk, kernels } = this;
+    if (desk !== undefined && desk.top.k === topK && desk.n >= n) {
+      desk.top.reset();
+      return desk;
+    }
+    this.freeDesk();
     const top = kernels.topK(topK);
-    const block = kernels.alloc((n + 1) * dim * 4 + n * 8);
     try {
-      const [rows, norms] = [block + dim * 4, block + (n + 1) * dim * 4];
-      kernels.f32(block, dim).set(query);
-      if (given !== undefined) {
-        kernels.f32(rows, n * dim).set(given);
-        kernels.rowInvNorms(rows, n, dim, norms);
-      } else {
-        const vectors = this.vectors as { rows: number; invNorms: number };
-        kernels.u32(norms + n * 4, n).set(nodes);
-        kernels.exports.vamanaGather(norms + n * 4, n, vectors.rows, dim * 4, vectors.invNorms, rows, norms);
-      }
-      if (metricOf(index) === "l2") kernels.scanL2(rows, n, dim, block, 0, top);
-      else kernels.scanCosine(rows, norms, n, dim, block, kernels.invNorm(block, dim), 0, top);
-      const { scores, ids } = top.drain();
-      const found = ids.map((i) => nodes[i] as number);
-      return { scores, nodes: found, ticks: BigUint64Array.from(found, tickOf) };
-    } finally {
-      kernels.free(block);
+      const room = Math.max(n, topK);
+      const block = kernels.alloc((room + 1) * this.index.dim * 4 + room * 8);
+      this.desk = { top, n: room, block };
+      return this.desk;
+    } catch (error) {
       top.free();
+      throw error;
     }
   }
+
+  private freeDesk(): void {
+    if (this.desk === undefined) return;
+    this.kernels.free(this.desk.block);
+    this.desk.top.free();
+    this.desk = undefined;
+  }
+}
+
+function areFinite(values: Float32Array): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
+  return true;
 }
 
 /** Lays a decoded node's codes and factors out as the walk wants them. */
