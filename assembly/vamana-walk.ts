@@ -27,6 +27,9 @@ const FILTER: usize = 40; //       address of a bit a node, or 0: only these are
 const RESULTS: usize = 44; //      address of a top-k of results; used with a filter only
 const SCORED: usize = 48; //       count of nodes scored
 const EXPANDED: usize = 52; //     count of nodes expanded
+const NEAREST: usize = 56; //      the walk leaves out what is much worse than this place of the pool, from 1; 0: nothing
+const TOP: usize = 60; //          f32: the score that a vector equal to the query would have
+const REACH: usize = 64; //        f32: what is how many times as far, squared, is left out
 //
 // A key (i64) orders the pool, greatest first: the score's bits in signed order, then 31 bits of ~node, and bit 0
 // while the node is not expanded.
@@ -79,8 +82,10 @@ export function vamanaWalk(graph: usize, walk: usize): u32 {
   const pool: usize = load<u32>(walk, POOL), candidates: usize = load<u32>(walk, CANDIDATES);
   let held = load<u32>(walk, HELD), cursor = load<u32>(walk, CURSOR), pending = load<u32>(walk, PENDING);
   let scored = load<u32>(walk, SCORED), expanded = load<u32>(walk, EXPANDED);
+  const nearest = load<u32>(walk, NEAREST), top = load<f32>(walk, TOP), reach = load<f32>(walk, REACH);
   let missing: u32 = 0;
   let touched: u32 = 0;
+  let limit = limitOf(pool, held, nearest, top, reach);
 
   for (;;) {
     if (pending != 0) {
@@ -93,21 +98,31 @@ export function vamanaWalk(graph: usize, walk: usize): u32 {
         } else store<u32>(addresses + (i << 2), rows + <usize>node * stride);
       }
       if (missing != 0) break;
+      if (!inBlocks) {
+        // These are most likely expanded next: their lists come from memory while the rows do.
+        const past = min(held, cursor + POP);
+        for (let i = cursor; i < past; i++) {
+          const list = lists + <usize>nodeOf(load<i64>(pool + (<usize>i << 3))) * listBytes;
+          for (let k: usize = 0; k < touchBytes; k += 64) touched ^= load<u32>(list + k);
+        }
+      }
       scoreRows(addresses, pending, width, stride, query, step, scores);
       scored += pending;
       if (load<u32>(walk, FILTER) != 0) offerResults(walk, pending);
-      const count = chooseFresh(pool, held, beam, candidates, pending);
+      const count = chooseFresh(pool, held, beam, candidates, pending, limit);
       pending = 0;
       if (count != 0) {
         const after = min(beam, held + count);
         cursor = min(cursor, merge(pool, held, after, count));
         held = after;
+        limit = limitOf(pool, held, nearest, top, reach);
       }
     }
     let count: usize = 0;
     while (cursor < held && count < POP) {
       const slot = pool + (<usize>cursor << 3);
       const key = load<i64>(slot);
+      if (scoreOf(key) < limit) break;
       cursor++;
       if ((key & 1) == 0) continue;
       store<i64>(slot, key & ~1);
@@ -207,12 +222,28 @@ function addMissing(list: usize, count: u32, block: u32): u32 {
   return ~(<u32>(key >> 1)) & 0x7fffffff;
 }
 
-/** Keys of the scored candidates that the pool has room for or that beat its last, sorted, to `fresh`; how many. */
 // @ts-ignore: decorator
-@inline function chooseFresh(pool: usize, held: u32, beam: u32, candidates: usize, pending: u32): u32 {
+@inline function scoreOf(key: i64): f32 {
+  const ordered = <i32>(key >> 32);
+  return reinterpret<f32>(ordered ^ ((ordered >> 31) & 0x7fffffff));
+}
+
+/**
+ * The least score that still counts: with ½d² = TOP − score (l2; in proportion to it for cosine) that of REACH times the
+ * d² of place NEAREST.
+ */
+// @ts-ignore: decorator
+@inline function limitOf(pool: usize, held: u32, nearest: u32, top: f32, reach: f32): f32 {
+  if (nearest == 0 || held < nearest) return -Infinity;
+  const limit: f32 = top - reach * (top - scoreOf(load<i64>(pool + (<usize>nearest << 3) - 8)));
+  return limit == limit ? limit : -Infinity;
+}
+
+/** Keys of the scored candidates, sorted, to `fresh`: those above the limit that the pool has room for or that beat its last; how many. */
+// @ts-ignore: decorator
+@inline function chooseFresh(pool: usize, held: u32, beam: u32, candidates: usize, pending: u32, limit: f32): u32 {
   const worst: i64 = held < beam ? i64.MIN_VALUE : load<i64>(pool + (<usize>held << 3) - 8);
-  const ordered = <i32>(worst >> 32);
-  const threshold: f32 = held < beam ? -Infinity : reinterpret<f32>(ordered ^ ((ordered >> 31) & 0x7fffffff));
+  const threshold: f32 = max<f32>(limit, held < beam ? -Infinity : scoreOf(worst));
   let count: usize = 0;
   if (ASC_FEATURE_SIMD) {
     const least = f32x4.splat(threshold);

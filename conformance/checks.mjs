@@ -401,8 +401,9 @@ function checkWalks(lib, kernels, graph, given) {
   equal([hexOfFloats(factors(0)), hexOfFloats(factors(4))], [given.scales, given.halves]);
   const place = lib.layGraph(kernels, n, dim, degree, { rows: coded, lists: graph.lists });
   const walk = new lib.GraphWalk(kernels, place, n, dim, 64);
-  for (const { query, beam, most, nodes } of walks) {
-    walk.start(floatsOf(query), graph.entry, beam);
+  for (const { query, beam, slack, most, nodes } of walks) {
+    const within = slack === undefined ? undefined : { nearest: most, slack, isL2: metric === "l2" };
+    walk.start(floatsOf(query), graph.entry, { beam, within });
     equal(walk.go(), undefined);
     const best = walk.best(most);
     equal([...kernels.u32(best.nodes, best.count)], nodes);

@@ -31,22 +31,27 @@ for (const [metric, n, dim, k, degree, candidates, probes, value] of [
     codes: coded.map((row) => Buffer.from(Int8Array.from(row.codes).buffer).toString("hex")),
     scales: floats(coded.map((row) => row.scale)),
     halves: floats(coded.map((row) => row.half)),
-    walks: [0, 1, 2, 3].map((i) => {
+    walks: [0, 1, 2, 3, 4, 5].map((i) => {
       const query = vector(dim, metric, (j) => value(i * 7 + 3, j + i) - 0.1 * i);
-      const [beam, most] = [
+      const [beam, most, slack] = [
         [1, 1],
         [4, 3],
         [16, 10],
         [64, 64],
+        [16, 10, 0.1],
+        [64, 3, 0.5],
       ][i];
-      const nodes = walk({ coded, lists: graph.lists, entry: graph.entry }, codeQuery(query), beam, most);
-      return { query: floats(query), step: floats([codeQuery(query).step]), beam, most, nodes };
+      const within = slack === undefined ? undefined : { nearest: most, slack, isL2: metric === "l2", query };
+      const coding = codeQuery(query);
+      const place = { coded, lists: graph.lists, entry: graph.entry };
+      const nodes = walk(place, coding, beam, most, undefined, within);
+      return { query: floats(query), step: floats([coding.step]), beam, slack, most, nodes };
     }),
   });
 }
 writeVectors("vamana.json", {
   about:
-    "Graphs of dreamdb.vamana (spec/0013). Arrays of f32 are the hex of their little-endian bytes. vectors (n × dim, in index space), centroids, cells, degree, candidates and probes are given; rows (the vector of each node), entry, lists (neighbours of each node) and repaired (edges added to reach all nodes) must come out; then each node's codes (i8), scale and half, and the best `most` nodes of each walk, ascending.",
+    "Graphs of dreamdb.vamana (spec/0013). Arrays of f32 are the hex of their little-endian bytes. vectors (n × dim, in index space), centroids, cells, degree, candidates and probes are given; rows (the vector of each node), entry, lists (neighbours of each node) and repaired (edges added to reach all nodes) must come out; then each node's codes (i8), scale and half, and the best `most` nodes of each walk, ascending; a slack, where there is one, is reckoned from place `most`.",
   cases,
 });
 

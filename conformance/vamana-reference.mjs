@@ -248,8 +248,20 @@ export function score(row, query) {
   return Number.isNaN(found) ? -Infinity : found;
 }
 
-/** The best `most` nodes a walk finds, ascending; `allows` is the filter. */
-export function walk({ coded, lists, entry }, query, beam, most, allows) {
+/** The least score that counts, by the place `nearest` of the pool and the query in index space. */
+function limitOf(pool, within) {
+  if (within === undefined || pool.length < within.nearest) return -Infinity;
+  const { nearest, slack, isL2, query } = within;
+  const squares = query.reduce((sum, value) => sum + value * value, 0);
+  const top = fround(isL2 ? squares / 2 : Math.sqrt(squares));
+  const reach = fround((1 + slack) * (1 + slack));
+  const gap = fround(top - pool[nearest - 1].score);
+  const limit = fround(top - fround(reach * gap));
+  return Number.isNaN(limit) ? -Infinity : limit;
+}
+
+/** The best `most` nodes a walk finds, ascending; `allows` is the filter, `within` where the walk ends. */
+export function walk({ coded, lists, entry }, query, beam, most, allows, within) {
   const better = (a, b) => (a.score > b.score ? -1 : a.score < b.score ? 1 : a.node - b.node);
   const all = [];
   let pool = [];
@@ -258,8 +270,10 @@ export function walk({ coded, lists, entry }, query, beam, most, allows) {
   for (;;) {
     const scored = fresh.map((node) => ({ node, score: score(coded[node], query), isOpen: true }));
     all.push(...scored);
-    pool = [...pool, ...scored].sort(better).slice(0, beam);
-    const popped = pool.filter((item) => item.isOpen).slice(0, 4);
+    const limit = limitOf(pool, within);
+    pool = [...pool, ...scored.filter((item) => item.score >= limit)].sort(better).slice(0, beam);
+    const least = limitOf(pool, within);
+    const popped = pool.filter((item) => item.isOpen && item.score >= least).slice(0, 4);
     if (popped.length === 0) break;
     fresh = [];
     for (const item of popped) {

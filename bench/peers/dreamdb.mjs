@@ -22,30 +22,33 @@ export function missing() {
 }
 
 /**
- * `ivf`: the index, vectors resident. `ivf, codes resident`: the same with vectors left on disk. `no index`: every
+ * `ivf`: the index as it is by default, vectors resident. `ivf, codes resident`: the same with vectors left on disk. `no index`: every
  * row is looked at, by its vector or by its code. `graph`: Vamana. Without an IVF index `lsh` takes its place.
  */
 export function variants({ count }) {
-  const cells = count > 200_000 ? 1024 : count > 50_000 ? 512 : count > 20_000 ? 256 : 96;
-  const ivf = {
-    algorithm: "dreamdb.ivf-cosine",
-    k: cells,
-    sample: Math.min(count, 64 * cells),
-    iterations: 8,
-  };
+  const ivf = { algorithm: "dreamdb.ivf-cosine", ivf: {} };
   const list = [];
   if (can("rebuildIvf")) {
     list.push({ name: "ivf", parameters: { ...ivf, resident: "vectors" } });
     if (can("prewarm")) list.push({ name: "ivf, codes resident", parameters: { ...ivf, resident: "codes" } });
   } else list.push({ name: "lsh", parameters: { algorithm: "dreamdb.lsh-cosine" } });
   if (can("buildGraph"))
-    list.push({ name: "graph", parameters: { ...ivf, graph: true, resident: "vectors" } });
+    list.push({
+      name: "graph",
+      // Some 800 bytes a row: of the words a little more than the default budget.
+      parameters: {
+        algorithm: "dreamdb.vamana-cosine",
+        graph: {},
+        resident: "vectors",
+        residentBytes: 2 ** 30,
+      },
+    });
   const bare = { algorithm: "dreamdb.ivf-cosine", resident: "vectors" };
   list.push({ name: "no index", parameters: bare });
   if (can("rebuildIvf"))
     list.push({
       name: "no index, codes",
-      parameters: { ...bare, k: 1, sample: Math.min(count, 1000), iterations: 1 },
+      parameters: { ...bare, ivf: { k: 1, sample: Math.min(count, 1000), iterations: 1 } },
     });
   return list;
 }
@@ -57,8 +60,7 @@ export function settings({ name, count }) {
   const defaults = { label: "defaults" };
   if (name === "lsh")
     return [defaults, ...[64, 256, 1024].map((nprobe) => ({ label: `nprobe ${nprobe}`, nprobe }))];
-  if (name === "graph")
-    return [16, 24, 32, 48, 64, 96, 128, 200, 320].map((beam) => ({ label: `beam ${beam}`, beam }));
+  if (name === "graph") return [defaults, ...walks()];
   const probes = [4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 192, 256].filter(
     (n) => count > 50_000 || n <= 64,
   );
@@ -83,7 +85,26 @@ export function settings({ name, count }) {
   return [defaults, ...grid, ...targets];
 }
 
-export async function build({ rows, dim, count }, directory, { algorithm, k, sample, iterations, graph }) {
+/** Narrow walks to their end, and wide ones that end where it no longer pays. */
+function walks() {
+  const whole = [16, 24, 32, 48, 64, 96, 128, 200, 320].map((beam) => ({ label: `beam ${beam}`, beam }));
+  const early = [
+    [120, 0.04],
+    [160, 0.05],
+    [200, 0.06],
+    [240, 0.07],
+    [240, 0.075],
+    [240, 0.08],
+    [280, 0.085],
+    [320, 0.1],
+    [500, 0.11],
+    [700, 0.13],
+    [1000, 0.15],
+  ].map(([beam, slack]) => ({ label: `beam ${beam}, slack ${slack}`, beam, slack }));
+  return [...whole, ...early];
+}
+
+export async function build({ rows, dim, count }, directory, { algorithm, ivf, graph }) {
   let schema = new Schema().addEmbedding("vector", { dim, algorithm });
   for (const filter of Object.keys(FILTERS)) schema = schema.addScalarInt(filter);
   const ds = await Dataset.create(NAME, schema, directory);
@@ -95,9 +116,8 @@ export async function build({ rows, dim, count }, directory, { algorithm, k, sam
       }
     },
     async index() {
-      if (k === undefined) return;
-      await ds.rebuildIvf({ field: "vector", k, sample, iterations });
-      if (graph) await ds.buildGraph({ field: "vector" });
+      if (ivf !== undefined) await ds.rebuildIvf({ field: "vector", ...ivf });
+      if (graph !== undefined) await ds.buildGraph({ field: "vector", ...graph });
     },
     save: () => ds.close(),
   };
@@ -112,14 +132,15 @@ function record(rows, dim, row) {
   };
 }
 
-export async function open(_data, directory, { resident }) {
-  const ds = await Dataset.open(NAME, { backend: directory });
+export async function open(_data, directory, { resident, residentBytes }) {
+  const budget = residentBytes === undefined ? {} : { residentBytes };
+  const ds = await Dataset.open(NAME, { backend: directory, ...budget });
   let options = {};
   return {
     firstId: 1,
-    use({ nprobe, epsilon, rerankFactor, recallTarget, beam, filter }) {
+    use({ nprobe, epsilon, rerankFactor, recallTarget, beam, slack, filter }) {
       options = { field: "vector", topK: K, fields: [] };
-      const given = { nprobe, epsilon, rerankFactor, recallTarget, beam };
+      const given = { nprobe, epsilon, rerankFactor, recallTarget, beam, slack };
       for (const [name, value] of Object.entries(given)) if (value !== undefined) options[name] = value;
       if (filter !== undefined) options.whereEq = { [filter]: 1 };
     },

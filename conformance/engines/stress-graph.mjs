@@ -67,7 +67,7 @@ function walked(kernels, graph, point, own) {
   kernels.exports.vamanaCodes(graph.vectors, n, dim, rowBytes, 1, coded, stride);
   const place = layGraph(kernels, n, dim, DEGREE, { rows: coded, lists });
   const walk = new GraphWalk(kernels, place, n, dim, BEAM);
-  walk.start(point, entry, Math.min(n, BEAM));
+  walk.start(point, entry, { beam: Math.min(n, BEAM), within: { nearest: 1, slack: 0.5, isL2: true } });
   const missing = walk.go() ?? new Uint32Array(0);
   const { nodes, count } = walk.best(10);
   const best = kernels.u32(nodes, count).slice();

@@ -15,11 +15,13 @@ import type { Condition } from "./where.ts";
 /** What the caller may say of a walk. */
 export interface WalkingOptions {
   beam?: number | undefined;
+  slack?: number | undefined;
   rerankFactor?: number | undefined;
 }
 
 /** √nodes times this when the caller says nothing, within bounds: recall@10 of about .95 on 34k and on 340k word vectors. */
-const DEFAULT_BEAM = 0.31;
+const DEFAULT_BEAM = 0.42;
+const DEFAULT_SLACK = 0.08;
 const LEAST_BEAM = 64;
 const MOST_BEAM = 512;
 const DEFAULT_RERANK_FACTOR = 3;
@@ -28,7 +30,11 @@ const LEAST_RERANK = 24;
 const SCORED_PER_PLACE = 12;
 
 /** The figures a query walks a graph of `nodes` with. Errors: `InvalidArgument` for a beam below topK, or no re-ranking at all. */
-export function walkingOf(topK: number, nodes: number, { beam, rerankFactor }: WalkingOptions): Walking {
+export function walkingOf(
+  topK: number,
+  nodes: number,
+  { beam, slack, rerankFactor }: WalkingOptions,
+): Walking {
   if (rerankFactor === 0)
     throw invalid("rerankFactor", 0, "at least 1: what a graph finds is always scored exactly");
   if (beam !== undefined && beam < topK) throw invalid("beam", beam, `at least topK, ${topK}`);
@@ -36,7 +42,8 @@ export function walkingOf(topK: number, nodes: number, { beam, rerankFactor }: W
   const wide = beam ?? Math.max(LEAST_BEAM, usual, 2 * topK);
   const factor = rerankFactor ?? DEFAULT_RERANK_FACTOR;
   const rerank = Math.max(topK, rerankFactor === undefined ? LEAST_RERANK : 0, Math.ceil(factor * topK));
-  return { topK, beam: wide, rerank: Math.min(wide, rerank) };
+  const near = slack ?? (beam === undefined ? DEFAULT_SLACK : undefined);
+  return { topK, beam: wide, rerank: Math.min(wide, rerank), slack: near };
 }
 
 /**
@@ -62,6 +69,19 @@ export async function searchGraph(
   return [...found, ...scanned].sort(byDistance).slice(0, walking.topK);
 }
 
+/** As `searchGraph` for all rows, without waiting; undefined when that can't be. */
+export function searchGraphNow(
+  target: GraphTarget,
+  graph: GraphTrack,
+  metric: Metric,
+  query: Float32Array,
+  walking: Walking,
+): Hit[] | undefined {
+  const found = graph.searchNow(target, query, walking);
+  if (found === undefined || found.nodes.length < Math.min(walking.topK, graph.nodes)) return undefined;
+  return nodeHits(metric, found).sort(byDistance).slice(0, walking.topK);
+}
+
 async function filterOf(target: GraphTarget, graph: GraphTrack, condition: Condition): Promise<NodeFilter> {
   const { bits } = await matchingOrdinals(target.ctx.session, target.manifest, condition);
   return graph.nodesOf(target, bits);
@@ -73,7 +93,7 @@ async function walk(
   graph: GraphTrack,
   field: EmbeddingField,
   query: Float32Array,
-  { topK, beam, rerank }: Walking,
+  { topK, beam, rerank, slack }: Walking,
   filter: NodeFilter | undefined,
   explaining: Explaining | undefined,
 ): Promise<Hit[] | undefined> {
@@ -82,8 +102,7 @@ async function walk(
   let wide = filter === undefined ? beam : widened(beam, topK, matching / graph.nodes);
   for (;;) {
     if (filter !== undefined && matching < wide * SCORED_PER_PLACE) return undefined;
-    // All that was scored exactly is taken, so that equal distances are told apart by anchor.
-    const walking = { topK: rerank, beam: wide, rerank };
+    const walking = { topK, beam: wide, rerank, slack };
     const found = await graph.search(target, query, walking, filter);
     if (explaining !== undefined) {
       explaining.strategy = "graph";

@@ -6,7 +6,7 @@
 import { addressDigest } from "../core/address.ts";
 import { checkHash } from "../core/blake3.ts";
 import { isDreamDBError } from "../errors.ts";
-import { VamanaGraph, type VamanaHits } from "../index/vamana.ts";
+import { VamanaGraph, type VamanaHits, type WalkOptions } from "../index/vamana.ts";
 import { codeStride } from "../kernels/vamana-walk.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
 import type { EmbeddingField } from "../objects/field.ts";
@@ -29,6 +29,8 @@ export interface Walking {
   beam: number;
   /** Nodes whose vectors are scored exactly. */
   rerank: number;
+  /** How much further than the topK-th best a node may be to count; undefined: any. */
+  slack: number | undefined;
 }
 
 /** A bit a node, lowest first, 1 = may be found, and how many those are. */
@@ -98,7 +100,7 @@ export class GraphTrack {
   ): Promise<VamanaHits> {
     const { graph } = this;
     await this.warm(target);
-    const options = { ...walking, ...(filter === undefined ? {} : { filter: filter.bits }) };
+    const options = { ...optionsOf(walking), ...(filter === undefined ? {} : { filter: filter.bits }) };
     if (graph.isLoaded && graph.hasVectors) return graph.search(query, options);
     const cold = {
       ...options,
@@ -112,6 +114,13 @@ export class GraphTrack {
       // A transfer may have damaged it: what was refused is read once more.
       return graph.searchCold(query, cold);
     }
+  }
+
+  /** As `search`, without waiting; undefined while that takes reading, or there are rows that the graph does not cover. */
+  searchNow({ manifest }: GraphTarget, query: Float32Array, walking: Walking): VamanaHits | undefined {
+    const { graph } = this;
+    if (manifest.timeline.rows !== this.rows || !graph.isLoaded || !graph.hasVectors) return undefined;
+    return graph.search(query, optionsOf(walking));
   }
 
   /**
@@ -309,6 +318,11 @@ export class GraphTrack {
 }
 
 const NO_NODE = 0xffff_ffff;
+
+/** All that was scored exactly is taken, so that equal distances are told apart by anchor. */
+function optionsOf({ topK, beam, rerank, slack }: Walking): WalkOptions {
+  return { topK: rerank, beam, rerank, slack, nearest: Math.min(topK, beam) };
+}
 
 async function entriesAfter(
   { session }: Context,

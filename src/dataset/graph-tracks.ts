@@ -8,10 +8,17 @@ import { Calibrations } from "./calibrations.ts";
 import type { Context } from "./context.ts";
 import type { GraphTarget, GraphTrack } from "./graph-track.ts";
 import { seldom } from "./later.ts";
+import type * as Seldom from "./seldom.ts";
+
+/** A graph with what answers queries from memory. */
+export interface OpenedGraph extends Pick<typeof Seldom, "searchGraphNow" | "walkingOf"> {
+  graph: GraphTrack;
+}
 
 export class GraphTracks {
   private readonly ctx: Context;
   private readonly held = new Map<Address, Promise<GraphTrack>>();
+  private readonly ready = new Map<Address, OpenedGraph>();
   private readonly calibrations = new Calibrations();
 
   constructor(ctx: Context) {
@@ -21,11 +28,16 @@ export class GraphTracks {
   of(field: EmbeddingField, track: Track & { spatialIndex: BuiltGraph }): Promise<GraphTrack> {
     let opened = this.held.get(track.address);
     if (opened === undefined) {
-      opened = this.open(field, track.spatialIndex);
+      opened = this.open(field, track);
       this.held.set(track.address, opened);
       opened.catch(() => this.held.delete(track.address));
     }
     return opened;
+  }
+
+  /** The graph of `track` if it is there. */
+  opened(track: Track): OpenedGraph | undefined {
+    return this.ready.get(track.address);
   }
 
   /** What reaches a recall, measured when it is first asked for. Rows appended later are scanned, which loses none. */
@@ -47,13 +59,19 @@ export class GraphTracks {
   async free(): Promise<void> {
     const all = [...this.held.values()];
     this.held.clear();
+    this.ready.clear();
     this.calibrations.clear();
     for (const opened of await Promise.allSettled(all))
       if (opened.status === "fulfilled") opened.value.free();
   }
 
-  private async open(field: EmbeddingField, index: BuiltGraph): Promise<GraphTrack> {
-    const { GraphTrack } = await seldom();
-    return GraphTrack.open(this.ctx, field, index);
+  private async open(
+    field: EmbeddingField,
+    { address, spatialIndex }: Track & { spatialIndex: BuiltGraph },
+  ): Promise<GraphTrack> {
+    const { GraphTrack, searchGraphNow, walkingOf } = await seldom();
+    const graph = await GraphTrack.open(this.ctx, field, spatialIndex);
+    this.ready.set(address, { graph, searchGraphNow, walkingOf });
+    return graph;
   }
 }

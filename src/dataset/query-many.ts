@@ -48,6 +48,7 @@ const OPTIONS: Record<Exclude<keyof ManyVectorQuery, "queries">, true> = {
   rerankFactor: true,
   epsilon: true,
   beam: true,
+  slack: true,
   recallTarget: true,
 };
 

@@ -3,6 +3,6 @@ export { append } from "./append.ts";
 export { buildGraph } from "./build-graph.ts";
 export { calibrateGraph, calibrateIvf } from "./calibrate.ts";
 export { fsck } from "./fsck.ts";
-export { searchGraph, walkingOf } from "./graph-search.ts";
+export { searchGraph, searchGraphNow, walkingOf } from "./graph-search.ts";
 export { GraphTrack } from "./graph-track.ts";
 export { publishCompressor, rebuildIvf } from "./rebuild.ts";

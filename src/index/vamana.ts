@@ -4,7 +4,15 @@ import { checkHash } from "../core/blake3.ts";
 import { DreamDBError } from "../errors.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { TopK } from "../kernels/top-k.ts";
-import { checkBeam, codeStride, codeWidth, GraphWalk, layGraph } from "../kernels/vamana-walk.ts";
+import {
+  checkBeam,
+  codeStride,
+  codeWidth,
+  type Going,
+  GraphWalk,
+  layGraph,
+  MAX_SLACK,
+} from "../kernels/vamana-walk.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
 import { decodeGraphIndex, type GraphIndex, metricOf, pageNodesOf } from "../objects/graph-index.ts";
 import {
@@ -30,6 +38,13 @@ export interface WalkOptions {
   topK: number;
   /** Nodes a walk keeps in view: more is slower and finds more. At least topK. Default 120. */
   beam?: number;
+  /**
+   * Nodes further than (1 + slack) times the distance of the topK-th best so far are left out, which ends a walk early
+   * where the query's neighbourhood is clear; without effect beside a filter. Default: none are.
+   */
+  slack?: number | undefined;
+  /** Which best the slack is reckoned from, 1 … beam. Default topK. */
+  nearest?: number | undefined;
   /** Nodes scored exactly, topK … beam. Default twice topK, at least 20. */
   rerank?: number;
   /** A bit a node, lowest first, or its address: a node without is walked through but not returned. */
@@ -56,6 +71,14 @@ interface Plan {
   topK: number;
   beam: number;
   rerank: number;
+  going: Going;
+}
+
+interface Desk {
+  top: TopK;
+  /** Vectors that there is room for. */
+  n: number;
+  block: number;
 }
 
 /** A graph over the compute core: walked whole in memory, or block by block as a walk comes by. Until `free`. */
@@ -65,6 +88,7 @@ export class VamanaGraph {
   private resident: Resident | undefined;
   private cold: ColdBlocks | undefined;
   private walk: GraphWalk | undefined;
+  private desk: Desk | undefined;
   private vectors: { rows: number; invNorms: number } | undefined;
 
   private readonly cacheBytes: number;
@@ -194,7 +218,7 @@ export class VamanaGraph {
     }
     const { walk } = this;
     return this.withFilter(options.filter, plan, (filter, results) => {
-      walk.start(this.toIndexSpace(query), index.entry, plan.beam, filter, results);
+      walk.start(this.toIndexSpace(query), index.entry, plan.going, filter, results);
       walk.go();
       const { nodes, count } = walk.best(plan.rerank);
       const best = this.kernels.u32(nodes, count).slice();
@@ -224,7 +248,7 @@ export class VamanaGraph {
       owned.push(walk);
       const { filter, results, free } = this.layFilter(options.filter, plan);
       owned.push({ free });
-      walk.start(this.toIndexSpace(query), index.entry, plan.beam, filter, results);
+      walk.start(this.toIndexSpace(query), index.entry, plan.going, filter, results);
       for (let missing = walk.go(); missing !== undefined; missing = walk.go()) {
         await cold?.load(missing, options.readBlock);
       }
@@ -277,6 +301,7 @@ export class VamanaGraph {
   /** Gives all memory back; no walk may be under way. */
   free(): void {
     this.dropVectors();
+    this.freeDesk();
     this.walk?.free();
     this.resident?.free();
     this.cold?.free();
@@ -289,7 +314,7 @@ export class VamanaGraph {
     const { dim, rows } = this.index;
     const { topK } = options;
     if (query.length !== dim) throw invalid("query", query.length, `${dim} values`);
-    if (!query.every(Number.isFinite)) throw invalid("query", query, "finite values");
+    if (!areFinite(query)) throw invalid("query", query, "finite values");
     checkBeam(topK);
     const beam = options.beam ?? Math.max(DEFAULT_BEAM, topK);
     checkBeam(beam);
@@ -299,7 +324,14 @@ export class VamanaGraph {
       throw invalid("rerank", rerank, `topK … beam, ${topK}…${beam}`);
     if (typeof options.filter === "object" && options.filter.length < Math.ceil(rows / 8))
       throw invalid("filter", options.filter.length, `${Math.ceil(rows / 8)} bytes`);
-    return { topK, beam, rerank };
+    const { slack, nearest = topK, filter = 0 } = options;
+    if (slack !== undefined && !(slack >= 0 && slack <= MAX_SLACK))
+      throw invalid("slack", slack, `a number from 0 to ${MAX_SLACK}`);
+    if (!Number.isInteger(nearest) || nearest < 1 || nearest > beam)
+      throw invalid("nearest", nearest, `1 … beam, 1…${beam}`);
+    const isWithin = slack !== undefined && filter === 0;
+    const within = isWithin ? { nearest, slack, isL2: metricOf(this.index) === "l2" } : undefined;
+    return { topK, beam, rerank, going: { beam, within } };
   }
 
   private layFilter(
@@ -352,29 +384,57 @@ export class VamanaGraph {
     const { kernels, index } = this;
     const { dim } = index;
     const { length: n } = nodes;
+    const { top, block } = this.deskFor(topK, n);
+    const [rows, norms] = [block + dim * 4, block + (n + 1) * dim * 4];
+    kernels.f32(block, dim).set(query);
+    if (given !== undefined) {
+      kernels.f32(rows, n * dim).set(given);
+      kernels.rowInvNorms(rows, n, dim, norms);
+    } else {
+      const vectors = this.vectors as { rows: number; invNorms: number };
+      kernels.u32(norms + n * 4, n).set(nodes);
+      kernels.exports.vamanaGather(norms + n * 4, n, vectors.rows, dim * 4, vectors.invNorms, rows, norms);
+    }
+    if (metricOf(index) === "l2") kernels.scanL2(rows, n, dim, block, 0, top);
+    else kernels.scanCosine(rows, norms, n, dim, block, kernels.invNorm(block, dim), 0, top);
+    const { scores, ids } = top.drain();
+    const found = ids.map((i) => nodes[i] as number);
+    const ticks = new BigUint64Array(found.length);
+    for (let i = 0; i < found.length; i++) ticks[i] = tickOf(found[i] as number);
+    return { scores, nodes: found, ticks };
+  }
+
+  /** Room to score n vectors in, kept from query to query. Errors: `OutOfMemory`. */
+  private deskFor(topK: number, n: number): Desk {
+    const { desk, kernels } = this;
+    if (desk !== undefined && desk.top.k === topK && desk.n >= n) {
+      desk.top.reset();
+      return desk;
+    }
+    this.freeDesk();
     const top = kernels.topK(topK);
-    const block = kernels.alloc((n + 1) * dim * 4 + n * 8);
     try {
-      const [rows, norms] = [block + dim * 4, block + (n + 1) * dim * 4];
-      kernels.f32(block, dim).set(query);
-      if (given !== undefined) {
-        kernels.f32(rows, n * dim).set(given);
-        kernels.rowInvNorms(rows, n, dim, norms);
-      } else {
-        const vectors = this.vectors as { rows: number; invNorms: number };
-        kernels.u32(norms + n * 4, n).set(nodes);
-        kernels.exports.vamanaGather(norms + n * 4, n, vectors.rows, dim * 4, vectors.invNorms, rows, norms);
-      }
-      if (metricOf(index) === "l2") kernels.scanL2(rows, n, dim, block, 0, top);
-      else kernels.scanCosine(rows, norms, n, dim, block, kernels.invNorm(block, dim), 0, top);
-      const { scores, ids } = top.drain();
-      const found = ids.map((i) => nodes[i] as number);
-      return { scores, nodes: found, ticks: BigUint64Array.from(found, tickOf) };
-    } finally {
-      kernels.free(block);
+      const room = Math.max(n, topK);
+      const block = kernels.alloc((room + 1) * this.index.dim * 4 + room * 8);
+      this.desk = { top, n: room, block };
+      return this.desk;
+    } catch (error) {
       top.free();
+      throw error;
     }
   }
+
+  private freeDesk(): void {
+    if (this.desk === undefined) return;
+    this.kernels.free(this.desk.block);
+    this.desk.top.free();
+    this.desk = undefined;
+  }
+}
+
+function areFinite(values: Float32Array): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
+  return true;
 }
 
 /** Lays a decoded node's codes and factors out as the walk wants them. */
@@ -402,12 +462,16 @@ function layRows(kernels: Kernels, out: number, index: GraphIndex, nodes: GraphN
   for (let i = 0; i < count; i++) layRow(view, bytes, i * stride, index, nodes, i);
 }
 
+/** Cache lines are fetched by the pair: a row of two lines across two pairs costs a tenth of a walk. */
+const PAIR = 128;
+
 /** A whole graph in memory. */
 class Resident {
   readonly graph: number;
   readonly ticks: BigUint64Array;
   private readonly kernels: Kernels;
   private readonly index: GraphIndex;
+  private readonly block: number;
   private readonly rows: number;
   private readonly lists: number;
 
@@ -415,17 +479,18 @@ class Resident {
     this.kernels = kernels;
     this.index = index;
     this.ticks = new BigUint64Array(index.rows);
-    this.rows = kernels.alloc(index.rows * codeStride(index.dim));
-    let lists = 0;
+    const rowBytes = index.rows * codeStride(index.dim);
+    const listBytes = index.rows * index.degree * 4;
+    this.block = kernels.alloc(rowBytes + listBytes + 2 * PAIR);
+    this.rows = Math.ceil(this.block / PAIR) * PAIR;
+    this.lists = Math.ceil((this.rows + rowBytes) / PAIR) * PAIR;
+    const { rows, lists } = this;
     try {
-      lists = kernels.alloc(index.rows * index.degree * 4);
-      this.graph = layGraph(kernels, index.rows, index.dim, index.degree, { rows: this.rows, lists });
+      this.graph = layGraph(kernels, index.rows, index.dim, index.degree, { rows, lists });
     } catch (error) {
-      kernels.free(this.rows);
-      if (lists !== 0) kernels.free(lists);
+      kernels.free(this.block);
       throw error;
     }
-    this.lists = lists;
   }
 
   addPage(i: number, ref: ContainerRef, bytes: Uint8Array): void {
@@ -448,7 +513,7 @@ class Resident {
   }
 
   free(): void {
-    for (const pointer of [this.rows, this.lists, this.graph]) this.kernels.free(pointer);
+    for (const pointer of [this.block, this.graph]) this.kernels.free(pointer);
   }
 }
 

@@ -3,10 +3,10 @@ import type { Kernels } from "./kernels.ts";
 import type { TopK } from "./top-k.ts";
 
 export const MAX_BEAM = 65_536;
+export const MAX_SLACK = 100;
 /** The most a step of a walk adds: four lists of 64. */
 const MAX_NEW = 256;
-const GRAPH_WORDS = 8;
-const WALK_WORDS = 14;
+const WALK_WORDS = 17;
 
 /** i8 components of a coded row. */
 export function codeWidth(dim: number): number {
@@ -33,6 +33,17 @@ export function layGraph(
   return kernels.copyIn(Uint32Array.of(nodes, codeWidth(dim), codeStride(dim), degree, ...whole));
 }
 
+/** How a walk goes. */
+export interface Going {
+  /** Nodes kept in view, 1…maxBeam. */
+  beam: number;
+  /**
+   * Nodes further than (1 + slack) times the distance of the `nearest`-th best so far are left out, and the walk ends at
+   * them; `nearest` is 1…beam. Default: none are.
+   */
+  within?: { nearest: number; slack: number; isL2: boolean } | undefined;
+}
+
 /** The state of one walk over a graph; several may be under way. Until `free`. */
 export class GraphWalk {
   readonly nodes: number;
@@ -56,7 +67,7 @@ export class GraphWalk {
     this.dim = dim;
     this.maxBeam = maxBeam;
     const sizes = [
-      GRAPH_WORDS * 8,
+      WALK_WORDS * 4,
       codeWidth(dim) * 2 + dim * 4,
       Math.ceil(nodes / 8),
       (maxBeam + MAX_NEW) * 8,
@@ -81,11 +92,11 @@ export class GraphWalk {
   }
 
   /**
-   * Sets out from `entry` with a beam of 1…maxBeam.
+   * Sets out from `entry`.
    * @param query dim f32 in index space
    * @param filter address of a bit a node, lowest first: only these are results, which `results` (an empty top-k) collects
    */
-  start(query: Float32Array, entry: number, beam: number, filter = 0, results?: TopK): void {
+  start(query: Float32Array, entry: number, { beam, within }: Going, filter = 0, results?: TopK): void {
     const { kernels, pointer } = this;
     const floats = this.query + codeWidth(this.dim) * 2;
     kernels.f32(floats, this.dim).set(query);
@@ -97,6 +108,12 @@ export class GraphWalk {
       [this.query, this.seen, this.pool, this.candidates, this.missing, filter, results?.ptr ?? 0],
       5,
     );
+    words[14] = within?.nearest ?? 0;
+    if (within !== undefined) {
+      const top = kernels.f32(pointer + 60, 2);
+      top[0] = topScore(query, within.isL2);
+      top[1] = (1 + within.slack) * (1 + within.slack);
+    }
     kernels.exports.vamanaStart(pointer, entry, this.nodes);
   }
 
@@ -122,6 +139,13 @@ export class GraphWalk {
     if (this.pointer !== 0) this.kernels.free(this.pointer);
     this.pointer = 0;
   }
+}
+
+/** What a vector that equals the query scores: |q| among vectors of length 1, ½|q|² by l2. */
+function topScore(query: Float32Array, isL2: boolean): number {
+  let squares = 0;
+  for (let k = 0; k < query.length; k++) squares += (query[k] as number) * (query[k] as number);
+  return isL2 ? squares / 2 : Math.sqrt(squares);
 }
 
 /** @throws DreamDBError InvalidArgument */

@@ -31,6 +31,7 @@ interface Reference {
     beam: number,
     most: number,
     allows?: (node: number) => boolean,
+    within?: { nearest: number; slack: number; isL2: boolean; query: Float32Array },
   ): number[];
 }
 
@@ -329,12 +330,24 @@ describe.each(Object.entries(FILLS))("walks over %s vectors", (_, fill) => {
             [7, 5],
             [64, 64],
           ] as const) {
-            walk.start(query, graph.entry, beam);
+            walk.start(query, graph.entry, { beam });
             expect(walk.go()).toBeUndefined();
             const best = walk.best(most);
             expect([...kernels.u32(best.nodes, best.count)]).toEqual(
               reference.walk({ coded, lists, entry: graph.entry }, wanted, beam, most),
             );
+            for (const slack of [0, 0.1, 1]) {
+              const within = { nearest: Math.ceil(most / 2), slack, isL2: metric === "l2" };
+              walk.start(query, graph.entry, { beam, within });
+              expect(walk.go()).toBeUndefined();
+              const near = walk.best(most);
+              expect([...kernels.u32(near.nodes, near.count)]).toEqual(
+                reference.walk({ coded, lists, entry: graph.entry }, wanted, beam, most, undefined, {
+                  ...within,
+                  query,
+                }),
+              );
+            }
             const allows = (node: number): boolean => node % 3 === 1;
             const filter = kernels.copyIn(
               Uint8Array.from({ length: Math.ceil(n / 8) }, (_, byte) =>
@@ -344,7 +357,7 @@ describe.each(Object.entries(FILLS))("walks over %s vectors", (_, fill) => {
               ),
             );
             const results = kernels.topK(most);
-            walk.start(query, graph.entry, beam, filter, results);
+            walk.start(query, graph.entry, { beam }, filter, results);
             walk.go();
             const allowed = walk.best(most);
             expect([...kernels.u32(allowed.nodes, allowed.count)]).toEqual(
