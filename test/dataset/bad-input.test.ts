@@ -322,7 +322,7 @@ test("a search too large for the memory leaves room for one that is not", async 
   const options = { compressor: { algorithm: "pq", subspaces: 64 } } as const;
   const { ds, store, vectors } = await make({ rows: 16_000, dim: 64, options });
   await ds.rebuildIvf({ field: "v", k: 20, iterations: 1 });
-  const small = await Dataset.open("d", store, { coreBytes: 20 << 16 });
+  const small = await Dataset.open("d", store, { coreBytes: 25 << 16 });
   const query = vectors[9] as Float32Array;
   for (let i = 0; i < 2; i++) {
     await expectRefused(() => nearest(small, query, { nprobe: 20 }), "OutOfMemory", /^bytes$/);
