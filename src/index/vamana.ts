@@ -462,7 +462,7 @@ function layRows(kernels: Kernels, out: number, index: GraphIndex, nodes: GraphN
   for (let i = 0; i < count; i++) layRow(view, bytes, i * stride, index, nodes, i);
 }
 
-/** Cache lines are fetched by the pair: a row of two lines across two pairs costs a tenth of a walk. */
+/** Cache lines are often fetched by the pair: a row of two lines had better not lie across two pairs. */
 const PAIR = 128;
 
 /** A whole graph in memory. */

@@ -163,7 +163,7 @@ describe.each(["cosine", "l2"] as const)("a graph by %s", (metric) => {
     const built = await build(given);
     const storage = new Storage(built, given);
     const warm = await storage.loaded(built);
-    warm.search(queries[0] as Float32Array, { topK: 1, beam: 70 }); // it keeps what a walk needs
+    warm.search(queries[0] as Float32Array, { topK: 10, beam: 70, rerank: 33 }); // it keeps what such a search needs
     for (const cacheBytes of [0, 1 << 20, undefined]) {
       const before = kernels.live();
       const cold = VamanaGraph.open(kernels, built.bytes, cacheBytes);
