@@ -16,7 +16,7 @@ export interface ProbingOptions {
 }
 
 /** Probes √k times this when the caller says nothing: recall@10 of about .95 on 340k word vectors. */
-const DEFAULT_PROBES = 2.75;
+const DEFAULT_PROBES = 3;
 const DEFAULT_RERANK_FACTOR = 3;
 /** Candidates that are scored exactly at least, unless the caller asks for none. */
 const LEAST_RERANK = 24;

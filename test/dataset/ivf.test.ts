@@ -247,7 +247,9 @@ test("recallTarget is measured, met, and told", async () => {
   expect(told.strategy).toBe("ivf");
   expect(told.measured?.recall).toBeGreaterThanOrEqual(0.9);
   expect(told.nprobe).toBeLessThan(40);
-  expect(told).toMatchObject({ cells: 40, hits: 10, isExact: true, cellsProbed: told.nprobe });
+  expect(told).toMatchObject({ cells: 40, hits: 10, isExact: true });
+  expect(told.cellsProbed).toBeGreaterThan(0);
+  expect(told.cellsProbed).toBeLessThanOrEqual(told.nprobe as number);
   const strict = await ds.explain({ field: "v", query, recallTarget: 0.999 });
   expect(strict.nprobe).toBeGreaterThanOrEqual(told.nprobe as number);
 });
