@@ -14,6 +14,7 @@ import { filterListed, refineInCell } from "./ivf-refine";
 import { LANES, WORTH, hasLanes, laidOutBytes, layOut, leaveLanes, scanLanes, takeLane, turnTables } from "./ivf-lanes";
 import { blockBytes, scanAbove } from "./ivf-scan";
 import { beginSearch, finishSearch, ivfSearch, ivfSelect, listAll, refineAboveBound, seed, toUnits } from "./ivf-search";
+import { isWorth, reachOf, worthUpTo } from "./ivf-worth";
 import { topkBytes } from "./topk";
 
 const sink = memory.data(4, 4);
@@ -28,10 +29,12 @@ function stateBytes(padded: u32, nprobe: u32, keep: u32): usize {
   return <usize>QUERY_BYTES + align(<usize>padded * 6) + align((<usize>nprobe + 1) << 2) * 4 + align(<usize>keep << 2) * 2 + 2 * align(topkBytes(keep));
 }
 
-// A pair, 16 bytes: the query's state, the slot, and what stands between the query's bound and the least estimate
-// to refine (f32): all that the scan needs is read in order, but for the bound and the table.
+// A pair, 16 bytes: the query's state, the slot, what stands between the query's bound and the least estimate to
+// refine (f32), and the bound from which on the cell is not worth a scan (f32): all that the scan needs is read in
+// order, but for the bound and the table.
 const PAIR_SLOT: usize = 4;
 const PAIR_OFFSET: usize = 8;
+const PAIR_WORTH: usize = 12;
 const PAIR_BYTES: usize = 16;
 
 // What the scan of a cell works with.
@@ -130,19 +133,19 @@ function copyState(index: usize, query: usize, state: usize, nprobe: u32, keep: 
   store<usize>(state, at + 2 * align(<usize>keep << 2), QUERY_HEAPS);
 }
 
-/** Sorts the pairs that the seed steps left by cell; starts: cells + 1 × u32. Counts their rows as scanned. */
+/** Sorts the pairs that the seed steps left by cell; starts: cells + 1 × u32. */
 function pairUp(index: usize, states: usize, bytes: usize, n: u32, cells: u32, starts: usize, pairs: usize): void {
   memory.fill(starts, 0, (<usize>cells + 1) << 2);
   const past = states + <usize>n * bytes;
   for (let state = states; state < past; state += bytes) {
     if (!inPairs(state)) continue;
     const numbers = load<usize>(state, QUERY_CELLS), selected = load<u32>(state, QUERY_SELECTED), first = load<u32>(state, QUERY_SLOT);
+    const reach = reachOf(index, state);
     for (let slot = first; slot < selected; slot++) {
+      if (!isPaired(index, state, slot, reach)) continue;
       const count = starts + (<usize>load<u32>(numbers + (<usize>slot << 2)) << 2);
       store<u32>(count, load<u32>(count) + 1);
     }
-    const rows = load<usize>(state, QUERY_STARTS);
-    store<u32>(state, load<u32>(rows + (<usize>selected << 2)), QUERY_SCANNED);
   }
   let before: u32 = 0;
   for (let p = starts; p <= starts + (<usize>cells << 2); p += 4) {
@@ -155,12 +158,19 @@ function pairUp(index: usize, states: usize, bytes: usize, n: u32, cells: u32, s
   }
 }
 
+/** Whether the rest of a cell is worth a scan, which it is where the seed step began it. */
+// @ts-ignore: decorator
+@inline function isPaired(index: usize, state: usize, slot: u32, reach: f32): bool {
+  return (slot == load<u32>(state, QUERY_SLOT) && load<u32>(state, QUERY_BLOCK) != 0) || isWorth(index, state, slot, reach);
+}
+
 function placePairs(index: usize, state: usize, ends: usize, pairs: usize): void {
   const numbers = load<usize>(state, QUERY_CELLS), first = load<u32>(state, QUERY_SLOT);
   const scores = load<usize>(state, QUERY_CELL_SCORES), distances = load<usize>(state, QUERY_CELL_DISTANCES);
-  const epsilon = load<f32>(state, QUERY_EPSILON);
+  const epsilon = load<f32>(state, QUERY_EPSILON), reach = reachOf(index, state);
   for (let slot = load<u32>(state, QUERY_SELECTED); slot > first; ) {
     slot--;
+    if (!isPaired(index, state, slot, reach)) continue;
     const at = <usize>slot << 2;
     const number = load<u32>(numbers + at);
     const end = ends + (<usize>number << 2);
@@ -170,6 +180,7 @@ function placePairs(index: usize, state: usize, ends: usize, pairs: usize): void
     store<u32>(pair, <u32>state);
     store<u32>(pair, slot, PAIR_SLOT);
     store<f32>(pair, load<f32>(scores + at) + epsilon * load<f32>(distances + at) * load<f32>(cellAt(index, number), CELL_ERROR), PAIR_OFFSET);
+    store<f32>(pair, worthUpTo(index, state, slot, reach), PAIR_WORTH);
   }
 }
 
@@ -186,8 +197,10 @@ function scanForAll(index: usize, cell: usize, from: usize, to: usize, filter: u
     let held: u32 = 0; // pairs that wait for a lane
     for (let pair = from; pair < to; pair += PAIR_BYTES) {
       const state = <usize>load<u32>(pair), slot = load<u32>(pair, PAIR_SLOT);
+      if (load<f32>(state, QUERY_BOUND) > load<f32>(pair, PAIR_WORTH)) continue;
       const first = slot == load<u32>(state, QUERY_SLOT) ? max(piece, load<u32>(state, QUERY_BLOCK)) : piece;
       if (first >= past) continue;
+      store<u32>(state, load<u32>(state, QUERY_SCANNED) + min(rows, past << 5) - (first << 5), QUERY_SCANNED);
       const least = toUnits(load<f32>(state, QUERY_BOUND) - load<f32>(pair, PAIR_OFFSET), 0);
       if (inLanes && first == piece && least > -32768) {
         takeLane(work + WORK_LANES, held, state, least);

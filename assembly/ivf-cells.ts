@@ -7,7 +7,7 @@
 //              B > 4: slots of 8 bits in order
 
 import {
-  BLOCK_ROWS, CELL_BLOCKS, CELL_BYTES, CELL_ERROR, CELL_ERROR_SUM, CELL_RECORDS, CELL_ROWS, CELL_WILD, INDEX_BITS, INDEX_CELL_TABLE,
+  BLOCK_ROWS, CELL_BLOCKS, CELL_BYTES, CELL_ERROR, CELL_ERROR_SUM, CELL_OFFSET, CELL_OFFSET_SUM, CELL_RECORDS, CELL_ROWS, CELL_WILD, INDEX_BITS, INDEX_CELL_TABLE,
   INDEX_CODE_BYTES, INDEX_PADDED, INDEX_RECORD_BYTES,
 } from "../src/layout/ivf";
 import { blockBytes } from "./ivf-scan";
@@ -34,7 +34,7 @@ export function ivfAddRows(index: usize, cell: u32, codes: usize, n: u32): void 
   const first = load<u32>(at, CELL_ROWS), past = first + n;
   const planes = <usize>bits * (padded >> 3);
   let record = load<usize>(at, CELL_RECORDS) + <usize>first * recordBytes;
-  let errors: f64 = 0;
+  let errors: f64 = 0, offsets: f64 = 0;
   let wild: u32 = 0, placed = first;
   for (let row = first; row < past; row++) {
     if (row == placed) {
@@ -50,7 +50,10 @@ export function ivfAddRows(index: usize, cell: u32, codes: usize, n: u32): void 
     }
     const isWild = <i32>load<i16>(codes + planes) == WILD && load<i16>(codes + planes, 2) == 0;
     if (isWild) wild++;
-    else errors += <f64>load<u16>(codes + planes, 4);
+    else {
+      errors += <f64>load<u16>(codes + planes, 4);
+      offsets += <f64>load<i16>(codes + planes);
+    }
     if (bits > 1) {
       if (bits > 4) packBytes(codes, padded, bits, record);
       else packNibbles(codes, padded, bits, record);
@@ -65,6 +68,9 @@ export function ivfAddRows(index: usize, cell: u32, codes: usize, n: u32): void 
   errors += load<f64>(at, CELL_ERROR_SUM);
   store<f64>(at, errors, CELL_ERROR_SUM);
   store<f32>(at, past > wild ? <f32>(errors / (65536 * <f64>(past - wild))) : 0, CELL_ERROR);
+  offsets += load<f64>(at, CELL_OFFSET_SUM);
+  store<f64>(at, offsets, CELL_OFFSET_SUM);
+  store<f32>(at, past > wild ? <f32>(offsets / (16384 * <f64>(past - wild))) : 0, CELL_OFFSET);
 }
 
 /** A block of padding only. */

@@ -5,7 +5,7 @@
 import {
   CELL_BLOCKS, CELL_ERROR, CELL_LOADED, CELL_ROWS, CELL_VECTORS, CELL_WILD, INDEX_BITS, INDEX_ESTIMATES, INDEX_IDS,
   INDEX_LISTED, INDEX_PADDED, INDEX_PQ_BOOKS, INDEX_SCORES, PIECE_ROWS, QUERY_BLOCK, QUERY_BOUND, QUERY_CELLS, QUERY_CELL_DISTANCES, QUERY_CELL_SCORES,
-  QUERY_COARSE, QUERY_EPSILON, QUERY_FILTER, QUERY_REFINED, QUERY_RERANK, QUERY_SCANNED, QUERY_SELECTED, QUERY_SHIFT, QUERY_SLOT, QUERY_STARTS,
+  QUERY_COARSE, QUERY_EPSILON, QUERY_FILTER, QUERY_PROBED, QUERY_REFINED, QUERY_RERANK, QUERY_SCANNED, QUERY_SELECTED, QUERY_SHIFT, QUERY_SLOT, QUERY_STARTS,
   QUERY_TOP_K, QUERY_WORST,
 } from "../src/layout/ivf";
 import { drainCandidates, pushCandidates, resetCandidates } from "./ivf-candidates";
@@ -16,13 +16,15 @@ import { rankResident, searchExact, writeCandidates } from "./ivf-rank";
 import { blockBytes, boundFor, listBetween, scanAbove, scanAll } from "./ivf-scan";
 import { countRows, selectCells } from "./ivf-select";
 import { prepareQuery } from "./ivf-table";
+import { isWorth, reachOf } from "./ivf-worth";
 
 /** Candidates that wait for one another's cache misses before they are refined. */
-const WAITING: usize = 128;
-const AHEAD_CELLS: u32 = 8;
+const WAITING: usize = 64;
+const AHEAD_CELLS: usize = 8;
 const AHEAD_BYTES: usize = 512;
 const PAGE: usize = 4096;
 const NOTHING_BELOW: i32 = -32769;
+const ahead = memory.data(4 * 8, 4); // slots of the AHEAD_CELLS cells that are scanned next
 const sink = memory.data(4, 4); // what reading ahead read, so that it counts as used
 
 /** Set in the count of `ivfSearch` when the scores are estimates. */
@@ -56,6 +58,7 @@ export function ivfMissing(index: usize, query: usize, needVectors: bool, out: u
 export function ivfSearch(index: usize, query: usize, topK: u32, keep: u32, epsilon: f32, filter: usize, exact: bool, out: usize, room: u32): u32 {
   beginSearch(index, query, topK, keep, epsilon, filter);
   const bits = load<u32>(index, INDEX_BITS);
+  if (bits < 2 || load<usize>(index, INDEX_PQ_BOOKS) != 0) store<u32>(query, load<u32>(query, QUERY_SELECTED), QUERY_PROBED);
   if (load<usize>(index, INDEX_PQ_BOOKS) != 0) {
     rankByPq(index, query);
     return finishSearch(index, query, exact, out, room);
@@ -80,6 +83,7 @@ export function beginSearch(index: usize, query: usize, topK: u32, keep: u32, ep
   store<usize>(query, filter, QUERY_FILTER);
   store<u32>(query, 0, QUERY_SCANNED);
   store<u32>(query, 0, QUERY_REFINED);
+  store<u32>(query, 0, QUERY_PROBED);
   store<u32>(query, 0, QUERY_SLOT);
   store<u32>(query, 0, QUERY_BLOCK);
   countRows(index, query);
@@ -135,6 +139,7 @@ export function seed(index: usize, query: usize): void {
     blocks = 0;
   }
   store<u32>(query, slot, QUERY_SLOT);
+  store<u32>(query, slot, QUERY_PROBED);
   store<u32>(query, blocks, QUERY_BLOCK);
   const bound = boundFor(estimates, lanes, wanted, wanted >> 3);
   refineSeeds(index, query, estimates, lanes, bound, 32767, list);
@@ -179,57 +184,70 @@ function refineListed(index: usize, query: usize, list: usize, end: usize): void
   refine(index, query, list, end);
 }
 
-/** The rest of the selection, from the query's place on: what the bound lets through is refined, batch by batch. */
+/** What is worth it of the rest of the selection: rows that the bound lets through are refined, batch by batch. */
 export function refineAboveBound(index: usize, query: usize): void {
   const selected = load<u32>(query, QUERY_SELECTED), padded = load<u32>(index, INDEX_PADDED);
   const list = load<usize>(index, INDEX_LISTED), estimates = load<usize>(index, INDEX_ESTIMATES);
   const coarse = load<u32>(query, QUERY_COARSE) != 0, shift = load<u32>(query, QUERY_SHIFT);
+  const reach = reachOf(index, query);
   let end = list;
   let first = load<u32>(query, QUERY_BLOCK);
   let scanned = load<u32>(query, QUERY_SCANNED);
-  for (let slot = load<u32>(query, QUERY_SLOT); slot < selected; slot++) {
-    const cell = cellOfSlot(index, query, slot);
-    const rows = load<u32>(cell, CELL_ROWS), blocks = (rows + 31) >> 5;
-    if (slot % AHEAD_CELLS == 0) readAhead(index, query, slot, min(selected, slot + AHEAD_CELLS), padded);
-    while (first < blocks) {
-      const count = min<u32>(blocks - first, PIECE_ROWS >> 5);
-      const from = load<usize>(cell, CELL_BLOCKS) + <usize>first * blockBytes(padded);
-      const least = coarse ? leastOf(query, cell, slot) : NOTHING_BELOW;
-      const tag = (<u64>slot << 32) | (first << 5);
-      if (least <= -32768) end = listAll(min(rows - (first << 5), count << 5), tag, end);
-      else if (shift == 0) end = scanAbove(index, query, from, count, least, tag, end);
-      else {
-        estimateRows(index, query, cell, first, count, 0, estimates);
-        end = listBetween(estimates, count << 5, least, 32767, tag, end);
-      }
-      scanned += min(rows - (first << 5), count << 5);
-      first += count;
-      if (end - list < WAITING << 3) continue;
-      refineListed(index, query, list, end);
-      end = list;
+  let probed = load<u32>(query, QUERY_PROBED);
+  for (let slot = load<u32>(query, QUERY_SLOT); slot < selected; ) {
+    let taken: usize = 0;
+    let touched: u32 = 0;
+    for (; slot < selected && taken < AHEAD_CELLS << 2; slot++) {
+      if ((taken != 0 || first == 0) && !isWorth(index, query, slot, reach)) continue;
+      store<u32>(ahead + taken, slot);
+      taken += 4;
+      touched += readAhead(cellOfSlot(index, query, slot), padded);
     }
-    first = 0;
+    store<u32>(sink, touched);
+    probed += <u32>(taken >> 2);
+    for (let next: usize = 0; next < taken; next += 4) {
+      const slot = load<u32>(ahead + next);
+      const cell = cellOfSlot(index, query, slot);
+      const rows = load<u32>(cell, CELL_ROWS), blocks = (rows + 31) >> 5;
+      while (first < blocks) {
+        const count = min<u32>(blocks - first, PIECE_ROWS >> 5);
+        const from = load<usize>(cell, CELL_BLOCKS) + <usize>first * blockBytes(padded);
+        const least = coarse ? leastOf(query, cell, slot) : NOTHING_BELOW;
+        const tag = (<u64>slot << 32) | (first << 5);
+        if (least <= -32768) end = listAll(min(rows - (first << 5), count << 5), tag, end);
+        else if (shift == 0) end = scanAbove(index, query, from, count, least, tag, end);
+        else {
+          estimateRows(index, query, cell, first, count, 0, estimates);
+          end = listBetween(estimates, count << 5, least, 32767, tag, end);
+        }
+        scanned += min(rows - (first << 5), count << 5);
+        first += count;
+        if (end - list < WAITING << 3) continue;
+        refineListed(index, query, list, end);
+        end = list;
+      }
+      first = 0;
+    }
   }
   refineListed(index, query, list, end);
   store<u32>(query, scanned, QUERY_SCANNED);
+  store<u32>(query, probed, QUERY_PROBED);
 }
 
 /**
- * Reads the first lines of each of the first two pages of the blocks of some cells: their misses overlap, and the
- * hardware's prefetching takes it from there. −8 % a query; reading whole cells ahead gains less, reading ahead
- * cell by cell or from inside the scan costs more than it gains.
+ * Reads the first lines of each of the first two pages of a cell's blocks, and returns what it read: for some cells
+ * at once their misses overlap, and the hardware's prefetching takes it from there. −8 % a query; reading whole cells
+ * ahead gains less, reading ahead cell by cell or from inside the scan costs more than it gains.
  */
-function readAhead(index: usize, query: usize, slot: u32, past: u32, padded: u32): void {
+// @ts-ignore: decorator
+@inline function readAhead(cell: usize, padded: u32): u32 {
   let touched: u32 = 0;
-  for (; slot < past; slot++) {
-    const cell = cellOfSlot(index, query, slot);
-    const start = load<usize>(cell, CELL_BLOCKS);
-    const end = start + <usize>((load<u32>(cell, CELL_ROWS) + 31) >> 5) * blockBytes(padded);
-    const nextPage = (start + PAGE) & ~(PAGE - 1);
-    for (let p = start; p < min(end, start + AHEAD_BYTES); p += 64) touched += load<u8>(p);
-    for (let p = nextPage; p < min(end, nextPage + AHEAD_BYTES); p += 64) touched += load<u8>(p);
-  }
-  store<u32>(sink, touched);
+  const start = load<usize>(cell, CELL_BLOCKS);
+  const end = start + <usize>((load<u32>(cell, CELL_ROWS) + 31) >> 5) * blockBytes(padded);
+  const nextPage = (start + PAGE) & ~(PAGE - 1);
+  for (let p = start; p < min(end, start + AHEAD_BYTES); p += 64) touched += load<u8>(p);
+  for (let p = nextPage; p < min(end, nextPage + AHEAD_BYTES); p += 64) touched += load<u8>(p);
+  return touched;
 }
 
 export function listAll(rows: u32, tag: u64, list: usize): usize {

@@ -12,7 +12,7 @@ export interface Explanation {
   isExact: boolean;
   /** Cells of the index, 1 without one. */
   cells: number;
-  /** Cells that were probed; more than `nprobe` when too little was found in those. */
+  /** Cells that rows were looked at in; more than `nprobe` when too little was found in those. */
   cellsProbed: number;
   /** Rows whose codes were scanned, or scored on a walk, then looked at more closely, and rows whose vectors were scored. */
   scanned: number;

@@ -509,8 +509,8 @@ export class IvfTrack {
       distances[i] = distanceOf(metric, scores[i] as number);
     }
     if (stats !== undefined) {
-      const { scanned, refined, reranked } = found;
-      Object.assign(stats, { cells: this.selected.length, scanned, refined, reranked });
+      const { probed, scanned, refined, reranked } = found;
+      Object.assign(stats, { cells: probed, scanned, refined, reranked });
     }
     return { ticks, distances, isExact: exact };
   }

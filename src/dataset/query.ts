@@ -46,9 +46,10 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /** Fields that hits carry: by default every scalar; vectors and media only when named. */
   fields?: string[];
   /**
-   * Cells that are looked at, nearest first; widened until topK records are found. Of `lsh-cosine` with several tables,
+   * Cells that are looked at, nearest first; widened until topK records are found. Of a built index, unless these are all
+   * its cells, some are left out in which no row can be expected to be among the nearest. Of `lsh-cosine` with several tables,
    * so many a table, on average. All of them make a search of `lsh-cosine` exact. Default: in all an eighth of the cells
-   * that one table of `lsh-cosine` has, and 2.75 · √cells of a built index, times its cells for each that has rows.
+   * that one table of `lsh-cosine` has, and 3 · √cells of a built index, times its cells for each that has rows.
    */
   nprobe?: number;
   /**
@@ -58,8 +59,9 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   rerankFactor?: number;
   /**
-   * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at.
-   * More finds more and takes longer. Default 1.4. PQ codes have no such error.
+   * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at; cells are
+   * left out by it too. More finds more and takes longer. Default 1.4. PQ codes have no such
+   * error.
    */
   epsilon?: number;
   /**

@@ -57,6 +57,8 @@ export interface IvfHits {
   /** Row in its cell, in the order the cell was loaded in. */
   rows: Uint32Array;
   ticks: BigUint64Array;
+  /** Cells that rows were looked at in; fewer than were selected where the bound left some without hope. */
+  probed: number;
   /** Rows whose code was looked at. */
   scanned: number;
   /** Rows whose B-bit record was read. */
@@ -175,6 +177,7 @@ export class IvfIndex {
       cells: new Uint32Array(),
       rows: new Uint32Array(),
       ticks: new BigUint64Array(),
+      probed: 0,
       scanned: 0,
       refined: 0,
       reranked: 0,
@@ -257,6 +260,7 @@ export class IvfIndex {
     hits.count = (found & ~ESTIMATED) >>> 0;
     hits.exact = found >= 0;
     this.candidates = hits.exact ? 0 : hits.count;
+    hits.probed = this.queryHead[at.QUERY_PROBED / 4] as number;
     hits.scanned = this.queryHead[at.QUERY_SCANNED / 4] as number;
     hits.refined = this.queryHead[at.QUERY_REFINED / 4] as number;
     hits.reranked =

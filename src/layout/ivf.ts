@@ -52,6 +52,8 @@ export const CELL_NORMS = 32; // → f32 inverse norms
 export const CELL_ERROR = 36; // f32: mean e1 of its rows
 export const CELL_ERROR_SUM = 40; // f64: sum of E1, in units of 2^−16
 export const CELL_WILD = 48; // rows whose one-bit factors don't fit: their estimate is 32,767
+export const CELL_OFFSET = 52; // f32: mean a1 of its rows
+export const CELL_OFFSET_SUM = 56; // f64: sum of A1, in units of 2^−14
 export const CELL_BYTES = 64;
 
 // A query: what is derived from it, the cells it probes, and the candidates it keeps.
@@ -91,6 +93,7 @@ export const QUERY_SCANNED = 128; // rows seen
 export const QUERY_REFINED = 132; // rows whose record was read
 export const QUERY_EPSILON = 136; // f32
 export const QUERY_FILTER = 140; // → a bitset over ordinals, or 0
+export const QUERY_PROBED = 144; // cells of which rows were seen
 export const QUERY_BYTES = 192;
 
 /** Rows scanned at once: no cell's piece is longer. */

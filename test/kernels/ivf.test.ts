@@ -464,6 +464,34 @@ test("cells that many queries probe are scanned for sixteen at a time, with the 
   }
 });
 
+test("cells without hope are left out, but not of all cells, nor with a filter or products", () => {
+  for (const metric of METRICS) {
+    const data = clustered({ metric, dim: 30, bits: 4, n: 6000, k: 60, seed: 3 });
+    const query = data.rows[0] as Float32Array;
+    const probed = builds.map((kernels) => {
+      const index = open(kernels, data);
+      const filter = kernels.copyIn(new Uint8Array(750).fill(255));
+      const all = { topK: 4, rerank: 20, epsilon: 0.5 };
+      const told = [
+        [30, all],
+        [30, { ...all, epsilon: 100 }],
+        [30, { ...all, filter }],
+        [60, all],
+      ] as const;
+      const counts = told.map(([nprobe, options]) => {
+        index.select(query, nprobe);
+        return index.search(options).probed;
+      });
+      kernels.free(filter);
+      return counts;
+    });
+    expect(probed[1]).toEqual(probed[0]);
+    expect(probed[0]?.slice(1)).toEqual([30, 30, 60]);
+    if (metric === "dot") expect(probed[0]?.[0]).toBe(30);
+    else expect(probed[0]?.[0]).toBeLessThan(30);
+  }
+});
+
 test("cells come in order of their centroids' scores", () => {
   for (const metric of METRICS) {
     for (const k of [1, 5, 33, 400]) {
