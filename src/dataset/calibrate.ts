@@ -128,7 +128,8 @@ export async function calibrateGraph(
   wanted: RecallWanted,
 ): Promise<Calibration> {
   const { topK, recallTarget } = wanted;
-  const beside = walkingOf(2, graph.nodes, {});
+  const { beam: usual } = walkingOf(2, graph.nodes, {});
+  const beside = walkingOf(2, graph.nodes, { beam: usual });
   const metric = metricOf(field.algorithm);
   const sample = await Sample.of(target, field, topK, async (vector) => {
     const hits = (await searchGraph(target, graph, field, vector, beside, undefined)) ?? [];
@@ -136,13 +137,13 @@ export async function calibrateGraph(
     return metric === "cosine" ? Math.sqrt(2 * distance) * Math.hypot(...vector) : Math.sqrt(distance);
   });
   const measure = async (beam: number, rerankFactor: number | undefined) => {
-    const walking = walkingOf(topK + 1, graph.nodes, { beam, rerankFactor });
+    const walking = walkingOf(topK, graph.nodes, { beam, rerankFactor });
     const measured = await sample.measure((query) =>
       searchGraph(target, graph, field, query, walking, undefined),
     );
     return { beam, rerankFactor, ...measured };
   };
-  const least = topK + 1;
+  const least = topK;
   const most = Math.max(least, Math.min(MAX_BEAM, graph.nodes));
   let { rerankFactor } = wanted;
   let enough = await measure(Math.min(most, walkingOf(least, graph.nodes, {}).beam), rerankFactor);
@@ -212,7 +213,7 @@ class Sample {
     );
   }
 
-  /** @param search finds topK + 1, the record itself among them */
+  /** @param search finds topK of others than the record itself */
   async measure(
     search: (query: Float32Array) => Promise<{ tick: bigint }[] | undefined>,
   ): Promise<{ recall: number; lowerBound: number; sample: number }> {
@@ -228,10 +229,10 @@ class Sample {
   }
 }
 
-/** Adds a random vector of about three quarters of this length: what made up for the difference on word vectors. */
+/** Adds a random vector of about seven eighths of this length, what makes up for the difference on random and on word vectors. */
 function shift(vector: Float32Array, length: number, random: () => number): void {
   // Sums of three uniform numbers, whose variance is 1/4, are near enough to normal ones.
-  const scale = (1.5 * length) / Math.sqrt(vector.length);
+  const scale = (1.75 * length) / Math.sqrt(vector.length);
   for (let i = 0; i < vector.length; i++)
     (vector[i] as number) += scale * (random() + random() + random() - 1.5);
 }
