@@ -2,6 +2,7 @@
 // index's space, so the rows are scaled by a power of two first.
 import { seeded } from "../../bench/timing.mjs";
 import { IvfIndex } from "../../build/lib/kernels/ivf.js";
+import { IvfMatches } from "../../build/lib/kernels/ivf-matches.js";
 import { CellAssigner } from "../../build/lib/kernels/kmeans.js";
 import { RabitqEncoder, toIndexSpace } from "../../build/lib/kernels/rabitq.js";
 import { paddedDim, Rotation, rotationKind } from "../../build/lib/kernels/rotation.js";
@@ -86,6 +87,8 @@ export const INDEX_RECIPES = {
   "IVF, no codes, masked, dot": ivf("dot", 0, { vectors: true, rerank: 10, masked: true }),
   "IVF, many queries, 4-bit codes, cosine": ivfMany("cosine", 4),
   "IVF, many queries, 1-bit codes, L2": ivfMany("l2", 1),
+  "IVF, rows of a filter, vectors in the cells, L2": ivfMatches("l2", true),
+  "IVF, rows of a filter, chosen by 4-bit codes, cosine": ivfMatches("cosine", false),
 };
 
 /** The codes of up to MAX_ROWS rows, each relative to one of the first as its centroid. */
@@ -165,6 +168,41 @@ function ivfMany(metric, bits) {
         return joined(...parts);
       },
       free: () => index.free(),
+    };
+  };
+}
+
+/** The best of every third row: all of them scored, or those that their codes leave. */
+function ivfMatches(metric, vectors) {
+  return (kernels, { rows, n: all, dim, query }) => {
+    const n = Math.min(all, MAX_ROWS);
+    const scaled = scaledRows(kernels, rows, n * dim);
+    const point = scaledRows(kernels, query, dim);
+    const index = indexOf(kernels, { metric, bits: 4, dim, n, scaled, vectors });
+    const matches = new IvfMatches(kernels, index, n);
+    const bits = new Uint8Array(Math.ceil(n / 8));
+    for (let row = 0; row < n; row += 3) bits[row >> 3] |= 1 << (row & 7);
+    const list = matches.list(bits, Math.ceil(n / 3));
+    let found = [];
+    return {
+      run: () => {
+        index.select(point, index.cells);
+        if (vectors) {
+          const { scores, ticks } = matches.score(list, 10);
+          found = [floatBytes(scores), ticks, matches.cellsOf(list)];
+          return;
+        }
+        const chosen = matches.choose(list, 10);
+        const { cells, rows: within, ticks, count } = chosen;
+        const { scores, ticks: best } = matches.scoreVectors(chosen, scaled.slice(0, count * dim), 10);
+        found = [cells, within, ticks, floatBytes(scores), best];
+      },
+      result: () => joined(...found),
+      free: () => {
+        kernels.free(list.list);
+        matches.free();
+        index.free();
+      },
     };
   };
 }
