@@ -54,8 +54,16 @@ const MOST_RERANK = 64;
 /** PQ codes drop no row for its error: more candidates are all that helps. */
 const MOST_PQ_RERANK = 1024;
 const USUAL_RERANK = 3;
-/** More of the benefit of the doubt for estimates may do with fewer cells: what is tried beside the usual. */
-const EPSILON_STEPS = [1, 1.25, 1.6];
+/**
+ * More of the benefit of the doubt for estimates may do with fewer cells, and less of it with more of them, most of which are
+ * left out: what is tried beside the usual, each way until it costs more.
+ */
+const EPSILON_STEPS = [
+  [0.85, 0.72, 0.6],
+  [1.25, 1.6],
+];
+/** With less of it, so many times the cells are tried at most. */
+const MORE_CELLS = 4;
 
 /** Errors ε that suit a recall: more probes do not help when too many candidates are cut off. */
 function epsilonFor(recallTarget: number): number {
@@ -99,19 +107,20 @@ export async function calibrateIvf(
       all = await measure(cells, all.epsilon, rerankFactor);
     } else return all;
   }
-  let best = all;
-  for (const step of EPSILON_STEPS) {
-    const epsilon = all.epsilon * step;
-    const enough = step === 1 ? all : await measure(best.nprobe, epsilon, rerankFactor);
-    const least = await leastOf(
-      (nprobe) => measure(nprobe, epsilon, rerankFactor),
-      1,
-      enough.nprobe,
-      enough,
-      recallTarget,
-    );
-    if (step > 1 && least.cost >= best.cost) break;
-    best = least;
+  const leastAt = (epsilon: number, enough: typeof all) =>
+    leastOf((nprobe) => measure(nprobe, epsilon, rerankFactor), 1, enough.nprobe, enough, recallTarget);
+  const usual = await leastAt(all.epsilon, all);
+  let best = usual;
+  for (const steps of EPSILON_STEPS) {
+    for (const step of steps) {
+      const epsilon = usual.epsilon * step;
+      const most = step > 1 ? usual.nprobe : Math.min(cells, MORE_CELLS * usual.nprobe);
+      const enough = await measure(most, epsilon, rerankFactor);
+      if (enough.lowerBound < recallTarget) break;
+      const least = await leastAt(epsilon, enough);
+      if (least.cost >= best.cost) break;
+      best = least;
+    }
   }
   const { cost, ...found } = best;
   return found;

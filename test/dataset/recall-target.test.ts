@@ -17,7 +17,7 @@ interface Kind {
 
 const cells = { build: (ds: Dataset) => ds.rebuildIvf({ field: "v", k: 50 }) };
 const KINDS: [string, Kind][] = [
-  ["ivf", { ...cells, options: {}, effort: ({ nprobe }) => nprobe }],
+  ["ivf", { ...cells, options: {}, effort: ({ scanned, refined }) => scanned + 12 * refined }],
   [
     "ivf, 1-bit codes, whose re-rank has to grow",
     {
