@@ -1,7 +1,8 @@
 import { DreamDBError } from "../errors.ts";
 import { memoryStore } from "./memory.ts";
+import { readOnly } from "./read-only.ts";
 import { httpStore } from "./remote/http.ts";
-import type { RemoteOptions } from "./remote/options.ts";
+import type { RemoteOptions, StoreOptions } from "./remote/options.ts";
 import type { Store } from "./store.ts";
 
 /** What every verb takes as its backend: an address, a store, or an options object that holds one. */
@@ -29,10 +30,15 @@ export function registerBackend(scheme: string, factory: BackendFactory): void {
 
 /**
  * The store that `backend` names: `memory://name`, `http(s)://host/bucket[/prefix]` anywhere; a path, `file:///path` or
- * `s3://bucket[/prefix]` in Node; a Store is handed back as it is. `options` are for addresses that are reached by HTTP.
+ * `s3://bucket[/prefix]` in Node; a Store is handed back as it is. Beside `readOnly`, options are for addresses reached by HTTP.
  * Errors: `UnsupportedBackend` for any other scheme, `InvalidArgument` for other values.
  */
-export function openStore(backend: Backend, options: RemoteOptions = {}): Store {
+export function openStore(backend: Backend, options: StoreOptions = {}): Store {
+  const store = storeOf(backend, options);
+  return options.readOnly === true ? readOnly(store) : store;
+}
+
+function storeOf(backend: Backend, options: RemoteOptions): Store {
   if (typeof backend === "string") return openAddress(backend, options);
   if (isStore(backend)) return backend;
   const inner = (backend as { backend?: unknown } | null | undefined)?.backend;

@@ -154,7 +154,8 @@ function unreachable(error: unknown): DreamDBError {
 
 /** The error for a request without an answer. */
 export function wireFault(code: string | undefined, why: string, cause: unknown): DreamDBError {
-  const isUnsent = code !== undefined && NEVER_SENT.has(code);
+  // A redirect is an answer, if one that fetch keeps to itself: whoever gave it did nothing else.
+  const isUnsent = (code !== undefined && NEVER_SENT.has(code)) || /unexpected redirect/.test(why);
   return new DreamDBError(
     "StoreUnavailable",
     `no answer from the server: ${why || code || "unknown reason"}`,

@@ -1,5 +1,11 @@
 import { DreamDBError } from "../../errors.ts";
 
+/** What any backend may be opened with; the rest is for those that are reached by HTTP. */
+export interface StoreOptions extends RemoteOptions {
+  /** Refuses to write: `put` and `delete` fail with `ReadOnly`. Default false. */
+  readOnly?: boolean;
+}
+
 /** How a store reached by HTTP behaves. Every limit is the caller's; what is left out has the default named here. */
 export interface RemoteOptions {
   /**
@@ -9,8 +15,6 @@ export interface RemoteOptions {
   sign?: boolean;
   /** The region of signatures. Default: what the SDK finds; us-east-1 for endpoints that are not Amazon's. */
   region?: string;
-  /** Refuses to write. Default false. */
-  readOnly?: boolean;
   /**
    * The caller's word that nobody else writes here. Conditions are then checked by reading first, so that a backend
    * without conditional puts can be written; two writers at a time would lose each other's work. Default false.
@@ -80,8 +84,7 @@ export function limitsOf(options: RemoteOptions): RemoteLimits {
   return limits;
 }
 
-/** True when every option but the limits has its default, so that another thread can open the same store by its address. */
-export function isPlain(options: RemoteOptions): boolean {
-  const { sign, region, readOnly, singleWriter, fetch, random } = options;
-  return [sign, region, readOnly, singleWriter, fetch, random].every((value) => value === undefined);
+/** Whether a thread that knows the address alone would send the same reads. */
+export function isPlain({ sign, region, fetch }: RemoteOptions): boolean {
+  return sign === undefined && region === undefined && fetch === undefined;
 }

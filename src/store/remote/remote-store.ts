@@ -63,7 +63,6 @@ export class RemoteStore implements Store {
     this.#checkKey(key);
     checkCondition(key, condition);
     checkSignal(options.signal);
-    this.#checkWritable(key);
     this.#warnOnce();
     if (this.#options.singleWriter === true) {
       return this.#turns.run(key, () => this.#putAlone(key, bytes, condition, options.signal));
@@ -78,7 +77,6 @@ export class RemoteStore implements Store {
 
   async delete(key: string, options: RequestOptions = {}): Promise<void> {
     this.#checkKey(key);
-    this.#checkWritable(key);
     const isRepeatable = isObjectKey(key);
     await this.#exchanges.run({ isRepeatable, signal: options.signal }, async (attempt) => {
       const answer = await this.#send({ method: "DELETE", key }, attempt);
@@ -264,16 +262,6 @@ export class RemoteStore implements Store {
       field: "key",
       found,
       expected: `at most ${MAX_REMOTE_KEY_BYTES} bytes with the prefix of the backend`,
-      committed: "no",
-    });
-  }
-
-  #checkWritable(key: string): void {
-    if (this.#options.readOnly !== true) return;
-    throw new DreamDBError("ReadOnly", "this backend was opened with readOnly", {
-      field: key,
-      found: "a write",
-      expected: "reads",
       committed: "no",
     });
   }
