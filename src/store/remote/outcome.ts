@@ -25,7 +25,7 @@ function isHealed(answer: WireAnswer): boolean {
 /** The error for an answer that is no success and no absence. `doing` names key and operation. */
 export function refusalOf(answer: WireAnswer, doing: string): DreamDBError {
   const { status, code, reason } = answer;
-  const said = [code, reason].filter((part) => part !== undefined).join(", ");
+  const said = [code, reason].filter((part) => part !== undefined && part !== "").join(", ");
   const details: ErrorDetails = {
     field: "status",
     found: `${status}${said === "" ? "" : ` ${said}`}`.slice(0, 300),
