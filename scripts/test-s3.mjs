@@ -33,7 +33,8 @@ function run() {
 function start(name) {
   const script = `scripts/${name}.sh`;
   const began = performance.now();
-  servers.push(name);
+  // One that somebody has started already is used, and left to them.
+  if (spawnSync("bash", [script, "status"]).status !== 0) servers.push(name);
   const { status } = spawnSync("bash", [script, "start"], { stdio: "inherit" });
   if (status !== 0) throw new Error(`${script} start failed; ${script} install brings the packages`);
   console.log(`${name}: up after ${((performance.now() - began) / 1000).toFixed(1)} s`);

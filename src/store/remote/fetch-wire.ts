@@ -14,15 +14,12 @@ type Fetch = typeof fetch;
 const MAX_TEXT_BYTES = 16 << 20;
 const MAX_ERROR_BYTES = 64 << 10;
 
-/** Node's codes for a connection that never came about, so that nothing was sent. */
-const NEVER_SENT = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "UND_ERR_CONNECT_TIMEOUT",
-]);
+/**
+ * A connection that never came about, so that nothing was sent; and a redirect, an answer that fetch keeps to itself.
+ * Looked for in code and message, since wrappers of errors drop their code.
+ */
+const NEVER_SENT =
+  /connect (ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|unexpected redirect/;
 
 /** What no repetition changes. */
 const LASTING = /certificate|unexpected redirect|invalid url|wrong version number|scheme/i;
@@ -154,8 +151,7 @@ function unreachable(error: unknown): DreamDBError {
 
 /** The error for a request without an answer. */
 export function wireFault(code: string | undefined, why: string, cause: unknown): DreamDBError {
-  // A redirect is an answer, if one that fetch keeps to itself: whoever gave it did nothing else.
-  const isUnsent = (code !== undefined && NEVER_SENT.has(code)) || /unexpected redirect/.test(why);
+  const isUnsent = NEVER_SENT.test(`${code} ${why}`);
   return new DreamDBError(
     "StoreUnavailable",
     `no answer from the server: ${why || code || "unknown reason"}`,
