@@ -9,6 +9,7 @@ export { ivfBatchBytes, ivfSearchMany } from "./ivf-batch";
 export { bestBytes } from "./ivf-best";
 export { ivfAddRows } from "./ivf-cells";
 export { ivfLoadCentroids } from "./ivf-centroids";
+export { ivfChooseMatches, ivfListMatches, ivfNumberPlaces, ivfScoreMatches } from "./ivf-matches";
 export { ivfRank } from "./ivf-rank";
 export { scanAbove, scanAll } from "./ivf-scan";
 export { ivfMissing, ivfSearch, ivfSelect } from "./ivf-search";
@@ -16,7 +17,7 @@ export { addToCells, assignCells, moveCentroids, packCells } from "./kmeans";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
 export {
-  pqBlockBytes, pqBlocks, pqByteTable, pqEncode, pqScan, pqScores, pqScratchBytes, pqTable, residuals, sliceColumns,
+  pqBlockBytes, pqBlocks, pqByteTable, pqEncode, pqNibbleScores, pqScan, pqScores, pqScratchBytes, pqTable, residuals, sliceColumns,
 } from "./pq";
 export { rabitqEncode, rabitqScratchBytes, scaleRows, scaleValues } from "./rabitq";
 export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";

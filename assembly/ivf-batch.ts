@@ -10,7 +10,8 @@ import {
   QUERY_VECTOR,
 } from "../src/layout/ivf";
 import { cellAt } from "./ivf-cells";
-import { filterListed, refine } from "./ivf-refine";
+import { filterListed, refineInCell } from "./ivf-refine";
+import { LANES, WORTH, hasLanes, laidOutBytes, layOut, leaveLanes, scanLanes, takeLane, turnTables } from "./ivf-lanes";
 import { blockBytes, scanAbove } from "./ivf-scan";
 import { beginSearch, finishSearch, ivfSearch, ivfSelect, listAll, refineAboveBound, seed, toUnits } from "./ivf-search";
 import { topkBytes } from "./topk";
@@ -33,10 +34,22 @@ const PAIR_SLOT: usize = 4;
 const PAIR_OFFSET: usize = 8;
 const PAIR_BYTES: usize = 16;
 
-/** Bytes of the work space of `ivfSearchMany`: the queries' states, pairs, where each cell's pairs begin, and pending lists. */
+// What the scan of a cell works with.
+const WORK_WAITING: usize = 0; // → the end of the pending lists
+const WORK_CODES: usize = 4; // → the codes of a piece, laid out for lanes
+const WORK_PAIRS: usize = 64; // → u32 × 16: the pairs in the lanes
+const WORK_COUNTS: usize = 128; // u32 × 16: their rows that passed
+const WORK_LANES: usize = 192;
+const WORK_HITS: usize = WORK_LANES + 192; // (queries u32, row u32) × PIECE_ROWS
+const WORK_ROWS: usize = WORK_HITS + (PIECE_ROWS << 3); // u16 × PIECE_ROWS × 16: each query's rows that passed
+const WORK_PENDING: usize = WORK_ROWS + (PIECE_ROWS << 5); // (state u32, end of its listed rows u32) × n
+
+/** Bytes of the work space of `ivfSearchMany`: the queries' states, pairs, where each cell's pairs begin, and the scan's. */
 export function ivfBatchBytes(index: usize, n: u32, nprobe: u32, keep: u32): f64 {
-  const pairs = <f64>n * <f64>nprobe;
-  return <f64>n * <f64>stateBytes(load<u32>(index, INDEX_PADDED), nprobe, keep) + pairs * <f64>PAIR_BYTES + <f64>(load<u32>(index, INDEX_CELLS) + 1) * 4 + <f64>n * 8 + 256;
+  const padded = load<u32>(index, INDEX_PADDED);
+  const pairs = <f64>n * <f64>nprobe * <f64>PAIR_BYTES + <f64>(load<u32>(index, INDEX_CELLS) + 1) * 4;
+  const scan = <f64>WORK_PENDING + <f64>n * 8 + <f64>(hasLanes(padded) ? laidOutBytes(padded, PIECE_ROWS) : 0);
+  return <f64>n * <f64>stateBytes(padded, nprobe, keep) + pairs + scan + 256;
 }
 
 /**
@@ -53,7 +66,8 @@ export function ivfSearchMany(
   nprobe = min(nprobe, cells);
   const bytes = stateBytes(load<u32>(index, INDEX_PADDED), nprobe, keep);
   const pairs = work + <usize>n * bytes;
-  const starts = pairs + <usize>n * nprobe * PAIR_BYTES, pending = starts + align((<usize>cells + 1) << 2);
+  const starts = pairs + <usize>n * nprobe * PAIR_BYTES, scan = starts + align((<usize>cells + 1) << 2);
+  store<usize>(scan, scan + WORK_PENDING + align(<usize>n << 3), WORK_CODES);
   const alone = load<u32>(index, INDEX_BITS) < 2;
   const counts = out + 20 * <usize>n * topK;
   memory.fill(counts + (<usize>n << 2), 0, 8);
@@ -76,7 +90,7 @@ export function ivfSearchMany(
   for (let cell: u32 = 0; cell < cells; cell++) {
     const at = starts + (<usize>cell << 2);
     const from = pairs + <usize>load<u32>(at) * PAIR_BYTES, to = pairs + <usize>load<u32>(at, 4) * PAIR_BYTES;
-    if (from < to) scanForAll(index, cellAt(index, cell), from, to, filter, pending);
+    if (from < to) scanForAll(index, cellAt(index, cell), from, to, filter, scan);
   }
   for (let i: u32 = 0; i < n; i++) {
     const state = work + <usize>i * bytes;
@@ -160,48 +174,116 @@ function placePairs(index: usize, state: usize, ends: usize, pairs: usize): void
 }
 
 /** One cell for all its pairs: first every scan, then every record that passed. */
-function scanForAll(index: usize, cell: usize, from: usize, to: usize, filter: usize, pending: usize): void {
+function scanForAll(index: usize, cell: usize, from: usize, to: usize, filter: usize, work: usize): void {
   const padded = load<u32>(index, INDEX_PADDED), rows = load<u32>(cell, CELL_ROWS);
-  const list = load<usize>(index, INDEX_LISTED), full = list + ((LISTED_ROWS - PIECE_ROWS) << 3);
-  const blocks = (rows + 31) >> 5;
+  const codes = load<usize>(cell, CELL_BLOCKS), blocks = (rows + 31) >> 5;
+  const inLanes = hasLanes(padded) && to - from >= <usize>WORTH * PAIR_BYTES;
   for (let piece: u32 = 0; piece < blocks; piece += PIECE_ROWS >> 5) {
     const past = min<u32>(blocks, piece + (PIECE_ROWS >> 5));
-    let end = list, waiting = pending;
+    let end = load<usize>(index, INDEX_LISTED);
+    store<usize>(work, work + WORK_PENDING, WORK_WAITING);
+    let isLaidOut = false;
+    let held: u32 = 0; // pairs that wait for a lane
     for (let pair = from; pair < to; pair += PAIR_BYTES) {
       const state = <usize>load<u32>(pair), slot = load<u32>(pair, PAIR_SLOT);
       const first = slot == load<u32>(state, QUERY_SLOT) ? max(piece, load<u32>(state, QUERY_BLOCK)) : piece;
       if (first >= past) continue;
-      const before = end;
       const least = toUnits(load<f32>(state, QUERY_BOUND) - load<f32>(pair, PAIR_OFFSET), 0);
-      const tag = (<u64>slot << 32) | (first << 5);
-      const start = load<usize>(cell, CELL_BLOCKS) + <usize>first * blockBytes(padded);
+      if (inLanes && first == piece && least > -32768) {
+        takeLane(work + WORK_LANES, held, state, least);
+        store<u32>(work + (<usize>held << 2), <u32>pair, WORK_PAIRS);
+        held++;
+        if (held < LANES) continue;
+        end = scanTogether(index, cell, piece, past, held, isLaidOut, filter, end, work);
+        isLaidOut = true;
+        held = 0;
+        continue;
+      }
+      const before = end, tag = (<u64>slot << 32) | (first << 5);
       if (least <= -32768) end = listAll(min(rows, past << 5) - (first << 5), tag, end);
-      else end = scanAbove(index, state, start, past - first, least, tag, end);
-      if (filter != 0) end = filterListed(index, state, filter, before, end);
-      if (end == before) continue;
-      store<u32>(waiting, <u32>state);
-      store<u32>(waiting, <u32>end, 4);
-      waiting += 8;
-      if (end <= full) continue;
-      refineAll(index, cell, list, end, pending, waiting);
-      end = list;
-      waiting = pending;
+      else end = scanAbove(index, state, codes + <usize>first * blockBytes(padded), past - first, least, tag, end);
+      end = pend(index, cell, state, filter, before, end, work);
     }
-    refineAll(index, cell, list, end, pending, waiting);
+    if (held >= WORTH) {
+      leaveLanes(work + WORK_LANES, held);
+      end = scanTogether(index, cell, piece, past, held, isLaidOut, filter, end, work);
+      held = 0;
+    }
+    for (let i: u32 = 0; i < held; i++) {
+      const pair = <usize>load<u32>(work + (<usize>i << 2), WORK_PAIRS), state = <usize>load<u32>(pair);
+      const least = toUnits(load<f32>(state, QUERY_BOUND) - load<f32>(pair, PAIR_OFFSET), 0);
+      const before = end, tag = (<u64>load<u32>(pair, PAIR_SLOT) << 32) | (piece << 5);
+      end = scanAbove(index, state, codes + <usize>piece * blockBytes(padded), past - piece, least, tag, end);
+      end = pend(index, cell, state, filter, before, end, work);
+    }
+    refineAll(index, cell, end, work);
   }
 }
 
-/** Refines the listed rows of one cell, each pending entry (state, end of its rows) the rows after the entry before. */
-function refineAll(index: usize, cell: usize, list: usize, end: usize, pending: usize, waiting: usize): void {
-  const recordBytes = <usize>load<u32>(index, INDEX_RECORD_BYTES), records = load<usize>(cell, CELL_RECORDS);
-  let touched: u32 = 0;
-  for (let p = list; p < end; p += 8) touched += load<u8>(records + <usize>load<u32>(p) * recordBytes);
-  store<u32>(sink, touched);
-  for (; pending < waiting; pending += 8) {
-    const past = <usize>load<u32>(pending, 4);
-    refine(index, load<u32>(pending), list, past);
-    list = past;
+/** The piece for the pairs that wait, which are in their lanes; returns the new end of the list. */
+function scanTogether(
+  index: usize, cell: usize, piece: u32, past: u32, held: u32, isLaidOut: bool, filter: usize, end: usize, work: usize,
+): usize {
+  if (!ASC_FEATURE_SIMD) return end;
+  const padded = load<u32>(index, INDEX_PADDED), codes = load<usize>(work, WORK_CODES), hits = work + WORK_HITS;
+  if (!isLaidOut) layOut(load<usize>(cell, CELL_BLOCKS) + <usize>piece * blockBytes(padded), past - piece, padded, codes);
+  turnTables(work + WORK_LANES, padded);
+  const hitsEnd = scanLanes(codes, min(load<u32>(cell, CELL_ROWS), past << 5) - (piece << 5), padded, work + WORK_LANES, hits);
+  memory.fill(work + WORK_COUNTS, 0, <usize>LANES << 2);
+  for (let p = hits; p < hitsEnd; p += 8) {
+    let queries = load<u32>(p);
+    const row = <u16>load<u32>(p, 4);
+    do {
+      const q = <usize>ctz(queries), count = <usize>load<u32>(work + (q << 2), WORK_COUNTS);
+      store<u16>(work + ((q * PIECE_ROWS + count) << 1), row, WORK_ROWS);
+      store<u32>(work + (q << 2), <u32>count + 1, WORK_COUNTS);
+      queries &= queries - 1;
+    } while (queries);
   }
+  for (let q: usize = 0; q < held; q++) {
+    const count = <usize>load<u32>(work + (q << 2), WORK_COUNTS);
+    if (count == 0) continue;
+    const pair = <usize>load<u32>(work + (q << 2), WORK_PAIRS), rows = work + WORK_ROWS + ((q * PIECE_ROWS) << 1);
+    const before = end, tag = (<u64>load<u32>(pair, PAIR_SLOT) << 32) | (piece << 5);
+    for (let i: usize = 0; i < count << 1; i += 2) {
+      store<u64>(end, tag + load<u16>(rows + i));
+      end += 8;
+    }
+    end = pend(index, cell, load<u32>(pair), filter, before, end, work);
+  }
+  return end;
+}
+
+/** Notes that rows were listed for a query, from `before` on; where no piece more would fit, refines all there are. */
+function pend(index: usize, cell: usize, state: usize, filter: usize, before: usize, end: usize, work: usize): usize {
+  if (filter != 0) end = filterListed(index, state, filter, before, end);
+  if (end == before) return end;
+  const waiting = load<usize>(work, WORK_WAITING), list = load<usize>(index, INDEX_LISTED);
+  store<u32>(waiting, <u32>state);
+  store<u32>(waiting, <u32>end, 4);
+  store<usize>(work, waiting + 8, WORK_WAITING);
+  if (end <= list + ((LISTED_ROWS - PIECE_ROWS) << 3)) return end;
+  refineAll(index, cell, end, work);
+  return list;
+}
+
+/** Refines the listed rows of one cell, each pending entry (state, end of its rows) the rows after the entry before. */
+function refineAll(index: usize, cell: usize, end: usize, work: usize): void {
+  const recordBytes = <usize>load<u32>(index, INDEX_RECORD_BYTES), records = load<usize>(cell, CELL_RECORDS);
+  let list = load<usize>(index, INDEX_LISTED);
+  let touched: u32 = 0;
+  for (let p = list; p < end; p += 8) {
+    const record = records + <usize>load<u32>(p) * recordBytes;
+    for (let j: usize = 0; j < recordBytes; j += 64) touched += load<u8>(record + j);
+  }
+  store<u32>(sink, touched);
+  const past = load<usize>(work, WORK_WAITING);
+  for (let p = work + WORK_PENDING; p < past; p += 8) {
+    const rowsEnd = <usize>load<u32>(p, 4);
+    refineInCell(index, load<u32>(p), records, list, rowsEnd);
+    list = rowsEnd;
+  }
+  store<usize>(work, work + WORK_PENDING, WORK_WAITING);
 }
 
 /** Moves a query's results to their place among all, and adds up its counters. */

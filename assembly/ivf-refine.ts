@@ -33,6 +33,28 @@ export function refine(index: usize, query: usize, list: usize, end: usize): voi
   store<u32>(query, load<u32>(query, QUERY_REFINED) + count, QUERY_REFINED);
 }
 
+/** As `refine`, for rows that are all of one slot's cell, whose records were read ahead. */
+export function refineInCell(index: usize, query: usize, records: usize, list: usize, end: usize): void {
+  const bits = load<u32>(index, INDEX_BITS), padded = load<u32>(index, INDEX_PADDED);
+  const recordBytes = <usize>load<u32>(index, INDEX_RECORD_BYTES), slots = slotBytes(padded, bits);
+  const levels = load<usize>(query, QUERY_LEVELS);
+  const step = load<f32>(query, QUERY_LEVEL_STEP);
+  const middle: f32 = (<f32>(1 << (bits - 1)) - 0.5) * load<f32>(query, QUERY_LEVEL_SUM);
+  const slot = <usize>load<u32>(list, 4) << 2;
+  const cellScore = load<f32>(load<usize>(query, QUERY_CELL_SCORES) + slot), start = load<u32>(load<usize>(query, QUERY_STARTS) + slot);
+  const ids = load<usize>(index, INDEX_IDS), scores = load<usize>(index, INDEX_SCORES);
+  const count = <u32>((end - list) >> 3);
+  for (let i: usize = 0; i < <usize>count << 2; i += 4) {
+    const row = load<u32>(list + (i << 1));
+    const record = records + <usize>row * recordBytes;
+    const product: f32 = bits > 4 ? <f32>productOfBytes(record, levels, padded) : <f32>productOfNibbles(record, levels, padded);
+    store<f32>(scores + i, cellScore + (load<f32>(record + slots) + load<f32>(record + slots, 4) * ((product - middle) * step)));
+    store<u32>(ids + i, start + row);
+  }
+  pushCandidates(query, scores, ids, count);
+  store<u32>(query, load<u32>(query, QUERY_REFINED) + count, QUERY_REFINED);
+}
+
 /** Addresses and ids of the listed rows; reads a byte of every cache line of their records on the way. */
 function locate(index: usize, query: usize, list: usize, count: u32, recordBytes: usize, addresses: usize, ids: usize): void {
   const cells = load<usize>(query, QUERY_CELLS), starts = load<usize>(query, QUERY_STARTS);
@@ -85,7 +107,7 @@ export function filterListed(index: usize, query: usize, filter: usize, list: us
 }
 
 /** Σ u·level over D slots of 4 bits; see ivf-cells.ts for their order. */
-function productOfNibbles(record: usize, levels: usize, padded: u32): i32 {
+export function productOfNibbles(record: usize, levels: usize, padded: u32): i32 {
   if (ASC_FEATURE_SIMD) {
     const nibble = i8x16.splat(15);
     let a = i32x4.splat(0), b = a;
@@ -120,7 +142,7 @@ function productOfNibbles(record: usize, levels: usize, padded: u32): i32 {
 }
 
 /** Σ u·level over D slots of 8 bits. */
-function productOfBytes(record: usize, levels: usize, padded: u32): i32 {
+export function productOfBytes(record: usize, levels: usize, padded: u32): i32 {
   const end = record + padded;
   if (ASC_FEATURE_SIMD) {
     let a = i32x4.splat(0), b = a;

@@ -122,7 +122,9 @@ function explanation({ ms, measured, bytes, ...figures }: Explanation): Record<s
     ...figures,
     ...(measured === undefined
       ? {}
-      : { measured: `recall ${measured.recall.toFixed(3)} on ${measured.sample} records` }),
+      : {
+          measured: `recall ${measured.recall.toFixed(3)}, at least ${measured.lowerBound.toFixed(3)}, on ${measured.sample} records`,
+        }),
     read: bytesText(bytes),
     "ms in all": ms.total.toFixed(1),
     "ms of the search": ms.search.toFixed(1),

@@ -14,8 +14,8 @@ import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
-import { type AppendResult, append } from "./append.ts";
-import { type BuildGraphOptions, type BuildGraphResult, buildGraph } from "./build-graph.ts";
+import type { AppendResult } from "./append.ts";
+import type { BuildGraphOptions, BuildGraphResult } from "./build-graph.ts";
 import {
   errnoIn,
   findOperation,
@@ -35,20 +35,22 @@ import {
   until,
 } from "./context.ts";
 import type { Explanation } from "./explain.ts";
-import { GraphTracks } from "./graph-track.ts";
+import { GraphTracks } from "./graph-tracks.ts";
 import { type Health, healthOf } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
-import { chosenFields, explain, positive, type SearchTarget, search, type VectorQuery } from "./query.ts";
-import { type ManyVectorQuery, queryMany } from "./query-many.ts";
+import { append, buildGraph, publishCompressor, rebuildIvf } from "./later.ts";
 import {
-  type PublishCompressorOptions,
-  publishCompressor,
-  type RebuildIvfOptions,
-  type RebuildResult,
-  type RebuildTarget,
-  rebuildIvf,
-} from "./rebuild.ts";
+  chosenFields,
+  explain,
+  positive,
+  type SearchTarget,
+  search,
+  searchAll,
+  type VectorQuery,
+} from "./query.ts";
+import { type ManyVectorQuery, queryMany } from "./query-many.ts";
+import type { PublishCompressorOptions, RebuildIvfOptions, RebuildResult, RebuildTarget } from "./rebuild.ts";
 import { readRow } from "./rows.ts";
 import {
   type AnyFields,
@@ -403,16 +405,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     let all: Promise<VectorBatch<F>[]> | undefined;
     const run = (): AsyncGenerator<VectorBatch<F>> =>
       endingWith(signal, search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
-    const collect = async (): Promise<VectorBatch<F>[]> => {
-      const batches: VectorBatch<F>[] = [];
-      for await (const batch of run()) batches.push(batch);
-      return batches;
-    };
     return {
       [Symbol.asyncIterator]: run,
       // biome-ignore lint/suspicious/noThenProperty: the documented shape is both awaitable and iterable
       then(onFulfilled, onRejected) {
-        all ??= collect();
+        all ??= searchAll(target, query) as Promise<unknown> as Promise<VectorBatch<F>[]>;
         return all.then(onFulfilled, onRejected);
       },
     };

@@ -117,7 +117,7 @@ function invalidQuery(found: unknown, expected: string): DreamDBError {
 export async function scanColumns<S>(
   target: { ctx: Context; manifest: Manifest },
   field: EmbeddingField,
-  scan: Scan<S | { entry: BatchEntry }>,
+  scan: Pick<Scan<S | { entry: BatchEntry }>, "add" | "block">,
   choose: (entry: BatchEntry) => Promise<Uint8Array | "all" | undefined>,
   entries: Iterable<BatchEntry> | AsyncIterable<BatchEntry> = entriesIn(
     target.ctx.session,

@@ -25,8 +25,11 @@ export interface Explanation {
   /** The beam that a graph was walked with, and nodes whose neighbours were looked at. */
   beam?: number;
   expanded?: number;
-  /** With `recallTarget`: the recall that these reached on records of the dataset, and on how many it was measured. */
-  measured?: { recall: number; sample: number };
+  /**
+   * With `recallTarget`: the recall that these reached on `sample` records of the dataset, and what that of other queries
+   * is at least, with a confidence of 99 %.
+   */
+  measured?: { recall: number; lowerBound: number; sample: number };
   /** Read from the backend. */
   requests: number;
   bytes: number;

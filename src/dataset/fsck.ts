@@ -30,7 +30,7 @@ import {
   isTrained,
   tablesOf,
 } from "../objects/spatial-index.ts";
-import { codebookShape, decodeVectorCompressor } from "../objects/vector-compressor.ts";
+import { decodeVectorCompressor } from "../objects/vector-compressor.ts";
 import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
@@ -198,7 +198,7 @@ class Checker {
       decodeVectorCompressor(bytes);
     });
     const { object } = compressor;
-    if ("codebooks" in object) await this.table(object.codebooks, codebookShape(object).dim);
+    if ("codebooks" in object) await this.table(object.codebooks, object.dim);
   }
 
   /** A table's length, which the object that refers to it was checked for, says how many vectors it has. */

@@ -4,18 +4,22 @@
  * are the same.
  */
 import { type IvfHits, IvfIndex } from "../kernels/ivf.ts";
+import type { ChosenMatches, IvfMatches, Matches, MatchHits } from "../kernels/ivf-matches.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { Span } from "../objects/column.ts";
 import type { BatchEntry, IndexRoot, SegmentEntry } from "../objects/index-tree.ts";
 import type { Track } from "../objects/manifest.ts";
 import { distanceOf, type Metric, metricOf } from "../objects/metric.ts";
 import { decodeSegmentAnchors, type SegmentBlock } from "../objects/segment.ts";
-import { rotationOf } from "../objects/vector-compressor.ts";
+import { type PqCompressor, rotationOf } from "../objects/vector-compressor.ts";
 import { Turns } from "../store/turns.ts";
-import { centroidsOfCells, exponentOf, rabitqOf, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { isPq, readCodebooks } from "./coder.ts";
+import type { Ordinals } from "./filter.ts";
+import { centroidsOfCells, exponentOf, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { FilterMatches } from "./ivf-matches.ts";
 import type { RowNumbers } from "./row-numbers.ts";
 import { blocksOf, entriesOf, mergeRanges, type OpenSegment, openSegments, rowsOfCell } from "./segments.ts";
-import { inParallel, type Session } from "./session.ts";
+import { inParallel, Landing, type Session } from "./session.ts";
 
 /** How a query searches the cells. */
 export interface Probing {
@@ -28,6 +32,12 @@ export interface Probing {
   epsilon: number;
   /** A bit for each row of the timeline, lowest first, 1 = may be found; rows have to be numbered. */
   filter?: Uint8Array;
+}
+
+/** The rows that a condition leaves, in a timeline. */
+export interface RowFilter {
+  root: IndexRoot<BatchEntry>;
+  ordinals: Ordinals;
 }
 
 /** What a search did. */
@@ -64,7 +74,6 @@ interface Candidates {
 /** A run of a cell's rows in one block of one segment. */
 interface Part {
   segment: number;
-  block: SegmentBlock;
   /** Rows of the segment. */
   from: number;
   to: number;
@@ -75,8 +84,14 @@ export type VectorsOf = (ticks: readonly bigint[]) => Promise<Float32Array>;
 
 /** Filters whose bits stay in the compute core's memory. */
 const MAX_FILTERS = 8;
+/** Rows of a filter whose vectors are fetched, beside topK; where codes leave more, the columns are read. */
+const MOST_CHOSEN = 1024;
+/** A batch with so many probes for each cell has all of them read at once. */
+const PROBES_TO_WARM = 2;
 /** Cells that are read at a time when all are wanted. */
-const PREWARM_CELLS = 64;
+const PREWARM_CELLS = 32;
+/** Vectors that are read at a time, on their way into the compute core's memory. */
+const RUN_BYTES = 2 << 20;
 
 export class IvfTrack {
   private readonly index: IvfIndex;
@@ -106,16 +121,24 @@ export class IvfTrack {
   private isFreed = false;
   private numbers: RowNumbers | undefined;
   private readonly filters = new Map<Uint8Array, number>();
+  private readonly matches: FilterMatches;
+  /** Bytes of columns that filters were answered from, for want of cells. */
+  private bytesBeside = 0;
   /** What the last search found; the next one uses it again. */
   private found: IvfHits | undefined;
   /** The cells of the last query: a view that goes stale. */
   private selected: Uint32Array = new Uint32Array();
+  /** Whether vectors may stay in memory. */
+  private keepsVectors = true;
+  /** What was read and is copied at once; the turns keep it to one reader. */
+  private readonly landing = new Landing();
   private readonly turns = new Turns();
 
   private constructor(session: Session, kernels: Kernels, index: IvfIndex, budgetBytes: number) {
     this.session = session;
     this.kernels = kernels;
     this.index = index;
+    this.matches = new FilterMatches(kernels, index);
     this.budgetBytes = budgetBytes;
     this.parts = Array.from({ length: index.cells }, () => undefined);
     this.isUsed = new Uint8Array(index.cells);
@@ -134,7 +157,10 @@ export class IvfTrack {
     const trained = trainedIndexOf(track);
     const { algorithm, dim, seed } = trained;
     const centroids = centroidsOfCells(trained, await readCentroids(session, trained));
-    const compressor = rabitqOf(track) ?? { ...rotationOf(dim), seed, bits: 0 };
+    const codebooks = await readCodebooks(session, track);
+    const made = track.compressor?.object;
+    // Cells are found among rotated centroids, whatever the codes.
+    const compressor = made === undefined || isPq(made) ? { ...rotationOf(dim), seed, bits: 0 } : made;
     const { rotation: kind, padded, bits } = compressor;
     const index = new IvfIndex(kernels, {
       metric: metricOf(algorithm),
@@ -143,6 +169,7 @@ export class IvfTrack {
       centroids,
       bits,
       rotation: { kind, padded, seed: compressor.seed },
+      pq: codebooks && { shape: made as PqCompressor, codebooks },
     });
     return new IvfTrack(session, kernels, index, budgetBytes);
   }
@@ -153,6 +180,11 @@ export class IvfTrack {
 
   get cells(): number {
     return this.index.cells;
+  }
+
+  /** Whether rows are estimated by PQ codes, whose error no query knows. */
+  get hasPq(): boolean {
+    return this.index.hasPq;
   }
 
   /** Whether it is in use, and shows the state that `track` is in. */
@@ -170,6 +202,7 @@ export class IvfTrack {
         entries.length >= held &&
         this.segments.every(({ entry }, i) => entry.container.address === entries[i]?.container.address);
       if (!isExtended) this.dropAll();
+      this.matches.clear();
       // New rows have no number yet: the next filter brings them all.
       this.numbers = undefined;
       const from = this.segments.length;
@@ -191,6 +224,7 @@ export class IvfTrack {
     return this.turns.run("", async () => {
       if (this.numbers?.root === numbers.root) return;
       this.numbers = numbers;
+      this.matches.clear();
       for (const cell of this.held) {
         const { ticks, ordinals } = this.index.rowsOf(cell);
         numbers.fill(ticks, ordinals);
@@ -221,7 +255,8 @@ export class IvfTrack {
   searchNow(query: Float32Array, probing: Probing, stats?: ProbeStats): Nearest | undefined {
     if (this.select(query, probing.nprobe) !== undefined) return undefined;
     const filter = probing.filter === undefined ? 0 : this.filterAt(probing.filter);
-    const found = this.index.search({ ...probing, filter });
+    const { topK, rerank, epsilon } = probing;
+    const found = this.index.search({ topK, rerank, epsilon, filter });
     this.found = found;
     if (!found.exact && probing.rerank > 0) return undefined;
     return this.nearest(found, stats);
@@ -236,17 +271,23 @@ export class IvfTrack {
     if (this.parts.some((parts) => parts === undefined)) return undefined;
     const filter = probing.filter === undefined ? 0 : this.filterAt(probing.filter);
     const found = index.searchMany(queries, { ...probing, filter });
-    return Array.from(found.counts, (count, i) => {
-      if (found.exact[i] === 0 && probing.rerank > 0) return undefined;
+    const all: (Nearest | undefined)[] = [];
+    for (let i = 0; i < found.counts.length; i++) {
+      const isExact = found.exact[i] === 1;
+      if (!isExact && probing.rerank > 0) {
+        all.push(undefined);
+        continue;
+      }
       const first = i * probing.topK;
-      return {
-        ticks: Array.from(found.ticks.subarray(first, first + count)),
-        distances: Array.from(found.scores.subarray(first, first + count), (score) =>
-          distanceOf(metric, score),
-        ),
-        isExact: found.exact[i] === 1,
-      };
-    });
+      const ticks: bigint[] = [];
+      const distances: number[] = [];
+      for (let at = first; at < first + (found.counts[i] as number); at++) {
+        ticks.push(found.ticks[at] as bigint);
+        distances.push(distanceOf(metric, found.scores[at] as number));
+      }
+      all.push({ ticks, distances, isExact });
+    }
+    return all;
   }
 
   /** As `searchNow`, reading what is missing. */
@@ -273,11 +314,13 @@ export class IvfTrack {
     const first = this.searchNow(query, probing, stats);
     if (first !== undefined) return first;
     const candidates = this.candidates();
-    const again = candidates.cells.filter((cell) => this.seen[cell] === 1 && this.hasVectors[cell] === 0);
-    for (const cell of candidates.cells) this.seen[cell] = 1;
-    await this.loadVectors([...new Set(again)]);
-    const second = this.searchNow(query, probing, stats);
-    if (second !== undefined) return second;
+    if (this.keepsVectors) {
+      const again = candidates.cells.filter((cell) => this.seen[cell] === 1 && this.hasVectors[cell] === 0);
+      for (const cell of candidates.cells) this.seen[cell] = 1;
+      await this.loadVectors([...new Set(again)]);
+      const second = this.searchNow(query, probing, stats);
+      if (second !== undefined) return second;
+    }
     const vectors = await this.vectorsOfCandidates(candidates, vectorsOf);
     // Other queries ran meanwhile: this one is run anew, to the same candidates, whatever is in memory by now.
     const third = this.searchNow(query, probing, stats);
@@ -288,6 +331,138 @@ export class IvfTrack {
     } finally {
       this.kernels.free(pointer);
     }
+  }
+
+  /**
+   * The nearest of the rows that a filter leaves, all of which are looked at; undefined when that takes reading the
+   * columns. Rows are numbered.
+   */
+  searchMatches(
+    query: Float32Array,
+    topK: number,
+    filter: RowFilter,
+    vectorsOf: VectorsOf,
+    stats?: ProbeStats,
+  ): Promise<Nearest | undefined> | Nearest | undefined {
+    return (
+      this.scoreMatches(query, topK, filter, stats) ??
+      this.turns.run("", () => this.searchMatchesCold(query, topK, filter, vectorsOf, stats))
+    );
+  }
+
+  /** Says that a filter was answered out of `bytes` of columns: once that is what the cells take, they are loaded. */
+  wentBeside(bytes: number): void {
+    this.bytesBeside += bytes;
+  }
+
+  /** The nearest of a filter's rows, if their vectors are in memory. */
+  private scoreMatches(
+    query: Float32Array,
+    topK: number,
+    filter: RowFilter,
+    stats: ProbeStats | undefined,
+  ): Nearest | undefined {
+    const among = this.matchesOf(filter);
+    if (among === undefined) return undefined;
+    this.index.select(query, 1);
+    const found = among.places.score(among.list, topK);
+    return (
+      found && this.nearestOf(found, stats, { cells: 1, scanned: 0, refined: 0, reranked: among.list.count })
+    );
+  }
+
+  private async searchMatchesCold(
+    query: Float32Array,
+    topK: number,
+    filter: RowFilter,
+    vectorsOf: VectorsOf,
+    stats: ProbeStats | undefined,
+  ): Promise<Nearest | undefined> {
+    if (!(await this.holdAll(vectorsOf))) return undefined;
+    const scored = this.scoreMatches(query, topK, filter, stats);
+    if (scored !== undefined) return scored;
+    const { index, seen, hasVectors } = this;
+    const among = this.matchesOf(filter);
+    if (among === undefined) return undefined;
+    const { places, list } = among;
+    const chosen = this.chooseMatches(query, topK, filter);
+    if (chosen !== undefined && chosen.count > MOST_CHOSEN + topK) return undefined;
+    const { count } = list;
+    const cells = new Set(chosen?.cells ?? places.cellsOf(list));
+    const again = [...cells].filter((cell) => seen[cell] === 1 && hasVectors[cell] === 0);
+    for (const cell of cells) seen[cell] = 1;
+    await this.loadVectors(again);
+    // Where codes of one bit can't tell, only what is in memory is searched here.
+    if (chosen === undefined) return this.scoreMatches(query, topK, filter, stats);
+    const candidates = { cells: [...chosen.cells], rows: [...chosen.rows], ticks: [...chosen.ticks] };
+    const vectors = await this.vectorsOfCandidates(candidates, vectorsOf);
+    // Other queries ran meanwhile: the same rows are chosen anew, whatever is in memory by now.
+    const last = this.chooseMatches(query, topK, filter);
+    if (last === undefined) return undefined;
+    const found = places.scoreVectors(last, vectors, topK);
+    return this.nearestOf(found, stats, {
+      cells: index.cells,
+      scanned: count,
+      refined: count,
+      reranked: last.count,
+    });
+  }
+
+  /** The rows of a filter that may be among the nearest by their codes. */
+  private chooseMatches(
+    query: Float32Array,
+    topK: number,
+    filter: RowFilter,
+  ): (Matches & ChosenMatches) | undefined {
+    const among = this.matchesOf(filter);
+    this.index.select(query, this.index.cells);
+    return among?.places.choose(among.list, topK);
+  }
+
+  /** Whether all rows can be told by number where they lie in memory: now, or after reading no more than was read beside them. */
+  canHoldAll(): boolean {
+    const all = this.rows * this.index.rowBytes;
+    const lacking = all * (1 - this.held.size / Math.max(1, this.usedCells));
+    return this.isHoldingAll() || (all <= this.budgetBytes && lacking <= this.bytesBeside);
+  }
+
+  private isHoldingAll(): boolean {
+    return this.held.size === this.usedCells;
+  }
+
+  /** Loads what cells are lacking, as far as the budget goes; whether that is all of them. */
+  private async holdAll(vectorsOf: VectorsOf): Promise<boolean> {
+    const lacking: number[] = [];
+    for (let cell = 0; cell < this.index.cells; cell++) {
+      if (this.isUsed[cell] === 0) continue;
+      if (this.parts[cell] === undefined || (this.index.bits === 0 && this.hasVectors[cell] === 0))
+        lacking.push(cell);
+    }
+    for (let from = 0; from < lacking.length; from += PREWARM_CELLS)
+      await this.loadCells(lacking.slice(from, from + PREWARM_CELLS), vectorsOf);
+    return this.isHoldingAll();
+  }
+
+  /** Where the rows of a filter lie, if all cells are in memory, and there is room to know it. */
+  private matchesOf({ root, ordinals }: RowFilter): { places: IvfMatches; list: Matches } | undefined {
+    if (!this.isNumbered(root) || !this.isHoldingAll()) return undefined;
+    const bytes = this.matches.missingBytes(root.rows);
+    if (bytes > 0 && (!this.makeRoom([], bytes) || !this.isHoldingAll())) return undefined;
+    return { places: this.matches.places(root.rows), list: this.matches.of(ordinals, root.rows) };
+  }
+
+  /** Equal distances by anchor, as an exact search gives them. */
+  private nearestOf({ scores, ticks }: MatchHits, stats: ProbeStats | undefined, done: ProbeStats): Nearest {
+    if (stats !== undefined) Object.assign(stats, done);
+    const hits = Array.from(ticks, (tick, i) => ({
+      tick,
+      distance: distanceOf(this.metric, scores[i] as number),
+    })).sort((a, b) => a.distance - b.distance || (a.tick < b.tick ? -1 : 1));
+    return {
+      ticks: hits.map(({ tick }) => tick),
+      distances: hits.map(({ distance }) => distance),
+      isExact: true,
+    };
   }
 
   /** Chooses the cells of a query; returns those that are not in memory. */
@@ -326,33 +501,58 @@ export class IvfTrack {
     return { ticks, distances, isExact: exact };
   }
 
-  /** Loads every cell, and their vectors as far as the budget goes. Calls `onProgress` with cells done. */
+  /**
+   * Loads every cell, and their vectors as far as the budget goes; or else none of them, now and by later queries. Calls
+   * `onProgress` with cells done.
+   */
   prewarm(withVectors: boolean, onProgress?: (done: { done: number; total: number }) => void): Promise<void> {
     return this.turns.run("", async () => {
-      const used: number[] = [];
-      for (let cell = 0; cell < this.index.cells; cell++) {
-        if (this.isUsed[cell] === 1) used.push(cell);
-        else if (this.parts[cell] === undefined) this.place(cell, []);
-      }
-      const total = used.length;
-      for (let from = 0; from < total; from += PREWARM_CELLS) {
-        const cells = used.slice(from, from + PREWARM_CELLS);
-        await this.loadCells(cells.filter((cell) => this.parts[cell] === undefined));
-        if (withVectors) await this.loadVectors(cells.filter((cell) => this.hasVectors[cell] === 0));
-        onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
-      }
+      this.keepsVectors = withVectors || this.index.bits === 0;
+      if (!this.keepsVectors) this.dropVectors();
+      await this.loadAll(withVectors, onProgress);
     });
+  }
+
+  private async loadAll(
+    withVectors: boolean,
+    onProgress?: (done: { done: number; total: number }) => void,
+  ): Promise<void> {
+    const used: number[] = [];
+    for (let cell = 0; cell < this.index.cells; cell++) {
+      if (this.isUsed[cell] === 1) used.push(cell);
+      else if (this.parts[cell] === undefined) this.place(cell, []);
+    }
+    const total = used.length;
+    for (let from = 0; from < total; from += PREWARM_CELLS) {
+      const cells = used.slice(from, from + PREWARM_CELLS);
+      await this.loadCells(cells.filter((cell) => this.parts[cell] === undefined));
+      if (withVectors) await this.loadVectors(cells.filter((cell) => this.hasVectors[cell] === 0));
+      onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
+    }
+    this.landing.abandon();
+  }
+
+  /**
+   * Before a batch that probes so many cells in all: loads every cell at once when the batch would come by most of
+   * them anyway, unless codes would take more than half of the budget.
+   */
+  async warmFor(probes: number): Promise<void> {
+    const { index, parts, budgetBytes } = this;
+    if (index.bits === 0 || probes < PROBES_TO_WARM * this.usedCells) return;
+    if (this.rows * index.rowBytes > budgetBytes / 2) return;
+    if (parts.some((each) => each === undefined)) await this.turns.run("", () => this.loadAll(false));
   }
 
   /** Bytes held in the compute core's memory. */
   get bytes(): number {
-    return this.index.bytes;
+    return this.index.bytes + this.matches.bytes;
   }
 
   free(): void {
     this.isFreed = true;
     for (const pointer of this.filters.values()) this.kernels.free(pointer);
     this.filters.clear();
+    this.matches.clear();
     this.index.free();
   }
 
@@ -362,8 +562,12 @@ export class IvfTrack {
     const wanted = cells.filter((cell) => this.parts[cell] === undefined);
     const read = await this.read(wanted, 0);
     for (const cell of wanted) this.place(cell, read.get(cell) ?? []);
+    this.landing.reset();
     // Without codes a cell is its vectors.
-    if (this.index.bits === 0) for (const cell of cells) await this.loadWhole(cell, vectorsOf);
+    if (this.index.bits === 0) {
+      await this.readWhole(cells.filter((cell) => this.isStoredWhole(cell)));
+      for (const cell of cells) if (!this.isStoredWhole(cell)) await this.readBare(cell, vectorsOf);
+    }
     this.makeRoom(cells, 0);
   }
 
@@ -398,6 +602,7 @@ export class IvfTrack {
         this.held.add(cell);
       }
     }
+    this.landing.reset();
   }
 
   /** The rows of `cells` in the segments from number `from` on, in the order of segments and rows. */
@@ -432,7 +637,7 @@ export class IvfTrack {
     const spans = blocks.flatMap(({ anchors, codes }) =>
       codes === undefined ? [anchors] : [anchors, codes],
     );
-    const bytes = await this.session.spans(container, spans, false);
+    const bytes = await this.session.spans(container, spans, false, this.landing);
     const step = blocks[0]?.codes === undefined ? 1 : 2;
     const opened = blocks.map((block, i) => ({
       block,
@@ -451,48 +656,89 @@ export class IvfTrack {
           ordinals,
           ...(codes === undefined ? {} : { codes: codes.subarray(a * rowBytes, b * rowBytes) }),
         };
-        return { cell, rows, part: { segment: number, block, from: first, to: past } };
+        return { cell, rows, part: { segment: number, from: first, to: past } };
       }),
     );
   }
 
   /** Reads the vectors of whole cells, as far as the budget goes. */
   private async loadVectors(cells: readonly number[]): Promise<void> {
+    const batch: number[] = [];
+    let bytes = 0;
     for (const cell of cells) {
       const parts = this.parts[cell];
-      if (parts === undefined || parts.some(({ block }) => block.vectors === undefined)) continue;
-      if (!this.makeRoom([cell], rowsOf(parts) * (4 * this.index.dim + 4))) return;
-      await this.loadWhole(cell, undefined);
+      if (parts === undefined || !this.isStoredWhole(cell)) continue;
+      const more = rowsOf(parts) * (4 * this.index.dim + 4);
+      if (!this.makeRoom([...batch, cell], bytes + more)) break;
+      batch.push(cell);
+      bytes += more;
+      if (bytes < RUN_BYTES) continue;
+      await this.readWhole(batch.splice(0));
+      bytes = 0;
+    }
+    await this.readWhole(batch);
+  }
+
+  /** Whether a loaded cell's vectors are in its segments, if it has rows. */
+  private isStoredWhole(cell: number): boolean {
+    return (this.parts[cell] as Part[]).every((part) => this.blockOf(part).vectors !== undefined);
+  }
+
+  /** The block that a part lies in, read out of its segment's head: thousands of them are not worth keeping. */
+  private blockOf({ segment, from }: Part): SegmentBlock {
+    const { blocks } = (this.segments[segment] as OpenSegment).container.head;
+    return blocks.at(blocks.indexOf(from));
+  }
+
+  /**
+   * Reads all vectors of loaded cells out of their segments: straight into place, a run of blocks at a time, each block
+   * once however many of the cells have rows in it.
+   */
+  private async readWhole(cells: readonly number[]): Promise<void> {
+    const { index, kernels, landing } = this;
+    const rowBytes = 4 * index.dim;
+    const places = new Map<number, number>(); // by cell, the address of its vectors
+    const wanted: { part: Part; block: SegmentBlock; to: number }[] = [];
+    try {
+      for (const cell of cells) {
+        const parts = this.parts[cell] as Part[];
+        if (parts.length === 0) continue;
+        let to = index.blockForVectors(cell);
+        places.set(cell, to);
+        for (const part of parts) {
+          wanted.push({ part, block: this.blockOf(part), to });
+          to += (part.to - part.from) * rowBytes;
+        }
+      }
+      wanted.sort((a, b) => a.part.segment - b.part.segment || a.part.from - b.part.from);
+      for (const run of runsOf(wanted)) {
+        const { container } = this.segments[run.segment] as OpenSegment;
+        const read = await this.session.spans(container, run.spans, false, landing);
+        for (const { part, block, to, place } of run.members) {
+          const from = (part.from - block.firstRow) * rowBytes;
+          const length = (part.to - part.from) * rowBytes;
+          kernels.bytes(to, length).set((read[place] as Uint8Array).subarray(from, from + length));
+        }
+        landing.reset();
+      }
+      if (this.isFreed) return;
+      for (const [cell, place] of places) {
+        index.adoptVectors(cell, place);
+        places.delete(cell);
+        this.hasVectors[cell] = 1;
+      }
+    } finally {
+      for (const place of places.values()) kernels.free(place);
     }
   }
 
-  /** Reads all vectors of a loaded cell, out of its segments or else the columns. */
-  private async loadWhole(cell: number, vectorsOf: VectorsOf | undefined): Promise<void> {
-    const parts = this.parts[cell] as Part[];
-    if (parts.length === 0) return;
-    const rowBytes = 4 * this.index.dim;
-    const out = new Uint8Array(rowsOf(parts) * rowBytes);
-    const isBare = parts.some(({ block }) => block.vectors === undefined);
-    if (isBare && vectorsOf !== undefined) {
-      const ticks = (await this.read([cell], 0)).get(cell)?.flatMap(({ rows }) => [...rows.ticks]) ?? [];
-      out.set(new Uint8Array((await vectorsOf(ticks)).buffer));
-    }
-    let at = 0;
-    for (const part of isBare ? [] : parts) {
-      const bytes = await this.vectorsOfBlock(part);
-      const first = (part.from - part.block.firstRow) * rowBytes;
-      const length = (part.to - part.from) * rowBytes;
-      out.set(bytes.subarray(first, first + length), at);
-      at += length;
-    }
-    this.index.setVectors(cell, out);
+  /** Reads all vectors of a loaded cell out of the columns; without a way to read these it has none yet. */
+  private async readBare(cell: number, vectorsOf: VectorsOf | undefined): Promise<void> {
+    if (vectorsOf === undefined) return;
+    const ticks = (await this.read([cell], 0)).get(cell)?.flatMap(({ rows }) => [...rows.ticks]) ?? [];
+    this.landing.reset();
+    this.index.setVectors(cell, new Uint8Array((await vectorsOf(ticks)).buffer));
     this.hasVectors[cell] = 1;
-  }
-
-  private async vectorsOfBlock({ segment, block }: Part): Promise<Uint8Array> {
-    const { container } = this.segments[segment] as OpenSegment;
-    const [bytes] = await this.session.spans(container, [block.vectors as Span]);
-    return bytes as Uint8Array;
   }
 
   /** The vectors of the candidates, in their order. */
@@ -502,14 +748,37 @@ export class IvfTrack {
   ): Promise<Float32Array> {
     const { dim } = this.index;
     const places = cells.map((cell, i) => this.partOf(cell, rows[i] as number));
-    if (places.some(({ part }) => part.block.vectors === undefined)) return vectorsOf(ticks);
-    const out = new Uint8Array(cells.length * 4 * dim);
-    await inParallel([...places.keys()], async (i) => {
-      const { part, row } = places[i] as { part: Part; row: number };
-      const bytes = await this.vectorsOfBlock(part);
-      const at = (row - part.block.firstRow) * 4 * dim;
-      out.set(bytes.subarray(at, at + 4 * dim), i * 4 * dim);
+    const blocks = places.map(({ part }) => this.blockOf(part));
+    if (blocks.some(({ vectors }) => vectors === undefined)) return vectorsOf(ticks);
+    const rowBytes = 4 * dim;
+    const out = new Uint8Array(cells.length * rowBytes);
+    const bySegment = new Map<number, number[]>();
+    for (const [i, { part }] of places.entries()) {
+      const known = bySegment.get(part.segment);
+      if (known === undefined) bySegment.set(part.segment, [i]);
+      else known.push(i);
+    }
+    await inParallel([...bySegment], async ([segment, chosen]) => {
+      // Candidates of one cell lie in few blocks: each is read once.
+      const byBlock = new Map<number, { span: Span; chosen: number[] }>();
+      for (const i of chosen) {
+        const block = blocks[i] as SegmentBlock;
+        const known = byBlock.get(block.firstRow);
+        if (known === undefined) byBlock.set(block.firstRow, { span: block.vectors as Span, chosen: [i] });
+        else known.chosen.push(i);
+      }
+      const wanted = [...byBlock.values()];
+      const spans = wanted.map(({ span }) => span);
+      const { container } = this.segments[segment] as OpenSegment;
+      const read = await this.session.spans(container, spans, this.keepsVectors, this.landing);
+      for (const [b, bytes] of read.entries()) {
+        for (const i of wanted[b]?.chosen ?? []) {
+          const at = ((places[i] as { row: number }).row - (blocks[i] as SegmentBlock).firstRow) * rowBytes;
+          out.set(bytes.subarray(at, at + rowBytes), i * rowBytes);
+        }
+      }
     });
+    this.landing.reset();
     return new Float32Array(out.buffer);
   }
 
@@ -530,27 +799,35 @@ export class IvfTrack {
    */
   private makeRoom(keep: readonly number[], bytes: number): boolean {
     const { index, budgetBytes, lastUse } = this;
-    if (index.bytes + bytes <= budgetBytes) return true;
+    if (this.bytes + bytes <= budgetBytes) return true;
     const kept = new Set(keep);
     const byAge = [...this.held]
       .filter((cell) => !kept.has(cell))
       .sort((a, b) => (lastUse[a] as number) - (lastUse[b] as number));
     const isUsedNow = (cell: number): boolean => lastUse[cell] === this.queries;
     for (const cell of byAge) {
-      if (index.bytes + bytes <= budgetBytes) return true;
+      if (this.bytes + bytes <= budgetBytes) return true;
       if (isUsedNow(cell) || this.hasVectors[cell] === 0) continue;
       index.dropVectors(cell);
       this.hasVectors[cell] = 0;
     }
     for (const cell of byAge) {
-      if (index.bytes + bytes <= budgetBytes) return true;
+      if (this.bytes + bytes <= budgetBytes) return true;
       if (isUsedNow(cell)) continue;
       index.dropCell(cell);
       this.held.delete(cell);
       this.parts[cell] = undefined;
       this.hasVectors[cell] = 0;
     }
-    return index.bytes + bytes <= budgetBytes;
+    return this.bytes + bytes <= budgetBytes;
+  }
+
+  private dropVectors(): void {
+    for (const cell of this.held) {
+      if (this.hasVectors[cell] === 0) continue;
+      this.index.dropVectors(cell);
+      this.hasVectors[cell] = 0;
+    }
   }
 
   private dropAll(): void {
@@ -571,9 +848,44 @@ function rowsOf(parts: readonly Part[]): number {
   return parts.reduce((sum, { from, to }) => sum + to - from, 0);
 }
 
+/** Parts of one segment in the order of their rows, cut where the blocks they lie in pass RUN_BYTES. */
+function* runsOf<M extends { part: Part; block: SegmentBlock }>(
+  ordered: readonly M[],
+): Generator<{ segment: number; spans: Span[]; members: (M & { place: number })[] }> {
+  let run: { segment: number; spans: Span[]; members: (M & { place: number })[] } | undefined;
+  let bytes = 0;
+  for (const each of ordered) {
+    const { part } = each;
+    const span = each.block.vectors as Span;
+    if (run !== undefined && (run.segment !== part.segment || bytes >= RUN_BYTES)) {
+      yield run;
+      run = undefined;
+    }
+    if (run === undefined) {
+      run = { segment: part.segment, spans: [], members: [] };
+      bytes = 0;
+    }
+    if (run.spans.at(-1)?.offset !== span.offset) {
+      run.spans.push(span);
+      bytes += span.bytes;
+    }
+    run.members.push({ ...each, place: run.spans.length - 1 });
+  }
+  if (run !== undefined) yield run;
+}
+
 /** Anchors of rows as ticks. */
 function ticksOf(offsets: BigUint64Array, base: bigint): BigUint64Array {
-  if (base !== 0n) for (let i = 0; i < offsets.length; i++) (offsets[i] as bigint) += base;
+  if (base === 0n) return offsets;
+  // In halves: a bigint for every row would be 30 MB of garbage where a whole index is loaded.
+  const halves = new Uint32Array(offsets.buffer, offsets.byteOffset, 2 * offsets.length);
+  const low = Number(base & 0xffffffffn);
+  const high = Number(base >> 32n);
+  for (let i = 0; i < halves.length; i += 2) {
+    const sum = (halves[i] as number) + low;
+    halves[i] = sum;
+    halves[i + 1] = (halves[i + 1] as number) + high + (sum > 0xffffffff ? 1 : 0);
+  }
   return offsets;
 }
 

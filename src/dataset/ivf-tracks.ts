@@ -1,18 +1,19 @@
 /** The built indexes that a dataset has in memory, by Track, and what was measured of them. */
 import type { EmbeddingField } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
-import { type Calibration, calibrate } from "./calibrate.ts";
+import type { Calibration, RecallWanted } from "./calibrate.ts";
+import { Calibrations } from "./calibrations.ts";
 import type { Context } from "./context.ts";
 import { keyOf } from "./indexer.ts";
 import { IvfTrack } from "./ivf-track.ts";
+import { seldom } from "./later.ts";
 
 export class IvfTracks {
   private readonly ctx: Context;
   private readonly held = new Map<string, Promise<IvfTrack>>();
   /** Those that show a Track's state as it is, for queries that need not wait. */
   private readonly current = new WeakMap<Track, IvfTrack>();
-  private readonly calibrations = new Map<string, Promise<Calibration>>();
-  private readonly measurements = new Map<string, Calibration>();
+  private readonly calibrations = new Calibrations();
 
   constructor(ctx: Context) {
     this.ctx = ctx;
@@ -41,42 +42,38 @@ export class IvfTracks {
   }
 
   /** What was measured before. */
-  measured(track: Track, ivf: IvfTrack, topK: number, recallTarget: number): Calibration | undefined {
-    return this.measurements.get(calibrationKey(track, ivf, topK, recallTarget));
+  measured(track: Track, ivf: IvfTrack, wanted: RecallWanted): Calibration | undefined {
+    return this.calibrations.at(calibrationKey(track, ivf, wanted));
   }
 
-  /** What reaches `recallTarget`, measured when it is first asked for and anew when the Track has changed. */
+  /** What reaches a recall, measured when it is first asked for and anew when the Track has changed. */
   calibrated(
     target: { ctx: Context; manifest: Manifest },
     track: Track,
     ivf: IvfTrack,
     field: EmbeddingField,
-    topK: number,
-    recallTarget: number,
+    wanted: RecallWanted,
   ): Promise<Calibration> {
-    const key = calibrationKey(track, ivf, topK, recallTarget);
-    let measured = this.calibrations.get(key);
-    if (measured === undefined) {
-      measured = calibrate(target, ivf, field, topK, recallTarget);
-      this.calibrations.set(key, measured);
-      measured.then(
-        (found) => this.measurements.set(key, found),
-        () => this.calibrations.delete(key),
-      );
-    }
-    return measured;
+    const key = calibrationKey(track, ivf, wanted);
+    return this.calibrations.of(key, async () => {
+      const { calibrateIvf } = await seldom();
+      return calibrateIvf(target, ivf, field, wanted);
+    });
   }
 
   async free(): Promise<void> {
     const all = [...this.held.values()];
     this.held.clear();
     this.calibrations.clear();
-    this.measurements.clear();
     for (const opened of await Promise.allSettled(all))
       if (opened.status === "fulfilled") opened.value.free();
   }
 }
 
-function calibrationKey(track: Track, ivf: IvfTrack, topK: number, recallTarget: number): string {
-  return `${keyOf(track)}/${ivf.state}/${topK}/${recallTarget}`;
+function calibrationKey(
+  track: Track,
+  ivf: IvfTrack,
+  { topK, recallTarget, rerankFactor }: RecallWanted,
+): string {
+  return `${keyOf(track)}/${ivf.state}/${topK}/${recallTarget}/${rerankFactor}`;
 }

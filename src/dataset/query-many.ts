@@ -17,6 +17,8 @@ import {
   type SearchTarget,
   type VectorQuery,
   vectorOf,
+  warmFor,
+  withoutFields,
 } from "./query.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
 import type { Columns } from "./stream.ts";
@@ -27,8 +29,12 @@ export interface ManyVectorQuery<F extends FieldTypes = AnyFields>
   queries: readonly (number[] | Float32Array)[] | Float32Array;
 }
 
-/** Queries that are searched, or that a worker takes, at a time: enough for cells to be read once for many of them. */
-const MAX_SHARE = 256;
+/**
+ * Queries that are searched, or that a worker takes, at a time: the more, the more of them meet in a cell, which is then
+ * scanned for sixteen at once. Fewer where each keeps many candidates, of which there may be so many in all.
+ */
+const MAX_SHARE = 1024;
+const MAX_KEPT = 1 << 16;
 /** Shares under way for each worker. */
 const SHARES_AHEAD = 2;
 /** What a query says beside its vectors; anything else a caller's object may hold stays here. */
@@ -67,27 +73,38 @@ export async function searchHere(target: SearchTarget, query: ManyVectorQuery): 
   const plan = planOf(target.manifest, query);
   const vectors = vectorsOf(plan.field, query.queries);
   const found = await searchMany(target, plan, vectors);
+  const { fields } = plan;
+  if (fields.length === 0)
+    return found.map(({ hits, isExact }) => withoutFields(target, fields, hits, isExact));
   const batches: Columns[] = [];
-  for (const { hits, isExact } of found) batches.push(await materialise(target, plan.fields, hits, isExact));
+  for (const { hits, isExact } of found) batches.push(await materialise(target, fields, hits, isExact));
   return batches;
 }
 
-/** The hits of each vector. */
-export async function searchMany(
-  target: SearchTarget,
-  plan: Plan,
-  vectors: readonly Float32Array[],
-): Promise<Found[]> {
+/** The hits of each of n × dim values. */
+async function searchMany(target: SearchTarget, plan: Plan, vectors: Float32Array): Promise<Found[]> {
+  const { dim } = plan.field;
+  const size = shareOf(plan);
   const found: Found[] = [];
-  for (let first = 0; first < vectors.length; first += MAX_SHARE) {
-    const share = vectors.slice(first, first + MAX_SHARE);
+  await warmFor(target, plan, vectors.length / dim);
+  for (let first = 0; first < vectors.length / dim; first += size) {
+    const share = vectors.subarray(first * dim, (first + size) * dim);
     const ready = findManyNow(target, plan, share);
-    for (const [i, vector] of share.entries()) {
-      const each = { ...plan, vector };
-      found.push(ready[i] ?? findNow(target, each) ?? (await findHits(target, each)));
+    for (let i = 0; i < share.length / dim; i++) {
+      const now = ready[i];
+      if (now !== undefined) {
+        found.push(now);
+        continue;
+      }
+      const each = { ...plan, vector: share.slice(i * dim, (i + 1) * dim) };
+      found.push(findNow(target, each) ?? (await findHits(target, each)));
     }
   }
   return found;
+}
+
+function shareOf({ topK, rerankFactor }: Plan): number {
+  return Math.max(16, Math.min(MAX_SHARE, Math.floor(MAX_KEPT / (topK * Math.max(1, rerankFactor ?? 3)))));
 }
 
 async function searchOnWorkers(
@@ -106,7 +123,10 @@ async function searchOnWorkers(
   );
   // Measured once, here, and not in every worker.
   const measured = await measuredFor(target, plan);
-  const options = measured === undefined ? given : { ...given, ...tuningOf(measured) };
+  const options =
+    measured === undefined
+      ? given
+      : { ...given, ...tuningOf({ ...measured, rerankFactor: plan.rerankFactor ?? measured.rerankFactor }) };
   const from: ReadFrom = {
     url,
     manifest: at,
@@ -114,10 +134,12 @@ async function searchOnWorkers(
     cacheBytes: ctx.cacheBytes,
     residentBytes: ctx.residentBytes,
   };
-  const size = Math.min(MAX_SHARE, Math.ceil(vectors.length / pool.size));
-  const starts = Array.from({ length: Math.ceil(vectors.length / size) }, (_, i) => i * size);
+  const { dim } = plan.field;
+  const queries = vectors.length / dim;
+  const size = Math.min(shareOf(plan), Math.ceil(queries / pool.size));
+  const starts = Array.from({ length: Math.ceil(queries / size) }, (_, i) => i * size);
   const shares = inOrder(starts, SHARES_AHEAD * pool.size, (first) => {
-    const share = joined(plan.field.dim, vectors.slice(first, first + size));
+    const share = vectors.slice(first * dim, (first + size) * dim);
     return pool.callAny("search", { from, query: options, vectors: share }, [share.buffer]);
   });
   const all: Columns[] = [];
@@ -132,32 +154,29 @@ async function searchOnWorkers(
 }
 
 /** What was measured, in place of the recall that was asked for. */
-function tuningOf({ nprobe, epsilon }: Calibration): Record<string, number | undefined> {
-  return { nprobe, epsilon, recallTarget: undefined };
+function tuningOf({ nprobe, epsilon, beam, rerankFactor }: Calibration): Record<string, number | undefined> {
+  const tuning = { nprobe, epsilon, beam, rerankFactor };
+  const given = Object.entries(tuning).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(given), recallTarget: undefined };
 }
 
-/** Errors: `InvalidArgument` naming the query that is no vector of the field. */
-function vectorsOf(field: EmbeddingField, queries: ManyVectorQuery["queries"]): Float32Array[] {
+/** n × dim values, copied. Errors: `InvalidArgument` naming the query that is no vector of the field. */
+function vectorsOf(field: EmbeddingField, queries: ManyVectorQuery["queries"]): Float32Array<ArrayBuffer> {
   const { dim } = field;
-  if (ArrayBuffer.isView(queries)) {
+  const isJoined = ArrayBuffer.isView(queries);
+  if (isJoined) {
     const values = queries as Float32Array;
     if (values.BYTES_PER_ELEMENT !== 4 || values.length % dim !== 0)
       throw invalid(`${values.length} values`, `a Float32Array of n × ${dim} values`);
-    return Array.from({ length: values.length / dim }, (_, i) =>
-      vectorOf(field, values.subarray(i * dim, (i + 1) * dim), `queries[${i}]`),
-    );
-  }
-  if (!Array.isArray(queries))
+  } else if (!Array.isArray(queries))
     throw invalid(queries, `an array of vectors, or a Float32Array of n × ${dim} values`);
-  return queries.map((each, i) => vectorOf(field, each, `queries[${i}]`));
-}
-
-function joined(dim: number, vectors: readonly Float32Array[]): Float32Array<ArrayBuffer> {
-  const all = new Float32Array(vectors.length * dim);
-  vectors.forEach((vector, i) => {
-    all.set(vector, i * dim);
-  });
-  return all;
+  const vectors = new Float32Array(isJoined ? queries.length : queries.length * dim);
+  for (let i = 0; i < vectors.length / dim; i++) {
+    const [from, to] = [i * dim, (i + 1) * dim];
+    const given = isJoined ? (queries as Float32Array).subarray(from, to) : queries[i];
+    vectorOf(field, given, `queries[${i}]`, vectors.subarray(from, to));
+  }
+  return vectors;
 }
 
 function invalid(found: unknown, expected: string): DreamDBError {

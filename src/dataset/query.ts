@@ -13,13 +13,13 @@ import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
-import { searchGraph, walkingOf } from "./graph-search.ts";
-import type { GraphTracks } from "./graph-track.ts";
+import type { GraphTracks } from "./graph-tracks.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
-import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
-import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
+import { hitsOfNearest, isEnough, probingOf, readVectors, searchIvf } from "./ivf-search.ts";
+import type { IvfTrack, Nearest, Probing, RowFilter } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
+import { seldom } from "./later.ts";
 import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
 import { readRow } from "./rows.ts";
@@ -52,14 +52,14 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   nprobe?: number;
   /**
-   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
+   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, with PQ codes 10,
+   * and 24 candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
    * batches say so.
    */
   rerankFactor?: number;
   /**
    * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at.
-   * More finds more and takes longer. Default 1.4.
+   * More finds more and takes longer. Default 1.4. PQ codes have no such error.
    */
   epsilon?: number;
   /**
@@ -68,18 +68,18 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   beam?: number;
   /**
-   * For a built `ivf-…` or `imi-cosine`: the share of the true topK that is wanted, above 0 and below 1. The first query
-   * that names one measures, on records of the dataset itself, how many probes reach it. Not beside `nprobe` or
-   * `epsilon`.
+   * For a built index: the share of the true topK that is wanted, above 0 and below 1. The first query that names one
+   * measures, on records of the dataset itself, how many probes or how wide a beam surely reach it. Not beside
+   * `nprobe`, `epsilon` or `beam`.
    */
   recallTarget?: number;
 }
 
 const MAX_TOP_K = 1 << 20;
-/** A filter that leaves a share s of the rows has s^−0.4 times as many cells probed: measured on word vectors. */
-const FILTER_WIDENING = 0.4;
+/** A filter that leaves a share s of the rows has s^−0.25 times as many cells probed: measured on word vectors. */
+const FILTER_WIDENING = 0.25;
 /** A vector takes this much longer to score than a code to scan: fewer matches than that are scored one by one. */
-const EXACT_SHARE = 1 / 12;
+const EXACT_SHARE = 1 / 16;
 /** Beyond this many results an index saves little: the search is exact. */
 const MAX_PROBED_TOP_K = 4096;
 const DEFAULT_TOP_K = 10;
@@ -98,9 +98,25 @@ export interface SearchTarget {
 export async function* search(target: SearchTarget, query: VectorQuery): AsyncGenerator<Columns> {
   const plan = vectorPlanOf(target.manifest, query);
   const { hits, isExact } = findNow(target, plan) ?? (await findHits(target, plan));
-  for (let from = 0; from < hits.length; from += plan.batchSize) {
-    yield await materialise(target, plan.fields, hits.slice(from, from + plan.batchSize), isExact);
-  }
+  for (const some of batchesOf(hits, plan.batchSize))
+    yield await materialise(target, plan.fields, some, isExact);
+}
+
+/** As `search`, all batches at once: what is in memory is answered without waiting for anything. */
+export async function searchAll(target: SearchTarget, query: VectorQuery): Promise<Columns[]> {
+  const plan = vectorPlanOf(target.manifest, query);
+  const { hits, isExact } = findNow(target, plan) ?? (await findHits(target, plan));
+  const batches: Columns[] = [];
+  for (const some of batchesOf(hits, plan.batchSize))
+    batches.push(await materialise(target, plan.fields, some, isExact));
+  return batches;
+}
+
+function batchesOf(hits: readonly Hit[], size: number): (readonly Hit[])[] {
+  if (hits.length <= size) return hits.length === 0 ? [] : [hits];
+  return Array.from({ length: Math.ceil(hits.length / size) }, (_, i) =>
+    hits.slice(i * size, (i + 1) * size),
+  );
 }
 
 /** Runs a query and tells what it did. */
@@ -142,22 +158,62 @@ export interface Plan {
 }
 
 interface VectorPlan extends Plan {
+  /** The caller's own array where it can be: whoever waits for anything takes a copy first. */
   vector: Float32Array;
 }
 
 function vectorPlanOf(manifest: Manifest, query: VectorQuery): VectorPlan {
   const plan = planOf(manifest, query);
-  return { ...plan, vector: vectorOf(plan.field, query.query, "query") };
+  const given: unknown = query.query;
+  const isUsable = isFloat32(given) && given.length === plan.field.dim;
+  const vector = isUsable ? checkedVector(plan.field, given, "query") : vectorOf(plan.field, given, "query");
+  return Object.assign(plan, { vector });
 }
 
-/** Errors: `InvalidArgument` naming `name`, unless it is as long as the field's vectors, finite, and has a direction. */
-export function vectorOf(field: EmbeddingField, values: unknown, name: string): Float32Array {
-  const vector = new Float32Array(field.dim);
+function isFloat32(value: unknown): value is Float32Array {
+  return Object.prototype.toString.call(value) === "[object Float32Array]";
+}
+
+/**
+ * A copy of a caller's vector, in `vector` if it is given.
+ * Errors: `InvalidArgument` naming `name`, unless it is as long as the field's vectors, finite, and has a direction.
+ */
+export function vectorOf(
+  field: EmbeddingField,
+  values: unknown,
+  name: string,
+  vector = new Float32Array(field.dim),
+): Float32Array {
   copyVector(values, field.dim, vector, 0, (found) => invalid(name, found, `${field.dim} finite numbers`));
+  return checkedVector(field, vector, name);
+}
+
+/** The vector itself, when it is finite and has a direction. */
+function checkedVector(field: EmbeddingField, vector: Float32Array, name: string): Float32Array {
+  if (isOfPlainLength(vector)) return vector;
   const bad = vector.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) throw invalid(name, vector[bad], `a finite f32 at component ${bad}`);
   checkDirection(metricOf(field.algorithm), vector, name);
   return vector;
+}
+
+/** Whether |vector|² is far from both ends of f32: then nothing is wrong with it, and one pass says so. */
+function isOfPlainLength(vector: Float32Array): boolean {
+  // Four sums, because additions wait for one another.
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  let i = 0;
+  for (; i + 4 <= vector.length; i += 4) {
+    a += (vector[i] as number) * (vector[i] as number);
+    b += (vector[i + 1] as number) * (vector[i + 1] as number);
+    c += (vector[i + 2] as number) * (vector[i + 2] as number);
+    d += (vector[i + 3] as number) * (vector[i + 3] as number);
+  }
+  for (; i < vector.length; i++) a += (vector[i] as number) * (vector[i] as number);
+  const squares = a + b + c + d;
+  return squares > 1e-30 && squares < 1e38;
 }
 
 export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): Plan {
@@ -169,6 +225,8 @@ export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): P
       field === undefined ? `one of ${manifest.fields.map(({ name }) => name).join(", ")}` : "a vector field",
     );
   }
+  checkTuning(query);
+  const { rerankFactor, epsilon, recallTarget } = query;
   return {
     field,
     track: manifest.tracks.get(field.id) as Track,
@@ -181,24 +239,27 @@ export function planOf(manifest: Manifest, query: Omit<VectorQuery, "query">): P
     fields: chosenFields(manifest.fields, query.fields),
     nprobe: query.nprobe === undefined ? undefined : positive("nprobe", query.nprobe, 2 ** 32 - 1),
     beam: query.beam === undefined ? undefined : positive("beam", query.beam, MAX_BEAM),
-    ...tuningOf(query),
+    rerankFactor,
+    epsilon,
+    recallTarget,
   };
 }
 
-function tuningOf({ rerankFactor, epsilon, recallTarget, nprobe }: Omit<VectorQuery, "query">): {
-  rerankFactor: number | undefined;
-  epsilon: number | undefined;
-  recallTarget: number | undefined;
-} {
+function checkTuning({
+  rerankFactor,
+  epsilon,
+  recallTarget,
+  nprobe,
+  beam,
+}: Omit<VectorQuery, "query">): void {
   if (rerankFactor !== undefined && !(rerankFactor === 0 || (rerankFactor >= 1 && rerankFactor <= 1024)))
     throw invalid("rerankFactor", rerankFactor, "0, or a number from 1 to 1024");
   if (epsilon !== undefined && !(epsilon >= 0 && epsilon <= 100))
     throw invalid("epsilon", epsilon, "a number from 0 to 100");
   if (recallTarget !== undefined && !(recallTarget > 0 && recallTarget < 1))
     throw invalid("recallTarget", recallTarget, "a number above 0 and below 1");
-  if (recallTarget !== undefined && (nprobe !== undefined || epsilon !== undefined))
-    throw invalid("recallTarget", `${recallTarget} beside nprobe or epsilon`, "one or the other");
-  return { rerankFactor, epsilon, recallTarget };
+  if (recallTarget !== undefined && (nprobe ?? epsilon ?? beam) !== undefined)
+    throw invalid("recallTarget", `${recallTarget} beside nprobe, epsilon or beam`, "one or the other");
 }
 
 /** The named fields, or by default all scalars. Errors: `InvalidArgument` for an unknown name. */
@@ -209,6 +270,7 @@ export function chosenFields(
 ): FieldSpec[] {
   if (names === undefined) return fields.filter(byDefault);
   if (!Array.isArray(names)) throw invalid("fields", names, "an array of field names");
+  if (names.length === 0) return [];
   return [...new Set<string>(names)].map((name) => {
     const field = fields.find((candidate) => candidate.name === name);
     if (field === undefined)
@@ -247,20 +309,21 @@ export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefin
   return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
 }
 
-/** As `findNow` for many vectors at once: those that it leaves undefined are searched one by one. */
-export function findManyNow(
-  target: SearchTarget,
-  plan: Plan,
-  vectors: readonly Float32Array[],
-): (Found | undefined)[] {
+/** Brings in what `findManyNow` needs for so many queries, where that is less work than one after the other. */
+export async function warmFor({ ivf }: SearchTarget, plan: Plan, queries: number): Promise<void> {
+  const { track, topK, condition } = plan;
+  if (queries < 2 || condition !== undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
+    return;
+  const opened = await ivf.of(track);
+  await opened.warmFor(queries * probingOf(opened, topK, plan).nprobe);
+}
+
+/** As `findNow` for many vectors (n × dim) at once: those that it leaves undefined are searched one by one. */
+export function findManyNow(target: SearchTarget, plan: Plan, vectors: Float32Array): (Found | undefined)[] {
   const ready = readyFor(target, plan);
   if (ready === undefined) return [];
   const { ivf, probing } = ready;
-  const joined = new Float32Array(vectors.length * plan.field.dim);
-  vectors.forEach((vector, i) => {
-    joined.set(vector, i * plan.field.dim);
-  });
-  return (ivf.searchManyNow(joined, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
+  return (ivf.searchManyNow(vectors, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
 }
 
 /** The index in memory that a plan can be carried out with, and its figures. */
@@ -268,11 +331,11 @@ function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: 
   const { track, topK, recallTarget } = plan;
   const opened = ivf.opened(track);
   if (opened === undefined || plan.condition !== undefined || topK > MAX_PROBED_TOP_K) return undefined;
-  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, topK, recallTarget);
+  const measured = recallTarget === undefined ? plan : ivf.measured(track, opened, { ...plan, recallTarget });
   if (measured === undefined) return undefined;
   return {
     ivf: opened,
-    probing: probingOf(opened, topK, { ...measured, rerankFactor: plan.rerankFactor }),
+    probing: probingOf(opened, topK, measured),
   };
 }
 
@@ -283,17 +346,20 @@ function foundOf(nearest: Nearest | undefined, probing: Probing, ivf: IvfTrack):
 
 export async function findHits(
   target: SearchTarget,
-  plan: VectorPlan,
+  given: VectorPlan,
   explaining?: Explaining,
 ): Promise<Found> {
+  const plan = { ...given, vector: given.vector.slice() };
   const { spatialIndex } = plan.track;
   if (isGraph(spatialIndex) && plan.topK <= MAX_PROBED_TOP_K) {
     const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
     if (hits !== undefined) return { hits, isExact: true };
   }
-  const indexer = await target.indexers.of(plan.track);
+  // A trained index is searched without what encodes rows for it, which takes as long to make as the search.
+  const isBuilt = isTrained(spatialIndex);
+  const indexer = isBuilt ? undefined : await target.indexers.of(plan.track);
   const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
-  if (indexer !== undefined && planesOf(indexer) === undefined && plan.topK <= MAX_PROBED_TOP_K) {
+  if (isBuilt && plan.topK <= MAX_PROBED_TOP_K) {
     const found = await findByIvf(target, plan, explaining);
     if (found !== undefined) return found;
   }
@@ -308,6 +374,7 @@ export async function findHits(
       await scanColumns(target, plan.field, scan, (entry) =>
         plan.condition === undefined ? Promise.resolve("all") : matchingRows(session, entry, plan.condition),
       );
+      target.ivf.opened(plan.track)?.wentBeside(4 * plan.field.dim * scan.scored);
     }
     if (explaining !== undefined) {
       explaining.strategy = isProbed ? "lsh" : "exact";
@@ -323,10 +390,17 @@ export async function findHits(
 /** What reaches the plan's `recallTarget`; undefined when none was named, or no built index is searched. */
 export async function measuredFor(target: SearchTarget, plan: Plan): Promise<Calibration | undefined> {
   const { field, track, topK, recallTarget } = plan;
-  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
-    return undefined;
+  const { spatialIndex } = track;
+  if (recallTarget === undefined || topK > MAX_PROBED_TOP_K) return undefined;
+  const wanted = { topK, recallTarget, rerankFactor: plan.rerankFactor };
+  if (isGraph(spatialIndex)) {
+    const linked = { ...track, spatialIndex };
+    const graph = await target.graphs.of(field, linked);
+    return target.graphs.calibrated(target, linked, graph, field, wanted);
+  }
+  if (!isTrained(spatialIndex)) return undefined;
   const ivf = await target.ivf.of(track);
-  return target.ivf.calibrated(target, track, ivf, field, topK, recallTarget);
+  return target.ivf.calibrated(target, track, ivf, field, wanted);
 }
 
 async function findByGraph(
@@ -335,11 +409,12 @@ async function findByGraph(
   track: Track & { spatialIndex: BuiltGraph },
   explaining: Explaining | undefined,
 ): Promise<Hit[] | undefined> {
-  const { field, vector, topK, condition, recallTarget } = plan;
-  if (recallTarget !== undefined)
-    throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
+  const { field, vector, topK, condition } = plan;
+  const { searchGraph, walkingOf } = await seldom();
   const graph = await target.graphs.of(field, track);
-  const walking = walkingOf(topK, graph.nodes, plan);
+  const measured = await measuredFor(target, plan);
+  if (explaining !== undefined && measured !== undefined) explaining.measured = toldOf(measured);
+  const walking = walkingOf(topK, graph.nodes, measured ?? plan);
   return searchGraph(target, graph, field, vector, walking, condition, explaining);
 }
 
@@ -352,19 +427,29 @@ async function findByIvf(
   const ivf = await target.ivf.of(track);
   const { cells } = ivf;
   const measured = await measuredFor(target, plan);
-  const probing = probingOf(
-    ivf,
-    topK,
-    measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
-  );
+  const probing = probingOf(ivf, topK, measured ?? plan);
   const filter = await filterFor(target, plan, ivf, probing);
-  if (filter === "scan the matches") return undefined;
+  if (filter === "read the columns") return undefined;
+  if ("scan" in filter) {
+    const vectorsOf = (ticks: readonly bigint[]) => readVectors(target, field, ticks);
+    const found = await ivf.searchMatches(vector, topK, filter.scan, vectorsOf, explaining?.stats);
+    if (found === undefined) return undefined;
+    if (explaining !== undefined) {
+      const { cells: cellsProbed, ...figures } = explaining.stats;
+      Object.assign(explaining, { ...figures, cells, cellsProbed });
+    }
+    return { hits: hitsOfNearest(found), isExact: true };
+  }
   if (explaining !== undefined) {
     const { nprobe, epsilon, rerank } = filter;
     Object.assign(explaining, { strategy: "ivf", cells, nprobe, epsilon, rerank });
-    if (measured !== undefined) explaining.measured = { recall: measured.recall, sample: measured.sample };
+    if (measured !== undefined) explaining.measured = toldOf(measured);
   }
   return searchIvf(target, ivf, field, vector, filter, filter.matching, explaining?.stats);
+}
+
+function toldOf({ recall, lowerBound, sample }: Calibration): NonNullable<Explaining["measured"]> {
+  return { recall, lowerBound, sample };
 }
 
 /**
@@ -376,14 +461,17 @@ async function filterFor(
   { condition }: Plan,
   ivf: IvfTrack,
   probing: Probing,
-): Promise<(Probing & { matching: number }) | "scan the matches"> {
+): Promise<(Probing & { matching: number }) | { scan: RowFilter } | "read the columns"> {
   if (condition === undefined) return { ...probing, matching: ivf.rows };
   const root = manifest.timeline;
-  const { bits, count } = await matchingOrdinals(ctx.session, manifest, condition);
+  const ordinals = await matchingOrdinals(ctx.session, manifest, condition);
+  const { bits, count } = ordinals;
   const share = count / Math.max(1, root.rows);
   const nprobe = Math.min(ivf.cells, Math.ceil(probing.nprobe * Math.max(share, 1e-9) ** -FILTER_WIDENING));
-  if (count < EXACT_SHARE * ivf.rows * (nprobe / ivf.cells)) return "scan the matches";
+  const isScanned = count < EXACT_SHARE * ivf.rows * (nprobe / ivf.cells);
+  if (isScanned && !ivf.canHoldAll()) return "read the columns";
   if (!ivf.isNumbered(root)) await ivf.numberRows(await RowNumbers.of(ctx.session, root));
+  if (isScanned) return { scan: { root, ordinals } };
   return { ...probing, nprobe, filter: bits, matching: count };
 }
 
@@ -397,33 +485,51 @@ function checkDirection(metric: Metric, vector: Float32Array, name: string): voi
   throw invalid(name, "a length of zero, or beyond f32", "a vector with a direction, for cosine");
 }
 
-/** Reads the chosen fields of `hits`. */
-export async function materialise(
+/** Hits as columns, with the chosen fields read for them; at once when there are none. */
+export function materialise(
   target: SearchTarget,
   fields: readonly FieldSpec[],
   hits: readonly Hit[],
   isExact: boolean,
+): Columns | Promise<Columns> {
+  const columns = withoutFields(target, fields, hits, isExact);
+  return fields.length === 0 ? columns : readFields(target, fields, hits, columns);
+}
+
+async function readFields(
+  { ctx: { session }, manifest: { timeline } }: SearchTarget,
+  fields: readonly FieldSpec[],
+  hits: readonly Hit[],
+  columns: Columns,
 ): Promise<Columns> {
-  const { session } = target.ctx;
+  const rows: unknown[][] = hits.map(() => []);
+  await inParallel([...hits.keys()], async (i) => {
+    const hit = hits[i] as Hit;
+    const at = hit.at ?? (await locate(session, timeline, hit.tick));
+    if (at === undefined) {
+      throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
+        field: "segment.anchors",
+        found: hit.tick,
+      });
+    }
+    rows[i] = await readRow(session, fields, at);
+  });
+  fields.forEach((field, f) => {
+    columns[field.name] = rows.map((row) => row[f]);
+  });
+  return columns;
+}
+
+/** The columns of `hits` that take no reading; those of `fields` are empty. */
+export function withoutFields(
+  { origin }: SearchTarget,
+  fields: readonly FieldSpec[],
+  hits: readonly Hit[],
+  isExact: boolean,
+): Columns {
   const out = emptyColumns(fields);
-  const rows: unknown[][] = fields.length === 0 ? [] : hits.map(() => []);
-  if (fields.length > 0)
-    await inParallel([...hits.keys()], async (i) => {
-      const hit = hits[i] as Hit;
-      const at = hit.at ?? (await locate(session, target.manifest.timeline, hit.tick));
-      if (at === undefined) {
-        throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-          field: "segment.anchors",
-          found: hit.tick,
-        });
-      }
-      rows[i] = await readRow(session, fields, at);
-    });
-  out._time_anchors = hits.map((hit) => hit.tick + target.origin);
+  out._time_anchors = hits.map((hit) => hit.tick + origin);
   out._distances = hits.map((hit) => hit.distance);
   if (!isExact) (out as { _estimated?: true })._estimated = true;
-  fields.forEach((field, f) => {
-    out[field.name] = rows.map((row) => row[f]);
-  });
   return out;
 }

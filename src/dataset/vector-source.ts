@@ -91,12 +91,14 @@ export class VectorSource {
    * Copies a sample to `out` (count × dim f32) and returns how many rows it has: those of `sampleRows` over all rows of
    * the batches that have the field, less the ones without a value.
    * @param onProgress called with the rows read
+   * @param ticks receives the anchors of the rows
    */
   async sample(
     count: number,
     seed: Uint8Array,
     out: number,
     onProgress: (done: number) => void,
+    ticks?: BigUint64Array,
   ): Promise<number> {
     const { kernels } = this;
     const rowBytes = 4 * this.field.dim;
@@ -111,7 +113,9 @@ export class VectorSource {
       for (; next < picks.length && (picks[next] as number) < before + run.batchRows; next++) {
         const place = (picks[next] as number) - before;
         while (row < run.rows && (run.places[row] as number) < place) row++;
-        if (row < run.rows && run.places[row] === place) chosen[n++] = row;
+        if (row >= run.rows || run.places[row] !== place) continue;
+        if (ticks !== undefined) ticks[taken + n] = run.ticks[row] as bigint;
+        chosen[n++] = row;
       }
       const index = kernels.copyIn(chosen);
       kernels.exports.gatherRows(run.vectors, rowBytes, index, n, out + taken * rowBytes);

@@ -80,6 +80,7 @@ export function filterOf(
   query: { where?: unknown; whereEq?: unknown },
   fields: readonly FieldSpec[],
 ): Condition | undefined {
+  if (query.whereEq === undefined && query.where === undefined) return undefined;
   const parts: Condition[] = [];
   if (query.whereEq !== undefined) parts.push(equalities(query.whereEq, fields));
   if (query.where !== undefined) parts.push(parse(query.where, "where", fields, 0));

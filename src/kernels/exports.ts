@@ -56,6 +56,7 @@ export interface KernelExports {
   ): void;
   pqTable(q: number, dim: number, packed: number, m: number, bits: number, table: number): void;
   pqScores(codes: number, n: number, stride: number, m: number, table: number, out: number): void;
+  pqNibbleScores(codes: number, n: number, stride: number, m: number, table: number, out: number): void;
   pqBlockBytes(n: number, m: number): number;
   pqBlocks(codes: number, n: number, stride: number, m: number, blocks: number): void;
   pqByteTable(table: number, m: number, bytes: number, scale: number): void;
@@ -158,9 +159,40 @@ export interface KernelExports {
   bestBytes(k: number): number;
   ivfAddRows(index: number, cell: number, codes: number, n: number): void;
   ivfBatchBytes(index: number, n: number, nprobe: number, keep: number): number;
+  ivfChooseMatches(
+    index: number,
+    query: number,
+    list: number,
+    count: number,
+    topK: number,
+    slots: number,
+    work: number,
+    heap: number,
+    chosen: number,
+  ): number;
+  ivfListMatches(
+    index: number,
+    filter: number,
+    rows: number,
+    places: number,
+    starts: number,
+    out: number,
+  ): number;
   ivfLoadCentroids(index: number, centroids: number, scratch: number): void;
   ivfMissing(index: number, query: number, needVectors: number, out: number): number;
+  ivfNumberPlaces(index: number, rows: number, places: number, starts: number): void;
   ivfRank(index: number, query: number, count: number, vectors: number, out: number, room: number): number;
+  ivfScoreMatches(
+    index: number,
+    query: number,
+    list: number,
+    count: number,
+    topK: number,
+    vectors: number,
+    norms: number,
+    out: number,
+    room: number,
+  ): number;
   ivfSearch(
     index: number,
     query: number,

@@ -28,8 +28,16 @@ import {
   isObjectKey,
   isWholeObjectKey,
 } from "./key.ts";
-import { readFile } from "./read-file.ts";
-import type { ByteRange, ListedKey, PutCondition, RequestOptions, Store, StoredValue } from "./store.ts";
+import { OpenFiles } from "./open-files.ts";
+import type {
+  ByteRange,
+  GetOptions,
+  ListedKey,
+  PutCondition,
+  RequestOptions,
+  Store,
+  StoredValue,
+} from "./store.ts";
 import { TemporaryFiles } from "./temporary-files.ts";
 import { Turns } from "./turns.ts";
 
@@ -79,6 +87,7 @@ class DirectoryStore implements Store {
   readonly #directories: DurableDirectories;
   readonly #temporaries: TemporaryFiles;
   readonly #cells: Cells;
+  readonly #files: OpenFiles;
   readonly #gate = new Gate(CONCURRENT_OPERATIONS);
   readonly #turns = new Turns();
 
@@ -91,16 +100,19 @@ class DirectoryStore implements Store {
     const system = { canSync: process.platform !== "win32", parentOf: dirname };
     const directories = new DurableDirectories(io, root, system);
     const temporaries = new TemporaryFiles(io, directories, join(root, "tmp"));
+    this.#files = new OpenFiles(io);
     this.#directories = directories;
     this.#temporaries = temporaries;
     this.#cells = new Cells({ io, directories, temporaries, digest });
   }
 
-  async get(key: string, range?: ByteRange, options?: RequestOptions): Promise<StoredValue | undefined> {
+  async get(key: string, range?: ByteRange, options?: GetOptions): Promise<StoredValue | undefined> {
     checkKey(key);
     checkSignal(options?.signal);
     if (range !== undefined) checkRange(range);
-    return this.#gate.run(() => (isObjectKey(key) ? this.#getObject(key, range) : this.#getCell(key, range)));
+    return this.#gate.run(() =>
+      isObjectKey(key) ? this.#getObject(key, range, options?.into) : this.#getCell(key, range),
+    );
   }
 
   async put(
@@ -142,10 +154,14 @@ class DirectoryStore implements Store {
     return isObjectKey(key) ? enter() : this.#turns.run(key, enter);
   }
 
-  async #getObject(key: string, range: ByteRange | undefined): Promise<StoredValue | undefined> {
+  async #getObject(
+    key: string,
+    range: ByteRange | undefined,
+    into: Uint8Array | undefined,
+  ): Promise<StoredValue | undefined> {
     const path = this.#objectPath(key);
     try {
-      return { bytes: await readFile(this.#io, path, range), etag: OBJECT_ETAG };
+      return { bytes: await this.#files.read(path, range, into), etag: OBJECT_ETAG };
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return undefined;
       throw ioFault(error, `reading the object ${path}`);
@@ -184,7 +200,11 @@ class DirectoryStore implements Store {
   ): Promise<void> {
     const temporary = await this.#temporaries.write(bytes);
     try {
-      if (condition === undefined) return await this.#io.rename(temporary, path);
+      if (condition === undefined) {
+        await this.#io.rename(temporary, path);
+        this.#files.forget(path);
+        return;
+      }
       await this.#io.link(temporary, path);
       await this.#temporaries.discard(temporary);
     } catch (error) {
@@ -206,6 +226,7 @@ class DirectoryStore implements Store {
     const path = this.#objectPath(key);
     try {
       await this.#io.unlink(path);
+      this.#files.forget(path);
       await this.#directories.sync(dirname(path));
     } catch (error) {
       if (errnoOf(error) !== "ENOENT") throw ioFault(error, `deleting the object ${path}`);

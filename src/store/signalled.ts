@@ -7,7 +7,7 @@ export function signalled(store: Store, signal: AbortSignal | undefined): Store 
   return {
     url: store.url,
     ...(store.sharedUrl === undefined ? {} : { sharedUrl: store.sharedUrl }),
-    get: (key, range) => store.get(key, range, options),
+    get: (key, range, given) => store.get(key, range, { ...given, ...options }),
     put: (key, bytes, condition) => store.put(key, bytes, condition, options),
     delete: (key) => store.delete(key, options),
     list: (prefix): AsyncIterable<ListedKey> => store.list(prefix, options),

@@ -19,6 +19,14 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
 }
 
+export interface GetOptions extends RequestOptions {
+  /**
+   * Room for `range.length` bytes that the store may read into, to spare an allocation: the bytes it answers with are
+   * then a part of it. A store may as well leave it alone.
+   */
+  into?: Uint8Array | undefined;
+}
+
 export interface ListedKey {
   key: string;
   bytes: number;
@@ -36,7 +44,7 @@ export interface Store {
   readonly sharedUrl?: string;
 
   /** The value, or part of it; undefined when there is no such key. Strongly consistent after a put. */
-  get(key: string, range?: ByteRange, options?: RequestOptions): Promise<StoredValue | undefined>;
+  get(key: string, range?: ByteRange, options?: GetOptions): Promise<StoredValue | undefined>;
 
   /**
    * Writes the whole value, durable when the promise resolves.

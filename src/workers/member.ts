@@ -43,6 +43,11 @@ export class Member {
     });
   }
 
+  /** Starts the thread, if there is none, so that a call to come finds it at work. */
+  wake(): void {
+    this.thread ??= this.start();
+  }
+
   /** Whether a thread is there that may hold something. */
   get isRunning(): boolean {
     return this.thread !== undefined;

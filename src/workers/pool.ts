@@ -30,6 +30,11 @@ export class WorkerPool {
     return this.members.length;
   }
 
+  /** Starts all threads that are not there yet: it takes a while, in which this thread may do something else. */
+  wake(): void {
+    if (!this.isClosed) for (const member of this.members) member.wake();
+  }
+
   /** A number that nothing else in the workers goes by. */
   newKey(): number {
     return ++this.lastKey;

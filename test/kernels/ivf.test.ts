@@ -1,6 +1,7 @@
 import { afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { type CellPart, type IvfHits, IvfIndex } from "../../src/kernels/ivf.ts";
+import { IvfMatches } from "../../src/kernels/ivf-matches.ts";
 import { CellAssigner } from "../../src/kernels/kmeans.ts";
 import { codeBytes, type Metric, RabitqEncoder, toIndexSpace } from "../../src/kernels/rabitq.ts";
 import { paddedDim, Rotation, rotationKind } from "../../src/kernels/rotation.ts";
@@ -421,6 +422,48 @@ test("a batch is as its queries one by one", () => {
   }
 });
 
+test("cells that many queries probe are scanned for sixteen at a time, with the results of each alone", () => {
+  // Cells of more than a piece, of less than a block, and empty ones; up to 61 queries a cell.
+  for (const [dim, n, k, bits] of [
+    [1, 300, 3, 4],
+    [30, 9000, 2, 4],
+    [100, 1500, 7, 4],
+    [200, 700, 40, 6],
+    [250, 300, 5, 2],
+    [260, 300, 5, 4], // too many dimensions for it
+  ] as const) {
+    for (const metric of METRICS) {
+      const data = clustered({ metric, dim, bits, n, k, seed: dim }, 0.9);
+      for (const size of [7, 8, 15, 16, 17, 61]) {
+        const queries = Array.from({ length: size }, (_, q) =>
+          (data.rows[(q * 13) % n] as Float32Array).map((x, i) => x * (1 + 0.3 * Math.sin(i * q + q))),
+        );
+        const results = builds.map((kernels) => {
+          const index = open(kernels, data);
+          const filter = kernels.copyIn(new Uint8Array(Math.ceil(n / 8)).fill(0b1101_0110));
+          const told = [];
+          for (const options of [
+            { topK: 3, rerank: 8, epsilon: 1.4 },
+            { topK: 3, rerank: 8, epsilon: 0, filter },
+            { topK: 20, rerank: 0, epsilon: 4 },
+          ]) {
+            const many = index.searchMany(concat(queries), { nprobe: k, ...options });
+            told.push(many.ticks.join(), bitsOf(many.scores).join(), many.scanned, many.refined);
+            const alone = queries.map((query) => index.searchMany(query, { nprobe: k, ...options }));
+            for (const list of ["ticks", "scores", "cells", "rows", "counts"] as const)
+              expect(many[list].join()).toBe(alone.map((one) => one[list].join()).join());
+            expect(many.refined).toBe(alone.reduce((sum, one) => sum + one.refined, 0));
+          }
+          kernels.free(filter);
+          index.free();
+          return told;
+        });
+        expect(results[1]).toEqual(results[0]);
+      }
+    }
+  }
+});
+
 test("cells come in order of their centroids' scores", () => {
   for (const metric of METRICS) {
     for (const k of [1, 5, 33, 400]) {
@@ -638,3 +681,108 @@ function unit(x: Float32Array): Float32Array {
   const length = Math.hypot(...x);
   return x.map((value) => value / length);
 }
+
+describe("the rows that a filter leaves", () => {
+  const leaving = (rows: number, share: number, random: () => number) => {
+    const bits = new Uint8Array(Math.ceil(rows / 8));
+    const which = Array.from({ length: rows }, (_, i) => i).filter(() => random() < share);
+    for (const i of which) (bits[i >> 3] as number) |= 1 << (i & 7);
+    return { bits, which };
+  };
+
+  const searches = (kernels: Kernels, data: Data, load: "all" | "codes") => {
+    const index = open(kernels, data, load);
+    // Two rows of the timeline have no vector.
+    const matches = new IvfMatches(kernels, index, data.rows.length + 2);
+    opened.push(matches);
+    return { kernels, index, matches };
+  };
+
+  test.each(METRICS)(
+    "by %s, scored where they lie or out of what codes leave, are the exact scan's",
+    (metric) => {
+      for (const [dim, n, k, bits] of [
+        [1, 40, 3, 4],
+        [3, 200, 7, 2],
+        [17, 300, 40, 5],
+        [100, 600, 30, 4],
+        [130, 200, 5, 8],
+        [257, 120, 2, 3],
+      ] as const) {
+        const data = clustered({ metric, dim, bits, n, k, seed: dim, scale: metric === "cosine" ? 1 : 50 });
+        const random = seeded(dim);
+        const resident = builds.map((kernels) => searches(kernels, data, "all"));
+        const bare = builds.map((kernels) => searches(kernels, data, "codes"));
+        for (const share of [0.02, 0.3, 1]) {
+          const query = Float32Array.from({ length: dim }, () => random() * 4 - 2);
+          const { bits: filter, which } = leaving(n + 2, share, random);
+          const rows = which.filter((i) => i < n);
+          const score = SCORES[metric];
+          const topK = 7;
+          const truth = rows
+            .map((i) => ({ i, score: score(data.rows[i] as Float32Array, query) + 0 }))
+            .sort((a, b) => b.score - a.score || a.i - b.i)
+            .slice(0, topK);
+          const wanted = {
+            ticks: truth.map(({ i }) => 1_000_000 - i),
+            scores: bitsOf(truth.map((one) => one.score)).join(),
+          };
+          for (const { kernels, index, matches } of resident) {
+            const list = matches.list(filter, which.length);
+            expect(list.count).toBe(rows.length);
+            index.select(query, 1);
+            const found = matches.score(list, topK);
+            expect({
+              ticks: Array.from(found?.ticks ?? [], Number),
+              scores: bitsOf((found?.scores ?? []).map((x) => x + 0)).join(),
+            }).toEqual(wanted);
+            kernels.free(list.list);
+          }
+          const chosen = bare.map(({ kernels, index, matches }) => {
+            const list = matches.list(filter, which.length);
+            index.select(query, 1);
+            if (rows.length > 0) expect(matches.score(list, topK)).toBeUndefined();
+            index.select(query, index.cells);
+            const few = matches.choose(list, topK);
+            if (few === undefined) throw new Error("codes of several bits tell");
+            const ticks = Array.from(few.ticks, Number);
+            const vectors = concat(ticks.map((tick) => data.rows[1_000_000 - tick] as Float32Array));
+            const found = matches.scoreVectors(few, vectors, topK);
+            expect({
+              ticks: Array.from(found.ticks, Number),
+              scores: bitsOf(found.scores.map((x) => x + 0)).join(),
+            }).toEqual(wanted);
+            kernels.free(list.list);
+            return { ticks: few.ticks.join(), cells: few.cells.join(), rows: few.rows.join() };
+          });
+          expect(chosen[1]).toEqual(chosen[0]);
+          if (n === 600 && share === 1)
+            expect((chosen[0] as { rows: string }).rows.split(",").length).toBeLessThan(n / 4);
+        }
+      }
+    },
+  );
+
+  test("come in the order of their numbers, which decides between equal scores", () => {
+    const row = Float32Array.from([1, 2, 3]);
+    const data = coded({ metric: "l2", dim: 3, bits: 4, rows: Array.from({ length: 40 }, () => row), k: 1 });
+    for (const { kernels, index, matches } of builds.map((kernels) => searches(kernels, data, "all"))) {
+      index.select(row, 1);
+      const list = matches.list(new Uint8Array(6).fill(0xaa, 0, 5), 20);
+      const found = matches.score(list, 3);
+      expect(Array.from(found?.ticks ?? [], (tick) => 1_000_000 - Number(tick))).toEqual([1, 3, 5]);
+      kernels.free(list.list);
+    }
+  });
+
+  test("of codes of one bit can't be told apart by these", () => {
+    const data = clustered({ metric: "cosine", dim: 16, bits: 1, n: 50, k: 3 });
+    for (const { kernels, index, matches } of builds.map((kernels) => searches(kernels, data, "codes"))) {
+      const list = matches.list(new Uint8Array(7).fill(1), 7);
+      index.select(data.rows[0] as Float32Array, index.cells);
+      expect(matches.choose(list, 3)).toBeUndefined();
+      expect(matches.cellsOf(list)).toHaveLength(7);
+      kernels.free(list.list);
+    }
+  });
+});

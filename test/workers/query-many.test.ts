@@ -105,11 +105,8 @@ describe.each([0, 1, 2, 3])("with %i workers", (workers) => {
     const ds = await Dataset.open("d", path, { workers });
     const query = { field: "linked", topK: 4, beam: 9 };
     expect(plain(await ds.queryMany({ ...query, queries }))).toEqual(plain(await oneByOne(query, queries)));
-    const recall = { field: "linked", recallTarget: 0.9, queries };
-    expect(await refusal(() => ds.queryMany(recall))).toMatchObject({
-      code: "InvalidArgument",
-      field: "recallTarget",
-    });
+    const recall = { field: "linked", recallTarget: 0.9, topK: 4 };
+    expect(plain(await ds.queryMany({ ...recall, queries }))).toEqual(plain(await oneByOne(recall, queries)));
     await ds.close();
   });
 
@@ -181,6 +178,32 @@ test("a backend that workers don't know is searched by this thread", async () =>
   );
   expect(watched.threads).toHaveLength(1);
   await ds.close();
+});
+
+test("a batch that probes most cells has them read at once", async () => {
+  const next = seeded(6);
+  const store = memoryStore();
+  const made = await Dataset.create("d", new Schema().addEmbedding("v", { dim: 32 }), store);
+  await made.appendMany(Array.from({ length: 8000 }, () => ({ v: randomVector(next, 32) })));
+  await made.rebuildIvf({ field: "v", k: 40, iterations: 2 });
+  await made.close();
+  const vectors = Array.from({ length: 40 }, () => randomVector(next, 32));
+  const runs = [];
+  for (const size of [1, 40]) {
+    const ds = await Dataset.open("d", store, { cacheBytes: 0 });
+    const found = [];
+    for (let i = 0; i < 40; i += size) {
+      const share = vectors.slice(i, i + size);
+      found.push(
+        ...(await ds.queryMany({ field: "v", queries: share, fields: [], nprobe: 3, rerankFactor: 0 })),
+      );
+    }
+    runs.push({ found, roundTrips: ds.traffic.roundTrips });
+    await ds.close();
+  }
+  const [apart, together] = runs;
+  expect(together?.found).toEqual(apart?.found);
+  expect(apart?.roundTrips).toBeGreaterThan(2 * (together?.roundTrips ?? 0));
 });
 
 test("what is read is counted", async () => {
