@@ -4,7 +4,7 @@ export { formatTick, parseTick } from "./core/time.ts";
 export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
 export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
 export type { BuildGraphOptions, BuildGraphProgress, BuildGraphResult } from "./dataset/build-graph.ts";
-export type { Backend, DatasetOptions } from "./dataset/context.ts";
+export type { Backend, Cancellable, DatasetOptions } from "./dataset/context.ts";
 export {
   type CreateOptions,
   Dataset,
@@ -43,4 +43,12 @@ export { DreamDBError, type ErrorCode, isDreamDBError } from "./errors.ts";
 export type { EmbeddingField, FieldSpec, MediaField, ScalarField } from "./objects/field.ts";
 export { memoryStore } from "./store/memory.ts";
 export { openStore, registerBackend } from "./store/open.ts";
-export type { ByteRange, ListedKey, PutCondition, Store, StoredValue } from "./store/store.ts";
+export type { RemoteOptions, StoreOptions } from "./store/remote/options.ts";
+export type {
+  ByteRange,
+  ListedKey,
+  PutCondition,
+  RequestOptions,
+  Store,
+  StoredValue,
+} from "./store/store.ts";

@@ -15,7 +15,10 @@ export function command(usage: string, summary: string, examples: string, detail
   return new Command(usage)
     .description(summary)
     .addOption(
-      new Option("--backend <path-or-url>", "where datasets live: a directory, or file:///…")
+      new Option(
+        "--backend <path-or-url>",
+        "where datasets live: a directory, s3://bucket/…, https://host/bucket/…",
+      )
         .env("DREAMDB_BACKEND")
         .default(DEFAULT_BACKEND),
     )

@@ -6,15 +6,36 @@ import { DreamDBError } from "../errors.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import { kernelModule, loadKernels } from "../kernels/load.ts";
 import { openStore } from "../store/open.ts";
+import type { RemoteOptions } from "../store/remote/options.ts";
+import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 import { WorkerPool } from "../workers/pool.ts";
 import { Session } from "./session.ts";
 import { ResidentVectors } from "./vectors.ts";
 
-/** A path or URL such as `./data`, `file:///data` or `memory://name`, or a Store. */
+/** A path or URL such as `./data`, `file:///data`, `memory://name`, `https://host/bucket` or `s3://bucket`, or a Store. */
 export type Backend = string | Store;
 
-export interface DatasetOptions {
+/** For calls that a caller may want to end early. */
+export interface Cancellable {
+  /**
+   * Ends the call with `Aborted`, and the requests it has under way; a commit that may have reached the backend ends
+   * with `CommitUnknown` as ever. Looked at with every request, so that long computations end a little later.
+   */
+  signal?: AbortSignal | undefined;
+}
+
+/** `signal` is for the call that opens the dataset. */
+export interface DatasetOptions extends Cancellable {
+  /** Nothing may be written: verbs that would fail with `ReadOnly`. Default false. */
+  readOnly?: boolean;
+  /**
+   * The caller's word that nobody else writes to this backend meanwhile, so that one without conditional puts can be
+   * written, which is refused otherwise. Two writers would lose each other's commits. Default false.
+   */
+  singleWriter?: boolean;
+  /** Limits and retries of backends reached by HTTP. */
+  remote?: RemoteOptions;
   /** Budget in bytes of verified objects kept in memory. Default 64 MiB. */
   cacheBytes?: number;
   /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB, or a quarter of `coreBytes`. */
@@ -70,7 +91,12 @@ export async function createContext(
   const limit = coreBytes === undefined ? {} : { maxBytes: budget("coreBytes", coreBytes) };
   const kernels = await loadKernels(options.kernels ?? "auto", limit);
   useBulkHasher((bytes) => kernels.hashBytes(bytes));
-  const store = openStore(checkBackend(backend));
+  const { readOnly, singleWriter, remote } = options;
+  const store = openStore(checkBackend(backend), {
+    ...remote,
+    ...(readOnly === undefined ? {} : { readOnly }),
+    ...(singleWriter === undefined ? {} : { singleWriter }),
+  });
   const cacheBytes = budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES);
   const session = new Session(store, cacheBytes);
   const ample = Math.min(DEFAULT_RESIDENT_BYTES, Math.floor((coreBytes ?? Number.POSITIVE_INFINITY) / 4));
@@ -95,6 +121,12 @@ export async function createContext(
     random: checkedRandom(options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count)))),
     retries: budget("retries", options.retries ?? DEFAULT_RETRIES),
   };
+}
+
+/** The context for one call, whose requests end with `signal`. What it reads stays in the shared caches. */
+export function until(ctx: Context, signal: AbortSignal | undefined): Context {
+  if (signal === undefined) return ctx;
+  return { ...ctx, store: signalled(ctx.store, signal), session: ctx.session.until(signal) };
 }
 
 function checkBackend(backend: Backend | { backend: Backend } | undefined): Backend {

@@ -9,7 +9,10 @@ import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef, encodeRef, type RefType } from "../objects/ref.ts";
 import { encodeSpatialIndex, isGraph, isTrained } from "../objects/spatial-index.ts";
+import { checkSignal, unlessAborted } from "../store/aborted.ts";
 import { openStore } from "../store/open.ts";
+import type { StoreOptions } from "../store/remote/options.ts";
+import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 import type { AppendResult } from "./append.ts";
 import type { BuildGraphOptions, BuildGraphResult } from "./build-graph.ts";
@@ -23,7 +26,14 @@ import {
   refuseRollback,
   type Tip,
 } from "./commit.ts";
-import { type Backend, type Context, createContext, type DatasetOptions } from "./context.ts";
+import {
+  type Backend,
+  type Cancellable,
+  type Context,
+  createContext,
+  type DatasetOptions,
+  until,
+} from "./context.ts";
 import type { Explanation } from "./explain.ts";
 import { GraphTracks } from "./graph-tracks.ts";
 import { type Health, healthOf } from "./health.ts";
@@ -64,7 +74,7 @@ export interface CreateOptions extends DatasetOptions {
   origin?: bigint;
 }
 
-export interface StreamOptions<F extends FieldTypes = AnyFields> {
+export interface StreamOptions<F extends FieldTypes = AnyFields> extends Cancellable {
   /** Records a batch. Default 256. */
   batchSize?: number;
   /** Fields to read. Default all. */
@@ -156,7 +166,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
         expected: "new Schema().add…(…)",
       });
     }
-    const ctx = await createContext(backend, optionsOf(backend, options));
+    const { signal } = options;
+    const lasting = await createContext(backend, optionsOf(backend, options));
+    const ctx = until(lasting, signal);
     const genesis: Genesis = { origin: checkOrigin(options.origin ?? 0n), nonce: ctx.random(16), name };
     const genesisBytes = encodeGenesis(genesis);
     const tracks = new Map<number, Track>();
@@ -194,7 +206,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     await putObjects(ctx, [{ address: manifest.genesis, bytes: genesisBytes }, ...indexes]);
     await putObjects(ctx, [{ address, bytes }]);
     const tip = await createRef(ctx, name, "branch", { address, manifest, bytes });
-    return new Dataset<F>({ ctx, name, genesis, tip, manifest, address });
+    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address });
   }
 
   /**
@@ -207,7 +219,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     options: DatasetOptions = {},
   ): Promise<Dataset<F>> {
     checkRefName(name);
-    const ctx = await createContext(backend, optionsOf(backend, options));
+    const lasting = await createContext(backend, optionsOf(backend, options));
+    const ctx = until(lasting, options.signal);
     const tip = await readTip(ctx.session, name);
     if (tip === undefined) {
       throw new DreamDBError("NotFound", "no dataset, branch or snapshot has this name", {
@@ -217,7 +230,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       });
     }
     const { manifest, address } = tip;
-    return new Dataset<F>({ ctx, name, genesis: await readGenesis(ctx, manifest), tip, manifest, address });
+    const genesis = await readGenesis(ctx, manifest);
+    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address });
   }
 
   /** Opens a snapshot or branch by its label; the same as `open`. */
@@ -237,10 +251,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   ): Promise<Dataset<F>> {
     const address = typeof at === "object" && at !== null ? at.manifest : at;
     addressToMultihash(address, "manifest");
-    const ctx = await createContext(backend, optionsOf(backend, options));
+    const lasting = await createContext(backend, optionsOf(backend, options));
+    const ctx = until(lasting, options.signal);
     const manifest = await readManifest(ctx.session, address);
     return new Dataset<F>({
-      ctx,
+      ctx: lasting,
       name: address,
       genesis: await readGenesis(ctx, manifest),
       tip: undefined,
@@ -281,7 +296,10 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * Errors: `SchemaViolation`, `InvalidAnchor`, `DuplicateAnchor`, `ReadOnly`, `Conflict`, `CommitUnknown`,
    * `StoreUnavailable`. After any but `CommitUnknown` nothing was appended.
    */
-  async appendMany(records: readonly RecordIn<F>[], options: { opId?: string } = {}): Promise<AppendResult> {
+  async appendMany(
+    records: readonly RecordIn<F>[],
+    options: { opId?: string } & Cancellable = {},
+  ): Promise<AppendResult> {
     const tip = this.writable();
     if (!Array.isArray(records) || records.length === 0) {
       throw new DreamDBError("InvalidArgument", "records to append are needed", {
@@ -293,7 +311,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     }
     const opId = options.opId === undefined ? this.state.ctx.random(16) : parseOpId(options.opId);
     const turn = this.queue.then(async () => {
-      const { ctx, name, genesis } = this.state;
+      const { name, genesis } = this.state;
+      const ctx = until(this.state.ctx, options.signal);
       const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
       const from = this.state.tip ?? tip;
       const done = await append(
@@ -314,18 +333,23 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * Tells after `CommitUnknown` whether the operation took effect: its Manifest, or undefined when it did not and
    * may be tried again with the same opId.
    */
-  async resume(opId: string): Promise<{ manifest: Address } | undefined> {
+  async resume(opId: string, { signal }: Cancellable = {}): Promise<{ manifest: Address } | undefined> {
     this.writable();
-    await this.refresh();
-    const found = await findOperation(this.state.ctx.session, this.state.tip as Tip, parseOpId(opId), -1);
+    await this.refresh({ signal });
+    const found = await findOperation(
+      this.state.ctx.session.until(signal),
+      this.state.tip as Tip,
+      parseOpId(opId),
+      -1,
+    );
     return found === undefined ? undefined : { manifest: found.address };
   }
 
   /** Moves to the ref's current state. Errors: `RefRollback` when the backend shows an older one. */
-  async refresh(): Promise<Address> {
+  async refresh({ signal }: Cancellable = {}): Promise<Address> {
     const { tip, ctx, name } = this.state;
     if (tip === undefined) return this.state.address;
-    const now = await readTip(ctx.session, name);
+    const now = await readTip(ctx.session.until(signal), name);
     if (now === undefined)
       throw new DreamDBError("NotFound", "the ref is gone", { field: "name", found: name });
     refuseRollback(name, tip, now);
@@ -334,12 +358,16 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   }
 
   /** The record anchored at `anchor` (Unix ns), or undefined. Media and vectors included unless `fields` is given. */
-  async get(anchor: bigint, options: { fields?: string[] } = {}): Promise<RecordOut<F> | undefined> {
-    const { ctx, manifest, genesis } = this.state;
+  async get(
+    anchor: bigint,
+    options: { fields?: string[] } & Cancellable = {},
+  ): Promise<RecordOut<F> | undefined> {
+    const { manifest, genesis } = this.state;
+    const session = this.state.ctx.session.until(options.signal);
     const fields = chosenFields(manifest.fields, options.fields, () => true);
-    const at = await locate(ctx.session, manifest.timeline, toTick(anchor, genesis.origin, "anchor"));
+    const at = await locate(session, manifest.timeline, toTick(anchor, genesis.origin, "anchor"));
     if (at === undefined) return undefined;
-    const values = await readRow(ctx.session, fields, at);
+    const values = await readRow(session, fields, at);
     const present = fields
       .map((field, i) => [field.name, values[i]] as const)
       .filter(([, value]) => value !== undefined);
@@ -362,7 +390,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       to: to === undefined ? MAX_TICK : to - genesis.origin,
     };
     const condition = filterOf({ where: options.where }, manifest.fields);
-    const { session } = ctx;
+    const session = ctx.session.until(options.signal);
     const columns = streamColumns(session, manifest, genesis.origin, fields, range, batchSize, condition);
     return columns as unknown as AsyncIterableIterator<Batch<F>>;
   }
@@ -371,11 +399,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * The nearest records to a vector. Await it for all batches, or iterate it.
    * Errors: `InvalidArgument` naming the argument, what was found and what was expected.
    */
-  iterVector(query: VectorQuery<F>): VectorResults<VectorBatch<F>> {
-    const target = this.searchTarget();
+  iterVector(query: VectorQuery<F> & Cancellable): VectorResults<VectorBatch<F>> {
+    const { signal } = query;
+    const target = this.searchTarget(signal);
     let all: Promise<VectorBatch<F>[]> | undefined;
     const run = (): AsyncGenerator<VectorBatch<F>> =>
-      search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>;
+      endingWith(signal, search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
     return {
       [Symbol.asyncIterator]: run,
       // biome-ignore lint/suspicious/noThenProperty: the documented shape is both awaitable and iterable
@@ -392,17 +421,18 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * each takes a share of the vectors; otherwise this thread does it all.
    * Errors: as `iterVector`; `Aborted` when a worker died.
    */
-  queryMany(query: ManyVectorQuery<F>): Promise<VectorBatch<F>[]> {
-    const batches = queryMany(this.searchTarget(), query as ManyVectorQuery, this.state.address);
-    return batches as Promise<unknown> as Promise<VectorBatch<F>[]>;
+  queryMany(query: ManyVectorQuery<F> & Cancellable): Promise<VectorBatch<F>[]> {
+    const { signal } = query;
+    const batches = queryMany(this.searchTarget(signal), query as ManyVectorQuery, this.state.address);
+    return unlessAborted(batches as Promise<unknown> as Promise<VectorBatch<F>[]>, signal);
   }
 
   /**
    * Runs a query and tells what it did: how it was carried out, rows looked at, requests, bytes, times.
    * Errors: as `iterVector`.
    */
-  explain(query: VectorQuery): Promise<Explanation> {
-    return explain(this.searchTarget(), query);
+  explain(query: VectorQuery & Cancellable): Promise<Explanation> {
+    return unlessAborted(explain(this.searchTarget(query.signal), query), query.signal);
   }
 
   /**
@@ -415,8 +445,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       fields?: string[];
       vectors?: boolean;
       onProgress?: (progress: { field: string; done: number; total: number }) => void;
-    } = {},
+    } & Cancellable = {},
   ): Promise<void> {
+    checkSignal(options.signal);
     const { ctx, manifest } = this.state;
     for (const field of chosenFields(manifest.fields, options.fields, (each) => each.kind === "embedding")) {
       const track = manifest.tracks.get(field.id);
@@ -425,13 +456,16 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       const withVectors = options.vectors ?? true;
       const onProgress = (done: { done: number; total: number }): void =>
         options.onProgress?.({ field: field.name, ...done });
-      if (isGraph(spatialIndex)) {
-        const graph = await this.graphs.of(field, { ...track, spatialIndex });
-        await graph.prewarm({ ctx, manifest }, withVectors, onProgress);
-      } else if (isTrained(spatialIndex)) {
-        const ivf = await this.ivf.of(track);
-        await ivf.prewarm(withVectors, onProgress);
-      }
+      const load = async (): Promise<void> => {
+        if (isGraph(spatialIndex)) {
+          const graph = await this.graphs.of(field, { ...track, spatialIndex });
+          await graph.prewarm({ ctx, manifest }, withVectors, onProgress);
+        } else if (isTrained(spatialIndex)) {
+          const ivf = await this.ivf.of(track);
+          await ivf.prewarm(withVectors, onProgress);
+        }
+      };
+      await unlessAborted(load(), options.signal);
     }
   }
 
@@ -441,16 +475,16 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * Errors: `InvalidArgument` (field, k, sample…), `ReadOnly`, `Conflict` when another rebuild came first, `OutOfMemory`,
    * `StoreUnavailable`, `Aborted` when a worker died, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
    */
-  rebuildIvf(options: RebuildIvfOptions): Promise<RebuildResult> {
-    return this.rebuild((target, tip) => rebuildIvf(target, tip, options));
+  rebuildIvf(options: RebuildIvfOptions & Cancellable): Promise<RebuildResult> {
+    return this.rebuild(options, (target, tip) => rebuildIvf(target, tip, options));
   }
 
   /**
    * Gives the cells of such a field codes of another kind, here and after later rebuilds; a field without built cells
    * gets one cell. Errors: as `rebuildIvf`.
    */
-  publishCompressor(options: PublishCompressorOptions): Promise<RebuildResult> {
-    return this.rebuild((target, tip) => publishCompressor(target, tip, options));
+  publishCompressor(options: PublishCompressorOptions & Cancellable): Promise<RebuildResult> {
+    return this.rebuild(options, (target, tip) => publishCompressor(target, tip, options));
   }
 
   /**
@@ -459,30 +493,32 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * Errors: `InvalidArgument` (field, degree, candidates, seed, memoryBytes), `ReadOnly`, `Conflict` when another build came
    * first, `OutOfMemory`, `StoreUnavailable`, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
    */
-  buildGraph(options: BuildGraphOptions): Promise<BuildGraphResult> {
-    return this.rebuild((target, tip) => buildGraph(target, tip, options));
+  buildGraph(options: BuildGraphOptions & Cancellable): Promise<BuildGraphResult> {
+    return this.rebuild(options, (target, tip) => buildGraph(target, tip, options));
   }
 
   /** How well the indexes fit their data, as figures. Reads the heads of all segments. */
-  health(): Promise<Health> {
-    return healthOf(this.state.ctx, this.state.manifest);
+  health({ signal }: Cancellable = {}): Promise<Health> {
+    return healthOf(until(this.state.ctx, signal), this.state.manifest);
   }
 
   /**
    * Pins `label` to this state for good. Errors: `AlreadyExists` when any ref has that name, `InvalidName`,
    * `StoreUnavailable`, `CommitUnknown`.
    */
-  async snapshot(label: string): Promise<Snapshot> {
+  async snapshot(label: string, { signal }: Cancellable = {}): Promise<Snapshot> {
     checkRefName(label, "label");
-    const { ctx, manifest, address } = this.state;
+    const { manifest, address } = this.state;
+    const ctx = until(this.state.ctx, signal);
     await createRef(ctx, label, "tag", { address, manifest, bytes: await ctx.session.object(address) });
     return { label, manifest: address };
   }
 
   /** Up to `limit` Manifests from this state back, newest first, each once. */
-  async history(limit = 20): Promise<HistoryEntry[]> {
+  async history(limit = 20, { signal }: Cancellable = {}): Promise<HistoryEntry[]> {
     positive("limit", limit, Number.MAX_SAFE_INTEGER);
-    const { ctx, address, manifest, genesis } = this.state;
+    const { address, manifest, genesis } = this.state;
+    const session = this.state.ctx.session.until(signal);
     const waiting = [{ address, manifest }];
     const seen = new Set<Address>([address]);
     const entries: HistoryEntry[] = [];
@@ -503,15 +539,15 @@ export class Dataset<F extends FieldTypes = AnyFields> {
         if (seen.has(parent)) continue;
         seen.add(parent);
         if (entries.length < limit)
-          waiting.push({ address: parent, manifest: await readManifest(ctx.session, parent) });
+          waiting.push({ address: parent, manifest: await readManifest(session, parent) });
       }
     }
     return entries;
   }
 
   /** Every branch and snapshot of the backend, by name. */
-  listRefs(): Promise<RefEntry[]> {
-    return refsOf(this.state.ctx.store);
+  listRefs({ signal }: Cancellable = {}): Promise<RefEntry[]> {
+    return refsOf(signalled(this.state.ctx.store, signal));
   }
 
   /** Records in this state. */
@@ -528,10 +564,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     this.state.ctx.vectors.clear();
   }
 
-  private searchTarget(): SearchTarget {
+  /** Indexes that several queries load together are not given up for one that ends. */
+  private searchTarget(signal: AbortSignal | undefined): SearchTarget {
     const { ctx, manifest, genesis } = this.state;
     return {
-      ctx,
+      ctx: until(ctx, signal),
       manifest,
       origin: genesis.origin,
       indexers: this.indexers,
@@ -542,11 +579,13 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /** Takes its turn among this object's appends. */
   private rebuild<R>(
+    { signal }: Cancellable,
     work: (target: RebuildTarget, tip: Tip) => Promise<{ tip: Tip; result: R }>,
   ): Promise<R> {
     const tip = this.writable();
     const turn = this.queue.then(async () => {
-      const { ctx, name, genesis } = this.state;
+      const { name, genesis } = this.state;
+      const ctx = until(this.state.ctx, signal);
       const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
       const done = await work(target, this.state.tip ?? tip);
       this.moveTo(done.tip);
@@ -577,8 +616,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 }
 
 /** Every branch and snapshot of a backend, by name; no dataset need be opened for it. */
-export function listRefs(backend: Backend | { backend: Backend }): Promise<RefEntry[]> {
-  return refsOf(openStore(backend));
+export function listRefs(
+  backend: Backend | { backend: Backend },
+  { signal, ...options }: StoreOptions & Cancellable = {},
+): Promise<RefEntry[]> {
+  return refsOf(signalled(openStore(backend, options), signal));
 }
 
 async function refsOf(store: Store): Promise<RefEntry[]> {
@@ -597,6 +639,22 @@ async function readGenesis(ctx: Context, manifest: Manifest): Promise<Genesis> {
   return decodeGenesis(await ctx.session.object(manifest.genesis));
 }
 
+async function* endingWith<T>(
+  signal: AbortSignal | undefined,
+  batches: AsyncGenerator<T>,
+): AsyncGenerator<T> {
+  try {
+    for (;;) {
+      const { done, value } = await unlessAborted(batches.next(), signal);
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    // Not waited for: it may stand in the middle of what was ended.
+    void batches.return(undefined).catch(() => {});
+  }
+}
+
 /** Creates a ref that must not exist; a lost reply is read back. */
 async function createRef(
   ctx: Context,
@@ -613,7 +671,9 @@ async function createRef(
     const now = await readTip(ctx.session, name).catch(() => "unread" as const);
     if (now === "unread") throw creationUnknown(name, error);
     if (now !== undefined && equalBytes(now.ref.writeId, ref.writeId)) return now;
-    if (now !== undefined || isDreamDBError(error, "Conflict")) throw nameTaken(name);
+    if (now !== undefined) throw nameTaken(name);
+    // Another creation came between and came to nothing: neither is there.
+    if (isDreamDBError(error, "Conflict")) throw error;
     throw creationUnknown(name, error);
   }
 }

@@ -32,8 +32,10 @@ import {
 } from "../objects/spatial-index.ts";
 import { decodeVectorCompressor } from "../objects/vector-compressor.ts";
 import { openStore } from "../store/open.ts";
+import type { StoreOptions } from "../store/remote/options.ts";
+import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
-import type { Backend } from "./context.ts";
+import type { Backend, Cancellable } from "./context.ts";
 import { checkGraphIndex, checkGraphPage, checkNodes } from "./fsck-graph.ts";
 import { checkScalarIndex } from "./fsck-index.ts";
 import { Session } from "./session.ts";
@@ -60,7 +62,7 @@ export interface FsckReport {
   problems: FsckProblem[];
 }
 
-export interface FsckOptions {
+export interface FsckOptions extends StoreOptions, Cancellable {
   /** Called after every object. */
   onProgress?: (done: { objects: number; bytes: number }) => void;
 }
@@ -70,7 +72,7 @@ export async function fsck(
   backend: Backend | { backend: Backend },
   options: FsckOptions = {},
 ): Promise<FsckReport> {
-  const store = openStore(backend);
+  const store = signalled(openStore(backend, options), options.signal);
   return new Checker(store, options).run();
 }
 
@@ -317,7 +319,9 @@ class Checker {
     try {
       await work();
     } catch (error) {
-      if (!isDreamDBError(error)) throw error;
+      if (!isDreamDBError(error) || error.code === "Aborted") throw error;
+      // A server that doesn't answer says nothing about what it keeps.
+      if (error.code === "StoreUnavailable" && error.retryable) throw error;
       this.problem(error.code, key, error.message);
     }
   }

@@ -8,6 +8,7 @@ import { DreamDBError, isDreamDBError } from "../errors.ts";
 import { type ColumnHead, decodeColumnHead, type Span } from "../objects/column.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
 import { Lru } from "../store/lru.ts";
+import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 
 /** Two ranges with less between them are read as one. */
@@ -66,14 +67,24 @@ export class Landing {
 export class Session {
   readonly store: Store;
   /** What was read from the backend so far. */
-  readonly traffic: Traffic = { requests: 0, bytes: 0, roundTrips: 0 };
-  private underWay = 0;
+  readonly traffic: Traffic;
+  private readonly pending: { requests: number };
   private readonly cache: Lru<unknown>;
 
-  /** @param cacheBytes budget of the cache of verified bytes */
-  constructor(store: Store, cacheBytes: number) {
+  /**
+   * @param cacheBytes budget of the cache of verified bytes
+   * @param shared whose cache and counters this one uses as its own
+   */
+  constructor(store: Store, cacheBytes: number, shared?: Session) {
     this.store = store;
-    this.cache = new Lru(cacheBytes);
+    this.cache = shared?.cache ?? new Lru(cacheBytes);
+    this.traffic = shared?.traffic ?? { requests: 0, bytes: 0, roundTrips: 0 };
+    this.pending = shared?.pending ?? { requests: 0 };
+  }
+
+  /** The same session for one call, whose requests end with `signal`. */
+  until(signal: AbortSignal | undefined): Session {
+    return signal === undefined ? this : new Session(signalled(this.store, signal), 0, this);
   }
 
   /** A whole object, verified by its address. Errors: `NotFound`, `HashMismatch`. */
@@ -224,10 +235,10 @@ export class Session {
     range: { offset: number; length: number } | undefined,
     into?: Uint8Array,
   ): Promise<Uint8Array> {
-    if (this.underWay++ === 0) this.traffic.roundTrips++;
+    if (this.pending.requests++ === 0) this.traffic.roundTrips++;
     const key = objectKey(address);
-    const asked = into === undefined ? this.store.get(key, range) : this.store.get(key, range, into);
-    const found = await asked.finally(() => this.underWay--);
+    const asked = into === undefined ? this.store.get(key, range) : this.store.get(key, range, { into });
+    const found = await asked.finally(() => this.pending.requests--);
     if (found === undefined) {
       throw new DreamDBError("NotFound", "an object that the dataset refers to is missing", {
         field: key,

@@ -12,6 +12,7 @@ import * as fs from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { DreamDBError } from "../errors.ts";
+import { checkSignal } from "./aborted.ts";
 import { cellPath, decodeName } from "./cell-name.ts";
 import { Cells } from "./cells.ts";
 import type { DirectoryIo, IoEntry } from "./directory-io.ts";
@@ -28,7 +29,15 @@ import {
   isWholeObjectKey,
 } from "./key.ts";
 import { OpenFiles } from "./open-files.ts";
-import type { ByteRange, ListedKey, PutCondition, Store, StoredValue } from "./store.ts";
+import type {
+  ByteRange,
+  GetOptions,
+  ListedKey,
+  PutCondition,
+  RequestOptions,
+  Store,
+  StoredValue,
+} from "./store.ts";
 import { TemporaryFiles } from "./temporary-files.ts";
 import { Turns } from "./turns.ts";
 
@@ -97,16 +106,23 @@ class DirectoryStore implements Store {
     this.#cells = new Cells({ io, directories, temporaries, digest });
   }
 
-  async get(key: string, range?: ByteRange, into?: Uint8Array): Promise<StoredValue | undefined> {
+  async get(key: string, range?: ByteRange, options?: GetOptions): Promise<StoredValue | undefined> {
     checkKey(key);
+    checkSignal(options?.signal);
     if (range !== undefined) checkRange(range);
     return this.#gate.run(() =>
-      isObjectKey(key) ? this.#getObject(key, range, into) : this.#getCell(key, range),
+      isObjectKey(key) ? this.#getObject(key, range, options?.into) : this.#getCell(key, range),
     );
   }
 
-  async put(key: string, bytes: Uint8Array, condition?: PutCondition): Promise<{ etag: string }> {
+  async put(
+    key: string,
+    bytes: Uint8Array,
+    condition?: PutCondition,
+    options?: RequestOptions,
+  ): Promise<{ etag: string }> {
     checkKey(key);
+    checkSignal(options?.signal);
     checkCondition(key, condition);
     const write = () =>
       isObjectKey(key)
@@ -115,15 +131,17 @@ class DirectoryStore implements Store {
     return this.#change(key, () => write().catch((error: unknown) => this.#afterRemoval(error, write)));
   }
 
-  async delete(key: string): Promise<void> {
+  async delete(key: string, options?: RequestOptions): Promise<void> {
     checkKey(key);
+    checkSignal(options?.signal);
     await this.#change(key, () =>
       isObjectKey(key) ? this.#deleteObject(key) : this.#cells.remove(this.#cell(key)),
     );
   }
 
-  async *list(prefix: string): AsyncIterable<ListedKey> {
+  async *list(prefix: string, options?: RequestOptions): AsyncIterable<ListedKey> {
     checkPrefix(prefix);
+    checkSignal(options?.signal);
     yield* this.#listBelow(this.#root, "", prefix);
   }
 

@@ -1,5 +1,6 @@
+import { checkSignal } from "./aborted.ts";
 import { checkCondition, checkKey, checkPrefix, checkRange, conflict } from "./key.ts";
-import type { ByteRange, ListedKey, PutCondition, Store, StoredValue } from "./store.ts";
+import type { ByteRange, ListedKey, PutCondition, RequestOptions, Store, StoredValue } from "./store.ts";
 
 type Values = Map<string, StoredValue>;
 
@@ -30,8 +31,9 @@ class MemoryStore implements Store {
     this.#values = values;
   }
 
-  async get(key: string, range?: ByteRange): Promise<StoredValue | undefined> {
+  async get(key: string, range?: ByteRange, options?: RequestOptions): Promise<StoredValue | undefined> {
     checkKey(key);
+    checkSignal(options?.signal);
     if (range !== undefined) checkRange(range);
     const value = this.#values.get(key);
     if (value === undefined) return undefined;
@@ -39,8 +41,14 @@ class MemoryStore implements Store {
     return { bytes: value.bytes.slice(offset, offset + length), etag: value.etag };
   }
 
-  async put(key: string, bytes: Uint8Array, condition?: PutCondition): Promise<{ etag: string }> {
+  async put(
+    key: string,
+    bytes: Uint8Array,
+    condition?: PutCondition,
+    options?: RequestOptions,
+  ): Promise<{ etag: string }> {
     checkKey(key);
+    checkSignal(options?.signal);
     checkCondition(key, condition);
     const current = this.#values.get(key)?.etag;
     if (condition !== undefined && !holds(condition, current)) throw conflict(key, condition, current);
@@ -49,13 +57,15 @@ class MemoryStore implements Store {
     return { etag };
   }
 
-  async delete(key: string): Promise<void> {
+  async delete(key: string, options?: RequestOptions): Promise<void> {
     checkKey(key);
+    checkSignal(options?.signal);
     this.#values.delete(key);
   }
 
-  async *list(prefix: string): AsyncIterable<ListedKey> {
+  async *list(prefix: string, options?: RequestOptions): AsyncIterable<ListedKey> {
     checkPrefix(prefix);
+    checkSignal(options?.signal);
     const keys = [...this.#values.keys()].filter((key) => key.startsWith(prefix)).sort();
     for (const key of keys) {
       const value = this.#values.get(key);

@@ -1,16 +1,24 @@
 import { DreamDBError } from "../errors.ts";
 import { memoryStore } from "./memory.ts";
+import { readOnly } from "./read-only.ts";
+import { httpStore } from "./remote/http.ts";
+import type { RemoteOptions, StoreOptions } from "./remote/options.ts";
 import type { Store } from "./store.ts";
 
 /** What every verb takes as its backend: an address, a store, or an options object that holds one. */
 export type Backend = string | Store | { backend: string | Store };
 
 /** Makes the store for an address of the scheme it was registered for; `file` also gets plain paths. */
-export type BackendFactory = (address: string) => Store;
+export type BackendFactory = (address: string, options: RemoteOptions) => Store;
 
-const factories = new Map<string, BackendFactory>([["memory", openMemory]]);
+const factories = new Map<string, BackendFactory>([
+  ["memory", openMemory],
+  ["http", httpStore],
+  ["https", httpStore],
+]);
 
-const PLANNED = new Set(["http", "https", "s3"]);
+/** Schemes that are known, but not everywhere. */
+const NODE_ONLY = new Set(["s3"]);
 
 /** One letter is a Windows drive, not a scheme. */
 const SCHEME = /^([A-Za-z][A-Za-z0-9+.-]+):(\/\/)?/;
@@ -21,14 +29,20 @@ export function registerBackend(scheme: string, factory: BackendFactory): void {
 }
 
 /**
- * The store that `backend` names: `memory://name` anywhere; a path or `file:///path` in Node; a Store is
- * handed back as it is. Errors: `UnsupportedBackend` for any other scheme, `InvalidArgument` for other values.
+ * The store that `backend` names: `memory://name`, `http(s)://host/bucket[/prefix]` anywhere; a path, `file:///path` or
+ * `s3://bucket[/prefix]` in Node; a Store is handed back as it is. Beside `readOnly`, options are for addresses reached by HTTP.
+ * Errors: `UnsupportedBackend` for any other scheme, `InvalidArgument` for other values.
  */
-export function openStore(backend: Backend): Store {
-  if (typeof backend === "string") return openAddress(backend);
+export function openStore(backend: Backend, options: StoreOptions = {}): Store {
+  const store = storeOf(backend, options);
+  return options.readOnly === true ? readOnly(store) : store;
+}
+
+function storeOf(backend: Backend, options: RemoteOptions): Store {
+  if (typeof backend === "string") return openAddress(backend, options);
   if (isStore(backend)) return backend;
   const inner = (backend as { backend?: unknown } | null | undefined)?.backend;
-  if (typeof inner === "string") return openAddress(inner);
+  if (typeof inner === "string") return openAddress(inner, options);
   if (isStore(inner)) return inner;
   throw new DreamDBError("InvalidArgument", "not a backend", {
     field: "backend",
@@ -37,11 +51,11 @@ export function openStore(backend: Backend): Store {
   });
 }
 
-function openAddress(address: string): Store {
+function openAddress(address: string, options: RemoteOptions): Store {
   if (address === "" || address.includes("\0")) throw notAnAddress(address, "a path or scheme://…");
   const scheme = schemeOf(address);
   const factory = factories.get(scheme ?? "file");
-  if (factory !== undefined) return factory(address);
+  if (factory !== undefined) return factory(address, options);
   throw unsupported(address, scheme);
 }
 
@@ -51,7 +65,7 @@ function schemeOf(address: string): string | undefined {
   if (match === null) return undefined;
   const scheme = match[1]!.toLowerCase();
   if (match[2] !== undefined) return scheme;
-  return factories.has(scheme) || PLANNED.has(scheme) || scheme === "file" ? scheme : undefined;
+  return factories.has(scheme) || NODE_ONLY.has(scheme) || scheme === "file" ? scheme : undefined;
 }
 
 function openMemory(address: string): Store {
@@ -73,10 +87,16 @@ function notAnAddress(address: string, expected: string): DreamDBError {
   });
 }
 
+const FORMS: Record<string, string> = {
+  file: "a path, file:///path",
+  http: "http://host/bucket",
+  https: "https://host/bucket",
+  memory: "memory://name",
+  s3: "s3://bucket",
+};
+
 function unsupported(address: string, scheme: string | undefined): DreamDBError {
-  const known = [...factories.keys()].map((name) =>
-    name === "file" ? "a path, file:///path" : `${name}://name`,
-  );
+  const known = [...factories.keys()].map((name) => FORMS[name] ?? `${name}://…`);
   return new DreamDBError("UnsupportedBackend", whyUnsupported(scheme), {
     field: "backend",
     found: address,
@@ -86,6 +106,6 @@ function unsupported(address: string, scheme: string | undefined): DreamDBError 
 
 function whyUnsupported(scheme: string | undefined): string {
   if (scheme === undefined || scheme === "file") return "directories as backends need Node";
-  if (PLANNED.has(scheme)) return `${scheme}:// backends are not yet in this version`;
+  if (NODE_ONLY.has(scheme)) return `${scheme}:// backends need Node, which can sign requests`;
   return `unknown kind of backend ${scheme}://`;
 }

@@ -14,6 +14,19 @@ export interface ByteRange {
   length: number;
 }
 
+export interface RequestOptions {
+  /** Ends the operation with `Aborted`; a conditional put that was under way by then with `CommitUnknown`. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface GetOptions extends RequestOptions {
+  /**
+   * Room for `range.length` bytes that the store may read into, to spare an allocation: the bytes it answers with are
+   * then a part of it. A store may as well leave it alone.
+   */
+  into?: Uint8Array | undefined;
+}
+
 export interface ListedKey {
   key: string;
   bytes: number;
@@ -30,25 +43,26 @@ export interface Store {
   /** The address by which any thread of this process can open the same store; absent where there is none. */
   readonly sharedUrl?: string;
 
-  /**
-   * The value, or part of it; undefined when there is no such key. Strongly consistent after a put.
-   * @param into room for `range.length` bytes that the store may read into, to spare an allocation: the bytes it answers
-   *   with are then a part of it. A store may as well leave it alone.
-   */
-  get(key: string, range?: ByteRange, into?: Uint8Array): Promise<StoredValue | undefined>;
+  /** The value, or part of it; undefined when there is no such key. Strongly consistent after a put. */
+  get(key: string, range?: ByteRange, options?: GetOptions): Promise<StoredValue | undefined>;
 
   /**
    * Writes the whole value, durable when the promise resolves.
    * Errors: `Conflict` (committed "no") when the condition does not hold, `CommitUnknown` when the backend
    * can't tell whether it took effect, `StoreUnavailable` for a full, read-only or failing backend.
    */
-  put(key: string, bytes: Uint8Array, condition?: PutCondition): Promise<{ etag: string }>;
+  put(
+    key: string,
+    bytes: Uint8Array,
+    condition?: PutCondition,
+    options?: RequestOptions,
+  ): Promise<{ etag: string }>;
 
   /** Removes the key; an absent key is no error. */
-  delete(key: string): Promise<void>;
+  delete(key: string, options?: RequestOptions): Promise<void>;
 
   /** Keys that begin with `prefix`, in ascending order. Never used on a read or write path. */
-  list(prefix: string): AsyncIterable<ListedKey>;
+  list(prefix: string, options?: RequestOptions): AsyncIterable<ListedKey>;
 
   close?(): Promise<void>;
 }

@@ -477,7 +477,9 @@ test("schema fields that can't be", async () => {
 test("backends that can't be", async () => {
   for (const [backend, code] of [
     ["gopher://x", "UnsupportedBackend"],
-    ["https://example.com/bucket", "UnsupportedBackend"],
+    ["https://user:secret@example.com/bucket", "InvalidArgument"],
+    ["https://example.com/bucket?x=1", "InvalidArgument"],
+    ["http://example.com/a%20b", "InvalidArgument"],
     ["s3://bucket", "UnsupportedBackend"],
     ["", "InvalidArgument"],
     ["a\0b", "InvalidArgument"],

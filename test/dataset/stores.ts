@@ -1,13 +1,27 @@
 import { type DreamDBError, isDreamDBError } from "../../src/errors.ts";
 import { directoryStore } from "../../src/store/directory.ts";
 import { memoryStore } from "../../src/store/memory.ts";
+import { httpStore } from "../../src/store/remote/http.ts";
+import { s3Store } from "../../src/store/remote/s3.ts";
 import type { ListedKey, PutCondition, Store, StoredValue } from "../../src/store/store.ts";
+import { withServer } from "../store/object-server.ts";
+import { freshS3Places, S3_URL } from "../store/s3-place.ts";
 
-/** Both kinds of store, each made new and empty; `fresh` gives an unused path. */
+/**
+ * Every kind of store, each made new and empty; `fresh` gives an unused path. Under `npm run test:s3` that is signed S3
+ * alone, since `npm test` has run the others.
+ */
 export function storeKinds(fresh: () => string): [name: string, make: () => Store][] {
+  if (S3_URL !== undefined) {
+    const freshPlace = freshS3Places();
+    return [["s3", () => s3Store(freshPlace())]];
+  }
+  const server = withServer();
+  let places = 0;
   return [
     ["memory", () => memoryStore()],
     ["directory", () => directoryStore(fresh())],
+    ["http", () => httpStore(`${server.url}/bucket/p${places++}`, { onWarning: () => {} })],
   ];
 }
 

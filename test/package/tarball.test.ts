@@ -164,7 +164,9 @@ test("a bundle for browsers needs no Node module, and works", async () => {
   const { inputs, outputs } = result.metafile;
   const imports = Object.values(inputs).flatMap((input) => input.imports);
   expect(
-    Object.keys(inputs).filter((path) => /node:|(store|workers)\/(directory|node|worker)\./.test(path)),
+    Object.keys(inputs).filter((path) =>
+      /node:|@aws-sdk|\/s3(-wire)?\.js|(store|workers)\/(directory|node|worker)\./.test(path),
+    ),
   ).toEqual([]);
   expect(imports.filter((one) => one.external === true || one.path.startsWith("node:"))).toEqual([]);
   expect(Object.values(outputs).flatMap((output) => output.imports)).toEqual([]);
@@ -293,6 +295,27 @@ test("a worker bundled for browsers, beside the application, needs no Node modul
   );
   expect(run(process.execPath, [join(project, "web/page.mjs")], project).trim()).toBe("true 2");
 }, 60_000);
+
+test("without the AWS SDK, signed addresses say what to install, and unsigned ones work", () => {
+  const script = join(project, "signed.mjs");
+  writeFileSync(
+    script,
+    `import { createServer } from "node:http";
+     import { openStore } from "@dreamlake/dreamdb";
+     const error = await openStore("s3://bucket").get("refs/main").catch((error) => error);
+     console.log(error.code, error.message.includes("npm install @aws-sdk/client-s3@"));
+     const server = createServer((_request, response) => response.writeHead(200, { ETag: '"1"' }).end("hello"));
+     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+     const { bytes, etag } = await openStore(\`http://127.0.0.1:\${server.address().port}/bucket\`).get("refs/main");
+     console.log(Buffer.from(bytes).toString(), etag);
+     server.close();
+     server.closeAllConnections();`,
+  );
+  expect(run(process.execPath, [script], project).trim().split("\n")).toEqual([
+    "UnsupportedBackend true",
+    "hello 1",
+  ]);
+});
 
 test("a bundle for Node still knows directories", async () => {
   const contents = `
