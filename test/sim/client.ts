@@ -62,6 +62,8 @@ export interface ClientPlan {
   /** Only reads. Its view of refs may then lag behind. */
   isReader?: boolean;
   schema?: Schema;
+  /** The branch it works on. Default "main". */
+  branch?: string;
   /** Same bytes for all drawings of ids after the first: a planted fault. */
   random?: (count: number) => Uint8Array;
 }
@@ -69,7 +71,7 @@ export interface ClientPlan {
 const WRITES = new Set(["append", "rebuild", "compress", "graph", "snapshot", "create"]);
 
 /** Codes that a fault-free library under a faulty backend may give, by verb. */
-const FOR_ALL = ["StoreUnavailable", "HashMismatch", "Corrupt", "CommitUnknown", "LimitExceeded", "UnsupportedVersion"];
+const FOR_ALL = ["NotFound", "StoreUnavailable", "HashMismatch", "Corrupt", "CommitUnknown", "LimitExceeded", "UnsupportedVersion"];
 const CODES: Record<Op["do"], string[]> = {
   append: [...FOR_ALL, "Conflict", "DuplicateAnchor", "RefRollback"],
   rebuild: [...FOR_ALL, "Conflict", "InvalidArgument", "RefRollback"],
@@ -107,7 +109,7 @@ export async function runClient(
   };
   const schema = plan.schema ?? small;
   const patience = plan.patience ?? 2;
-  const open = () => Dataset.open("main", store, options) as Promise<Dataset>;
+  const open = () => Dataset.open(plan.branch ?? "main", store, options) as Promise<Dataset>;
   let dataset: Dataset | undefined;
   for (const op of plan.ops) {
     const outcome: Outcome = { op, committed: "no" };

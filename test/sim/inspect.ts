@@ -3,6 +3,7 @@ import { objectKey } from "../../src/core/address.ts";
 import { toHex } from "../../src/core/blake3.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
+import { isDreamDBError } from "../../src/errors.ts";
 import { decodeManifest, type Manifest } from "../../src/objects/manifest.ts";
 import { decodeRef } from "../../src/objects/ref.ts";
 import { type Outcome, readRows, recordsOf, searchRows } from "./client.ts";
@@ -133,7 +134,7 @@ function show(rows: [bigint, number][]): string {
 export function contradictions(
   outcomes: readonly Outcome[],
   branch: Branch,
-  hasRef: (name: string) => boolean,
+  refNamed: (name: string) => { isOwn: boolean } | undefined,
 ): string[] {
   const found: string[] = [];
   let last = -1n;
@@ -158,7 +159,9 @@ export function contradictions(
       }
     } else if (op.do === "snapshot" || op.do === "create") {
       const name = op.do === "snapshot" ? op.label : op.name;
-      if (committed === "yes" && !hasRef(name)) found.push(`${op.do} of ${name} was acknowledged and is not there`);
+      const ref = refNamed(name);
+      if (committed === "yes" && ref?.isOwn !== true) found.push(`${op.do} of ${name} was acknowledged and is not there`);
+      if (committed === "no" && ref?.isOwn === true) found.push(`${op.do} of ${name} was refused and is there`);
     }
   }
   return found;
@@ -178,8 +181,15 @@ export async function resolvable(world: World, outcome: Outcome): Promise<string
   const isIn = outcome.op.rows.some((n) => rows.includes(n));
   const answer = await dataset.resume(outcome.opId);
   if ((answer !== undefined) !== isIn) found.push(`resume says ${answer !== undefined}, and it is ${isIn ? "" : "not "}in`);
-  const again = await dataset.appendMany(recordsOf(outcome.op, dataset.schema) as never, { opId: outcome.opId });
-  if (answer !== undefined && again.manifest !== answer.manifest) found.push("a repetition names another state");
+  try {
+    const records = recordsOf(outcome.op, dataset.schema) as never;
+    const again = await dataset.appendMany(records, { opId: outcome.opId });
+    if (answer !== undefined && again.manifest !== answer.manifest) found.push("a repetition names another state");
+  } catch (error) {
+    // Its anchors may have gone to another since.
+    if (isIn || outcome.op.at === undefined || !isDreamDBError(error, "DuplicateAnchor")) throw error;
+    return found;
+  }
   const now = await readRows(await Dataset.open("main", store, { kernels: "scalar" }));
   for (const n of outcome.op.rows) {
     const times = now.filter(([, each]) => each === n).length;

@@ -52,6 +52,8 @@ interface RefValue {
   key: string;
   body: Uint8Array | undefined;
   etag: string | undefined;
+  /** The client whose request made the ref, whoever moved it since. */
+  maker: number | undefined;
 }
 
 interface State {
@@ -84,6 +86,8 @@ class Explorer {
   private readonly scenario: Scenario;
   private readonly options: ExploreOptions;
   private readonly values = new Map<string, RefValue>();
+  /** What a request makes of a ref, and with that the request's number. */
+  private readonly puts = new Map<PutCall, RefValue>();
   private readonly baseKeys: Set<string>;
   private readonly checked = new Set<string>();
   private readonly result: Exploration = {
@@ -112,7 +116,7 @@ class Explorer {
     const { result } = this;
     let level = new Map<string, State>();
     const first = await this.begin();
-    level.set(keyOf(first), first);
+    level.set(this.keyOf(first), first);
     for (let depth = 0; level.size > 0; depth++) {
       const next = new Map<string, State>();
       for (const state of level.values()) {
@@ -128,7 +132,7 @@ class Explorer {
           if (state.faults + step.cost > this.scenario.faults) continue;
           const to = await step.to();
           if (!(await this.follows(state, to))) continue;
-          const key = keyOf(to);
+          const key = this.keyOf(to);
           const known = next.get(key);
           if (known !== undefined) known.ways += state.ways;
           else next.set(key, to);
@@ -161,9 +165,9 @@ class Explorer {
     };
   }
 
-  private valueOf(key: string, body: Uint8Array | undefined, etag: string | undefined): RefValue {
+  private valueOf(key: string, body?: Uint8Array, etag?: string, maker?: number): RefValue {
     const name = `${key} ${etag}`;
-    const value = this.values.get(name) ?? { id: this.values.size, key, body, etag };
+    const value = this.values.get(name) ?? { id: this.values.size, key, body, etag, maker };
     this.values.set(name, value);
     return value;
   }
@@ -189,7 +193,7 @@ class Explorer {
 
   private stepsOf(state: State, client: number, node: Node, ask: Call): Step[] {
     const what = `${client} ${ask.verb} ${ask.key}`;
-    const now = state.refs.get(ask.key) ?? this.valueOf(ask.key, undefined, undefined);
+    const now = state.refs.get(ask.key) ?? this.valueOf(ask.key);
     const steps: Step[] = [];
     const add = (
       how: string,
@@ -228,6 +232,7 @@ class Explorer {
       add("crash", 1, {});
       return steps;
     }
+    this.put(ask, now.body === undefined ? client : now.maker);
     add("applied", 0, { answer: { reply: { is: "etag", etag: this.put(ask).etag as string } }, applies: true });
     add("lost on the way", 1, { answer: told("unavailable") });
     add("applied, no reply", 1, { answer: told("unknown"), applies: true });
@@ -241,13 +246,17 @@ class Explorer {
     return steps;
   }
 
-  private put(call: PutCall): RefValue {
-    const reply = new World().apply({ verb: "put", key: call.key, bytes: call.bytes });
-    return this.valueOf(call.key, call.bytes, reply.is === "etag" ? reply.etag : undefined);
+  /** @param maker of the ref; needed the first time only */
+  private put(call: PutCall, maker?: number): RefValue {
+    const value = this.puts.get(call) ?? this.valueOf(call.key, call.bytes, etagOf(call.key, call.bytes), maker);
+    this.puts.set(call, value);
+    return value;
   }
 
   private swapped(state: State, call: PutCall): Map<string, RefValue> {
-    return new Map(state.refs).set(call.key, this.put(call));
+    if (state.refs.has(call.key)) return new Map(state.refs).set(call.key, this.put(call));
+    const refs = [...state.refs, [call.key, this.put(call)] as const];
+    return new Map(refs.sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
   private moved(
@@ -258,53 +267,72 @@ class Explorer {
   ): State {
     const next: State = { ...state, ...change, faults: state.faults + cost, parent: state, step };
     // A request whose tag has passed can't take effect any more: bodies, and so tags, never come back.
-    next.flying = next.flying.filter(({ call }) => holds(call, next.refs.get(call.key)?.etag));
-    next.flying.sort((a, b) => a.from - b.from || (a.call.key < b.call.key ? -1 : 1));
+    next.flying = next.flying
+      .filter(({ call }) => holds(call, next.refs.get(call.key)?.etag))
+      .sort((a, b) => this.put(a.call).id - this.put(b.call).id);
     return next;
+  }
+
+  private keyOf({ refs, nodes, dead, flying, faults }: State): string {
+    let key = `${faults}|${dead}`;
+    for (const node of nodes) key += `,${node.id}`;
+    for (const value of refs.values()) key += `.${value.id}`;
+    for (const { call } of flying) key += `+${this.put(call).id}`;
+    return key;
   }
 
   /** Whether the state is sound; what is not becomes a violation, and is not followed further. */
   private async check(state: State): Promise<boolean> {
     const found = await this.faultsOf(state);
-    for (const message of found.slice(0, 1)) this.result.violations.push({ message, trace: traceOf(state) });
-    return found.length === 0;
+    return found[0] === undefined || this.refuse(found[0], state);
   }
 
   /** Whether every ref that moved went one state on. */
   private async follows(from: State, to: State): Promise<boolean> {
     for (const [key, value] of to.refs) {
       const before = from.refs.get(key);
-      if (before?.body === undefined || before === value) continue;
-      const old = await this.inspector.branch(before.body);
+      if (before === value) continue;
       const now = await this.inspector.branch(value.body as Uint8Array);
+      const missing = [...now.needs].find((each) => !this.isThere(to, each));
+      if (missing !== undefined) return this.refuse(`${key} leads to ${missing}, which is not there yet`, to);
+      if (before?.body === undefined) continue;
+      const old = await this.inspector.branch(before.body);
       if (now.seq === old.seq + 1 && now.parents.length === 1 && now.parents[0] === old.manifest) continue;
-      const message = `${key} went from sequence ${old.seq} to ${now.seq}, which does not follow it`;
-      this.result.violations.push({ message, trace: traceOf(to) });
-      return false;
+      return this.refuse(`${key} went from sequence ${old.seq} to ${now.seq}, which does not follow it`, to);
     }
     return true;
+  }
+
+  private refuse(message: string, state: State): false {
+    this.result.violations.push({ message, trace: traceOf(state) });
+    return false;
+  }
+
+  private isThere(state: State, key: string): boolean {
+    return this.baseKeys.has(key) || state.nodes.some((node) => node.puts.has(key));
   }
 
   private async faultsOf(state: State): Promise<string[]> {
     const main = state.refs.get("refs/main") as RefValue;
     const branch = await this.inspector.branch(main.body as Uint8Array);
-    const there = (key: string) => this.baseKeys.has(key) || state.nodes.some((node) => node.puts.has(key));
     for (const node of state.nodes) {
-      const missing = node.reads.find((key) => !there(key));
+      const missing = node.reads.find((key) => !this.isThere(state, key));
       if (missing !== undefined) return [`a client was led to ${missing}, which nobody has put`];
     }
     for (const [key, value] of state.refs) {
       if (value.body === undefined) continue;
-      const now = key === "refs/main" ? branch : await this.inspector.branch(value.body);
-      if (now.faults.length > 0) return now.faults;
-      const missing = [...now.needs].find((each) => !there(each));
-      if (missing !== undefined) return [`${key} leads to ${missing}, which is not there yet`];
+      const now = value === main ? branch : await this.inspector.branch(value.body);
+      if (now.faults.length > 0) return now.faults.map((fault) => `${key}: ${fault}`);
     }
-    const names = [...state.refs].filter(([, value]) => value.body !== undefined).map(([key]) => key);
     for (const [i, node] of state.nodes.entries()) {
-      const memo = `${i} ${node.id} ${names.length} ${branch.manifest}`;
+      const memo = `${i} ${node.id} ${[...state.refs.values()].map((value) => value.id)}`;
       if (this.checked.has(memo)) continue;
-      const wrong = contradictions(node.outcomes, branch, (name) => names.includes(`refs/${name}`));
+      const own = state.refs.get(`refs/${this.scenario.clients[i]?.branch ?? "main"}`);
+      const seen = own === undefined ? branch : await this.inspector.branch(own.body as Uint8Array);
+      const wrong = contradictions(node.outcomes, seen, (name) => {
+        const ref = state.refs.get(`refs/${name}`);
+        return ref && { isOwn: ref.maker === i };
+      });
       if (wrong.length > 0) return wrong.map((each) => `client ${i}: ${each}`);
       this.checked.add(memo);
     }
@@ -335,12 +363,6 @@ class Explorer {
 function holds(call: PutCall, etag: string | undefined): boolean {
   if (call.condition === undefined) return true;
   return "create" in call.condition ? etag === undefined : etag === call.condition.ifMatch;
-}
-
-function keyOf({ refs, nodes, dead, flying, faults }: State): string {
-  const values = [...refs.values()].map((value) => value.id).sort((a, b) => a - b);
-  const onTheWay = flying.map(({ from, call }) => `${from}:${call.key}:${etagOf(call.key, call.bytes)}`);
-  return `${values}|${nodes.map((node) => node.id)}|${dead}|${onTheWay}|${faults}`;
 }
 
 function traceOf(state: State): string[] {

@@ -44,7 +44,18 @@ export const SCENARIOS: Record<string, (faults: number) => Promise<Scenario>> = 
     faults,
   }),
 
-  /** A dataset that one creates and another, who found it, appends to before the first has its reply. */
+  /** Another finds the new dataset and appends to it before its maker has the reply. */
+  "new dataset": async (faults) => ({
+    name: "a creation, and a writer who comes at once",
+    base: await baseWorld(),
+    clients: [
+      { ops: [{ do: "create", name: "second" }] },
+      { ops: [append(20)], branch: "second", patience: 1 },
+      { ops: [{ do: "create", name: "second" }] },
+    ],
+    faults,
+  }),
+
   "one label": async (faults) => ({
     name: "snapshots and creations of one name, beside a writer",
     base: await baseWorld(),
