@@ -630,7 +630,7 @@ async function createRef(
     if (now === "unread") throw creationUnknown(name, error);
     if (now !== undefined && (equalBytes(now.ref.writeId, ref.writeId) || isOwnBranch(now, ref, state)))
       return now;
-    if (now !== undefined || isDreamDBError(error, "Conflict")) throw nameTaken(name);
+    if (now !== undefined) throw nameTaken(name);
     throw creationUnknown(name, error);
   }
 }

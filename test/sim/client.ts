@@ -142,7 +142,7 @@ async function take(
 ): Promise<Partial<Outcome>> {
   switch (op.do) {
     case "append":
-      return { anchors: (await dataset.appendMany(recordsOf(op, schema))).anchors };
+      return { anchors: (await dataset.appendMany(recordsOf(op, dataset.schema) as never)).anchors };
     case "rebuild":
       await dataset.rebuildIvf({ field: "cells", k: 2, iterations: 1 });
       return {};
@@ -198,7 +198,7 @@ async function settle(
         outcome.committed = "yes";
         return current;
       }
-      outcome.anchors = (await current.appendMany(recordsOf(op, current.schema), { opId })).anchors;
+      outcome.anchors = (await current.appendMany(recordsOf(op, current.schema) as never, { opId })).anchors;
       outcome.committed = "yes";
       return current;
     } catch (error) {

@@ -138,7 +138,7 @@ export function contradictions(
 ): string[] {
   const found: string[] = [];
   let last = -1n;
-  for (const { op, committed, anchors, fault } of outcomes) {
+  for (const { op, committed, code, anchors, fault } of outcomes) {
     if (fault !== undefined) found.push(fault);
     if (op.do === "append") {
       const there = op.rows.filter((n) => branch.counts.has(n)).length;
@@ -161,6 +161,7 @@ export function contradictions(
       const name = op.do === "snapshot" ? op.label : op.name;
       const ref = refNamed(name);
       if (committed === "yes" && ref?.isOwn !== true) found.push(`${op.do} of ${name} was acknowledged and is not there`);
+      if (code === "AlreadyExists" && ref === undefined) found.push(`${name} was said to be taken, and is not there`);
       if (committed === "no" && ref?.isOwn === true) found.push(`${op.do} of ${name} was refused and is there`);
     }
   }

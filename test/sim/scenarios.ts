@@ -1,7 +1,12 @@
 /** What the explorer of interleavings is let loose on. */
+import { addressOf, objectKey } from "../../src/core/address.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
+import { fsck } from "../../src/dataset/fsck.ts";
+import { decodeManifest, encodeManifest } from "../../src/objects/manifest.ts";
+import { decodeRef, encodeRef } from "../../src/objects/ref.ts";
 import { type ClientPlan, NOW, ORIGIN, recordsOf, rich, small } from "./client.ts";
 import type { Scenario } from "./interleave.ts";
+import { play } from "./schedule.ts";
 import { clientStore, randomBytes, World } from "./world.ts";
 
 /** A backend with one dataset and some rows in it. */
@@ -97,4 +102,74 @@ async function writers(count: number, faults: number): Promise<Scenario> {
 
 function append(...rows: number[]): ClientPlan["ops"][number] {
   return { do: "append", rows };
+}
+
+/** Every verb that writes, and the reads, each on a backend where it has something to do. */
+export const VERBS: Record<string, () => Promise<{ base: World; plan: ClientPlan }>> = {
+  create: async () => ({ base: await baseWorld(), plan: { ops: [{ do: "create", name: "second" }], schema: rich } }),
+  append: async () => ({ base: await baseWorld(rich), plan: { ops: [append(10)], schema: rich } }),
+  appendMany: async () => ({
+    base: await baseWorld(rich),
+    plan: { ops: [append(...Array.from({ length: 40 }, (_, i) => 10 + i))], schema: rich },
+  }),
+  "appendMany with anchors": async () => ({
+    base: await baseWorld(rich),
+    plan: { ops: [{ do: "append", rows: [10, 11, 12], at: 50_000 }], schema: rich },
+  }),
+  "append that closes pages": async () => ({
+    base: await withoutHistory(await baseWorld(small, Array.from({ length: 63 }, (_, i) => [i]))),
+    plan: { ops: [append(100)] },
+  }),
+  "append to built indexes": async () => ({
+    base: await builtWorld(["rebuild", "compress", "graph"]),
+    plan: { ops: [append(10, 11)], schema: rich },
+  }),
+  snapshot: async () => ({ base: await baseWorld(), plan: { ops: [{ do: "snapshot", label: "v1" }] } }),
+  rebuildIvf: async () => ({
+    base: await baseWorld(rich, [[0, 1, 2], [3]]),
+    plan: { ops: [{ do: "rebuild" }], schema: rich },
+  }),
+  publishCompressor: async () => ({
+    base: await baseWorld(rich, [[0, 1, 2], [3]]),
+    plan: { ops: [{ do: "compress" }], schema: rich },
+  }),
+  "publishCompressor on built cells": async () => ({
+    base: await builtWorld(["rebuild"]),
+    plan: { ops: [{ do: "compress" }], schema: rich },
+  }),
+  buildGraph: async () => ({
+    base: await baseWorld(rich, [[0, 1, 2, 4, 5], [3]]),
+    plan: { ops: [{ do: "graph" }], schema: rich },
+  }),
+  reads: async () => ({
+    base: await builtWorld(["rebuild", "compress", "graph"]),
+    plan: {
+      ops: [{ do: "read" }, { do: "search" }, { do: "refs" }, { do: "history" }],
+      schema: rich,
+    },
+  }),
+};
+
+async function builtWorld(verbs: ("rebuild" | "compress" | "graph")[]): Promise<World> {
+  const base = await baseWorld(rich, [[0, 1, 2, 4, 5], [3]]);
+  const ops = verbs.map((verb) => ({ do: verb }));
+  const schedule = await play(base, [{ ops, schema: rich, random: randomBytes("builder") }], () => ({ pick: 0, end: "ok" }));
+  return schedule.world;
+}
+
+/** Makes the current state the first there is, so that looking at it a hundred times is quick. */
+async function withoutHistory(world: World): Promise<World> {
+  const { inline, ...ref } = decodeRef((world.values.get("refs/main") as { bytes: Uint8Array }).bytes);
+  const bytes = encodeManifest({ ...decodeManifest(inline as Uint8Array), parents: [], seq: 0 });
+  const manifest = addressOf(bytes);
+  world.apply({ verb: "put", key: objectKey(manifest), bytes });
+  world.apply({ verb: "put", key: "refs/main", bytes: encodeRef({ ...ref, seq: 0, manifest, inline: bytes }) });
+  const reached = new Set<string>();
+  const store = clientStore(async (call) => {
+    reached.add(call.key);
+    return world.apply(call);
+  });
+  await fsck(store);
+  for (const key of [...world.values.keys()]) if (!reached.has(key)) world.apply({ verb: "delete", key });
+  return new World(world);
 }
