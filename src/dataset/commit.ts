@@ -97,7 +97,12 @@ export interface Published {
  * Errors: `Conflict` after `ctx.retries` lost races; `CommitUnknown` with the opId when the backend's answer was
  * lost and could not be read back; whatever `draft` throws. Nothing is half-visible in any of these.
  */
-export async function publish(ctx: Context, name: string, tip: Tip, operation: Operation): Promise<Published> {
+export async function publish(
+  ctx: Context,
+  name: string,
+  tip: Tip,
+  operation: Operation,
+): Promise<Published> {
   const startSeq = tip.ref.seq;
   let current = tip;
   for (let attempt = 0; ; attempt++) {

@@ -4,7 +4,16 @@
  * list in thousands of states, only walks the tree.
  */
 import type { Outcome } from "./client.ts";
-import { type Call, clientStore, etagOf, type Failure, failure, isRef, type Reply, type World } from "./world.ts";
+import {
+  type Call,
+  clientStore,
+  etagOf,
+  type Failure,
+  failure,
+  isRef,
+  type Reply,
+  type World,
+} from "./world.ts";
 
 export type Answer = { reply: Reply } | { failure: Failure };
 

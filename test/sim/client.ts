@@ -71,7 +71,15 @@ export interface ClientPlan {
 const WRITES = new Set(["append", "rebuild", "compress", "graph", "snapshot", "create"]);
 
 /** Codes that a fault-free library under a faulty backend may give, by verb. */
-const FOR_ALL = ["NotFound", "StoreUnavailable", "HashMismatch", "Corrupt", "CommitUnknown", "LimitExceeded", "UnsupportedVersion"];
+const FOR_ALL = [
+  "NotFound",
+  "StoreUnavailable",
+  "HashMismatch",
+  "Corrupt",
+  "CommitUnknown",
+  "LimitExceeded",
+  "UnsupportedVersion",
+];
 const CODES: Record<Op["do"], string[]> = {
   append: [...FOR_ALL, "Conflict", "DuplicateAnchor", "RefRollback"],
   rebuild: [...FOR_ALL, "Conflict", "InvalidArgument", "RefRollback"],

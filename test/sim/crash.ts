@@ -24,7 +24,8 @@ export async function everyFault(base: World, plan: ClientPlan): Promise<CrashCo
       const schedule = await playOne(base, { ...plan, ops: [...plan.ops, ...AFTER] }, at, end);
       counts.runs++;
       const found = [...(await schedule.verdict()), ...usable(schedule, plan.ops.length)];
-      for (const message of found.slice(0, 1)) counts.violations.push({ message, trace: traceOf(schedule, at) });
+      for (const message of found.slice(0, 1))
+        counts.violations.push({ message, trace: traceOf(schedule, at) });
     }
   }
   return counts;

@@ -60,7 +60,9 @@ export class Inspector {
     const ref = decodeRef(body);
     const faults: string[] = [];
     const report = await fsck(store);
-    faults.push(...report.problems.map((problem) => `fsck: ${problem.code} ${problem.key} ${problem.message}`));
+    faults.push(
+      ...report.problems.map((problem) => `fsck: ${problem.code} ${problem.key} ${problem.message}`),
+    );
     const branch: Branch = {
       manifest: ref.manifest,
       parents: [],
@@ -138,6 +140,10 @@ export function contradictions(
 ): string[] {
   const found: string[] = [];
   let last = -1n;
+  const nameOf = ({ op }: Outcome): string | undefined =>
+    op.do === "snapshot" ? op.label : op.do === "create" ? op.name : undefined;
+  /** Names that the client may have made, at one time or another. */
+  const made = new Set(outcomes.filter((outcome) => outcome.committed !== "no").map(nameOf));
   for (const { op, committed, code, anchors, fault } of outcomes) {
     if (fault !== undefined) found.push(fault);
     if (op.do === "append") {
@@ -160,9 +166,12 @@ export function contradictions(
     } else if (op.do === "snapshot" || op.do === "create") {
       const name = op.do === "snapshot" ? op.label : op.name;
       const ref = refNamed(name);
-      if (committed === "yes" && ref?.isOwn !== true) found.push(`${op.do} of ${name} was acknowledged and is not there`);
-      if (code === "AlreadyExists" && ref === undefined) found.push(`${name} was said to be taken, and is not there`);
-      if (committed === "no" && ref?.isOwn === true) found.push(`${op.do} of ${name} was refused and is there`);
+      if (committed === "yes" && ref?.isOwn !== true)
+        found.push(`${op.do} of ${name} was acknowledged and is not there`);
+      if (code === "AlreadyExists" && ref === undefined)
+        found.push(`${name} was said to be taken, and is not there`);
+      if (committed === "no" && ref?.isOwn === true && !made.has(name))
+        found.push(`${op.do} of ${name} was refused and is there`);
     }
   }
   return found;
@@ -181,11 +190,13 @@ export async function resolvable(world: World, outcome: Outcome): Promise<string
   const rows = (await readRows(dataset)).map(([, n]) => n);
   const isIn = outcome.op.rows.some((n) => rows.includes(n));
   const answer = await dataset.resume(outcome.opId);
-  if ((answer !== undefined) !== isIn) found.push(`resume says ${answer !== undefined}, and it is ${isIn ? "" : "not "}in`);
+  if ((answer !== undefined) !== isIn)
+    found.push(`resume says ${answer !== undefined}, and it is ${isIn ? "" : "not "}in`);
   try {
     const records = recordsOf(outcome.op, dataset.schema) as never;
     const again = await dataset.appendMany(records, { opId: outcome.opId });
-    if (answer !== undefined && again.manifest !== answer.manifest) found.push("a repetition names another state");
+    if (answer !== undefined && again.manifest !== answer.manifest)
+      found.push("a repetition names another state");
   } catch (error) {
     // Its anchors may have gone to another since.
     if (isIn || outcome.op.at === undefined || !isDreamDBError(error, "DuplicateAnchor")) throw error;

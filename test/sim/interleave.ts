@@ -107,7 +107,8 @@ class Explorer {
     this.pool = new World(scenario.base);
     this.baseKeys = new Set(scenario.base.values.keys());
     this.behaviours = scenario.clients.map(
-      (plan, i) => new Behaviour((store, outcomes) => runClient(store, `client ${i}`, plan, outcomes), this.pool),
+      (plan, i) =>
+        new Behaviour((store, outcomes) => runClient(store, `client ${i}`, plan, outcomes), this.pool),
     );
     this.inspector = new Inspector(this.pool);
   }
@@ -184,7 +185,12 @@ class Explorer {
         cost: 0,
         to: async () => {
           const flying = state.flying.filter((_, j) => j !== i);
-          return this.moved(state, { refs: this.swapped(state, call), flying }, `${from} put ${call.key} arrives`, 0);
+          return this.moved(
+            state,
+            { refs: this.swapped(state, call), flying },
+            `${from} put ${call.key} arrives`,
+            0,
+          );
         },
       });
     });
@@ -233,7 +239,10 @@ class Explorer {
       return steps;
     }
     this.put(ask, now.body === undefined ? client : now.maker);
-    add("applied", 0, { answer: { reply: { is: "etag", etag: this.put(ask).etag as string } }, applies: true });
+    add("applied", 0, {
+      answer: { reply: { is: "etag", etag: this.put(ask).etag as string } },
+      applies: true,
+    });
     add("lost on the way", 1, { answer: told("unavailable") });
     add("applied, no reply", 1, { answer: told("unknown"), applies: true });
     add("applied, a copy of it answers 412", 1, { answer: told("conflict"), applies: true });
@@ -248,7 +257,8 @@ class Explorer {
 
   /** @param maker of the ref; needed the first time only */
   private put(call: PutCall, maker?: number): RefValue {
-    const value = this.puts.get(call) ?? this.valueOf(call.key, call.bytes, etagOf(call.key, call.bytes), maker);
+    const value =
+      this.puts.get(call) ?? this.valueOf(call.key, call.bytes, etagOf(call.key, call.bytes), maker);
     this.puts.set(call, value);
     return value;
   }

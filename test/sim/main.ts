@@ -1,5 +1,6 @@
 import { explore } from "./interleave.ts";
 import { SCENARIOS } from "./scenarios.ts";
+
 const [name, faults] = process.argv.slice(2);
 const t = process.cpuUsage();
 const r = await explore(await SCENARIOS[name as string]!(Number(faults)), { deadline: Date.now() + 100000 });

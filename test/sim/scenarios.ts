@@ -15,8 +15,7 @@ export async function baseWorld(schema = small, appends: number[][] = [[0, 1]]):
   const store = clientStore(async (call) => world.apply(call));
   const options = { random: randomBytes("base"), clock: () => NOW, kernels: "scalar" as const };
   const dataset = await Dataset.create("main", schema, store, { ...options, origin: ORIGIN });
-  for (const rows of appends)
-    await dataset.appendMany(recordsOf({ do: "append", rows }, schema) as never);
+  for (const rows of appends) await dataset.appendMany(recordsOf({ do: "append", rows }, schema) as never);
   await dataset.close();
   return world;
 }
@@ -73,7 +72,7 @@ export const SCENARIOS: Record<string, (faults: number) => Promise<Scenario>> = 
   }),
 
   /** An index is built while rows come in. */
-  "rebuild": async (faults) => ({
+  rebuild: async (faults) => ({
     name: "a rebuild, a compressor and an append",
     base: await baseWorld(rich, [[0, 1, 2], [3]]),
     clients: [
@@ -106,7 +105,10 @@ function append(...rows: number[]): ClientPlan["ops"][number] {
 
 /** Every verb that writes, and the reads, each on a backend where it has something to do. */
 export const VERBS: Record<string, () => Promise<{ base: World; plan: ClientPlan }>> = {
-  create: async () => ({ base: await baseWorld(), plan: { ops: [{ do: "create", name: "second" }], schema: rich } }),
+  create: async () => ({
+    base: await baseWorld(),
+    plan: { ops: [{ do: "create", name: "second" }], schema: rich },
+  }),
   append: async () => ({ base: await baseWorld(rich), plan: { ops: [append(10)], schema: rich } }),
   appendMany: async () => ({
     base: await baseWorld(rich),
@@ -117,7 +119,12 @@ export const VERBS: Record<string, () => Promise<{ base: World; plan: ClientPlan
     plan: { ops: [{ do: "append", rows: [10, 11, 12], at: 50_000 }], schema: rich },
   }),
   "append that closes pages": async () => ({
-    base: await withoutHistory(await baseWorld(small, Array.from({ length: 63 }, (_, i) => [i]))),
+    base: await withoutHistory(
+      await baseWorld(
+        small,
+        Array.from({ length: 63 }, (_, i) => [i]),
+      ),
+    ),
     plan: { ops: [append(100)] },
   }),
   "append to built indexes": async () => ({
@@ -150,10 +157,13 @@ export const VERBS: Record<string, () => Promise<{ base: World; plan: ClientPlan
   }),
 };
 
-async function builtWorld(verbs: ("rebuild" | "compress" | "graph")[]): Promise<World> {
+export async function builtWorld(verbs: ("rebuild" | "compress" | "graph")[]): Promise<World> {
   const base = await baseWorld(rich, [[0, 1, 2, 4, 5], [3]]);
   const ops = verbs.map((verb) => ({ do: verb }));
-  const schedule = await play(base, [{ ops, schema: rich, random: randomBytes("builder") }], () => ({ pick: 0, end: "ok" }));
+  const schedule = await play(base, [{ ops, schema: rich, random: randomBytes("builder") }], () => ({
+    pick: 0,
+    end: "ok",
+  }));
   return schedule.world;
 }
 
@@ -163,7 +173,11 @@ async function withoutHistory(world: World): Promise<World> {
   const bytes = encodeManifest({ ...decodeManifest(inline as Uint8Array), parents: [], seq: 0 });
   const manifest = addressOf(bytes);
   world.apply({ verb: "put", key: objectKey(manifest), bytes });
-  world.apply({ verb: "put", key: "refs/main", bytes: encodeRef({ ...ref, seq: 0, manifest, inline: bytes }) });
+  world.apply({
+    verb: "put",
+    key: "refs/main",
+    bytes: encodeRef({ ...ref, seq: 0, manifest, inline: bytes }),
+  });
   const reached = new Set<string>();
   const store = clientStore(async (call) => {
     reached.add(call.key);

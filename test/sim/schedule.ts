@@ -115,7 +115,9 @@ export class Schedule {
   /** What waits at a place, for drivers that look before they choose. */
   at(pick: number): { client: number; call: Call; isFlying: boolean } {
     const isFlying = pick >= this.waiting.length;
-    const { client, call } = (isFlying ? this.flying[pick - this.waiting.length] : this.waiting[pick]) as Waiting;
+    const { client, call } = (
+      isFlying ? this.flying[pick - this.waiting.length] : this.waiting[pick]
+    ) as Waiting;
     return { client, call, isFlying };
   }
 
@@ -141,33 +143,41 @@ export class Schedule {
     const isConditional = isPut && call.condition !== undefined;
     switch (end) {
       case "lost":
-        return settle({ error: failure("unavailable", call) });
+        settle({ error: failure("unavailable", call) });
+        return;
       case "no reply":
         this.apply(client, call);
-        return settle({ error: failure("unavailable", call) });
+        settle({ error: failure("unavailable", call) });
+        return;
       case "unknown":
         this.apply(client, call);
-        return settle({ error: failure(isPut ? "unknown" : "unavailable", call) });
+        settle({ error: failure(isPut ? "unknown" : "unavailable", call) });
+        return;
       case "stalled":
         if (isPut) this.flying.push({ client, call });
-        return settle({ error: failure("unavailable", call) });
+        settle({ error: failure("unavailable", call) });
+        return;
       case "doubled":
         if (isPut) this.flying.push({ client, call });
-        return settle({ reply: this.apply(client, call) });
+        settle({ reply: this.apply(client, call) });
+        return;
       case "copy answers":
         this.apply(client, call);
-        return settle({ reply: this.apply(client, call) });
+        settle({ reply: this.apply(client, call) });
+        return;
       case "409":
-        return settle(
-          isConditional ? { error: failure("conflict", call) } : { reply: this.apply(client, call) },
-        );
+        settle(isConditional ? { error: failure("conflict", call) } : { reply: this.apply(client, call) });
+        return;
       case "full":
-        return settle(isPut ? { error: failure("full", call) } : { reply: this.apply(client, call) });
+        settle(isPut ? { error: failure("full", call) } : { reply: this.apply(client, call) });
+        return;
       case "flipped":
       case "cut":
-        return settle({ reply: damaged(this.apply(client, call), end, this.steps.length) });
+        settle({ reply: damaged(this.apply(client, call), end, this.steps.length) });
+        return;
       case "stale":
-        return settle({ reply: this.stale(client, call) });
+        settle({ reply: this.stale(client, call) });
+        return;
       case "crash before":
       case "crash after":
       case "crash, others arrive":
@@ -194,7 +204,8 @@ export class Schedule {
       return { is: "keys", keys: this.world.keys(call.key, known) };
     }
     const reader = this.clients[client] as Client;
-    if (call.verb !== "get" || !isRef(call.key) || reader.plan.isReader !== true) return this.apply(client, call);
+    if (call.verb !== "get" || !isRef(call.key) || reader.plan.isReader !== true)
+      return this.apply(client, call);
     const older = this.moves.filter((move) => move.key === call.key);
     const move = older[(this.steps.length * 5) % Math.max(1, older.length)];
     if (move === undefined) return this.apply(client, call);
@@ -252,7 +263,8 @@ export class Schedule {
       found.push(...wrong.map((each) => `client ${i}: ${each}`));
       for (const outcome of client.outcomes) {
         found.push(...(await resolvable(this.world, outcome)).map((each) => `client ${i}: ${each}`));
-        if (outcome.saw !== undefined) found.push(...(await this.misread(outcome)).map((each) => `client ${i}: ${each}`));
+        if (outcome.saw !== undefined)
+          found.push(...(await this.misread(outcome)).map((each) => `client ${i}: ${each}`));
       }
     }
     return found;
@@ -263,7 +275,9 @@ export class Schedule {
     if (saw === undefined) return [];
     const dataset = await Dataset.openAt(saw.manifest, directStore(this.world), { kernels: "scalar" });
     const rows = (await readRows(dataset)).filter(([, n]) => op.do === "read" || n % 4 !== 3);
-    const isSame = rows.length === saw.rows.length && rows.every(([anchor, n], i) => saw.rows[i]?.[0] === anchor && saw.rows[i]?.[1] === n);
+    const isSame =
+      rows.length === saw.rows.length &&
+      rows.every(([anchor, n], i) => saw.rows[i]?.[0] === anchor && saw.rows[i]?.[1] === n);
     return isSame ? [] : [`a ${op.do} saw ${saw.rows.length} records of a state that has ${rows.length}`];
   }
 }

@@ -4,7 +4,14 @@
  */
 import { blake3, toHex } from "../../src/core/blake3.ts";
 import { DreamDBError } from "../../src/errors.ts";
-import { checkCondition, checkKey, checkPrefix, checkRange, conflict, isObjectKey } from "../../src/store/key.ts";
+import {
+  checkCondition,
+  checkKey,
+  checkPrefix,
+  checkRange,
+  conflict,
+  isObjectKey,
+} from "../../src/store/key.ts";
 import type { ByteRange, ListedKey, PutCondition, Store, StoredValue } from "../../src/store/store.ts";
 
 export type Call =
@@ -134,7 +141,10 @@ export function failure(kind: Failure, call: Call): DreamDBError {
   const details = { field: call.key };
   switch (kind) {
     case "unavailable":
-      return new DreamDBError("StoreUnavailable", "the backend does not answer", { ...details, retryable: true });
+      return new DreamDBError("StoreUnavailable", "the backend does not answer", {
+        ...details,
+        retryable: true,
+      });
     case "unknown":
       return new DreamDBError("CommitUnknown", "the backend can't tell", {
         ...details,
