@@ -36,7 +36,10 @@ export interface Node {
 /** Runs a client against a store; adds to `outcomes` whenever its caller learns something. */
 export type Program = (store: import("../../src/store/store.ts").Store, outcomes: Outcome[]) => Promise<void>;
 
-/** Only refs are schedule points: objects have names of their own bytes, so their requests commute with all others. */
+/**
+ * Refs are schedule points; objects have names of their own bytes, so their requests commute with all others. Where
+ * reads of objects are to fail as well, these are points too.
+ */
 export class Behaviour {
   /** Times that the real code ran. */
   runs = 0;
@@ -46,9 +49,12 @@ export class Behaviour {
   /** Every object any client ever put; whether one is there at the moment is the explorer's to check. */
   private readonly pool: World;
 
-  constructor(program: Program, pool: World) {
+  private readonly readsAreSteps: boolean;
+
+  constructor(program: Program, pool: World, readsAreSteps: boolean) {
     this.program = program;
     this.pool = pool;
+    this.readsAreSteps = readsAreSteps;
   }
 
   async start(): Promise<Node> {
@@ -95,7 +101,7 @@ export class Behaviour {
     const outcomes: Outcome[] = [];
     const store = clientStore(async (call) => {
       if (isOver) return new Promise(() => {});
-      if (!isRef(call.key)) {
+      if (!isRef(call.key) && !(this.readsAreSteps && call.verb === "get")) {
         if (call.verb === "put") node.puts.add(call.key);
         else if (place === script.length) node.reads.push(call.key);
         return this.pool.apply(call);

@@ -11,6 +11,7 @@ import { builtWorld, SCENARIOS, VERBS } from "./scenarios.ts";
 const HELP = `npm run explore -- [options]
   --only PART       interleave, crash or random; default all
   --scenario NAME   of interleave: ${Object.keys(SCENARIOS).join(", ")}; default all
+  --verb NAME       of crash: ${Object.keys(VERBS).join(", ")}; default all
   --writers N       of interleave, that many writers alone; of random, that many clients at most. Default 3
   --faults N        of interleave, faults in one schedule at most. Default 2
   --seed N          of random, the first seed. Default from the clock
@@ -24,6 +25,7 @@ const { values: flags } = parseArgs({
   options: {
     only: { type: "string" },
     scenario: { type: "string" },
+    verb: { type: "string" },
     writers: { type: "string" },
     faults: { type: "string", default: "2" },
     seed: { type: "string" },
@@ -72,6 +74,7 @@ function report(): void {
 
 async function crashes(): Promise<void> {
   for (const [name, make] of Object.entries(VERBS)) {
+    if (flags.verb !== undefined && flags.verb !== name) continue;
     if (Date.now() > deadline) {
       figures.incomplete++;
       continue;

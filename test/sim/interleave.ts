@@ -15,6 +15,8 @@ export interface Scenario {
   clients: ClientPlan[];
   /** Faults in one schedule at most. */
   faults: number;
+  /** Whether reads of objects are steps, which may fail. */
+  readsAreSteps?: boolean;
 }
 
 export interface Violation {
@@ -108,7 +110,11 @@ class Explorer {
     this.baseKeys = new Set(scenario.base.values.keys());
     this.behaviours = scenario.clients.map(
       (plan, i) =>
-        new Behaviour((store, outcomes) => runClient(store, `client ${i}`, plan, outcomes), this.pool),
+        new Behaviour(
+          (store, outcomes) => runClient(store, `client ${i}`, plan, outcomes),
+          this.pool,
+          scenario.readsAreSteps === true,
+        ),
     );
     this.inspector = new Inspector(this.pool);
   }
@@ -199,7 +205,7 @@ class Explorer {
 
   private stepsOf(state: State, client: number, node: Node, ask: Call): Step[] {
     const what = `${client} ${ask.verb} ${ask.key}`;
-    const now = state.refs.get(ask.key) ?? this.valueOf(ask.key);
+    const now = state.refs.get(ask.key) ?? this.valueOf(isRef(ask.key) ? ask.key : "objects");
     const steps: Step[] = [];
     const add = (
       how: string,
@@ -224,6 +230,12 @@ class Explorer {
         },
       });
     };
+    if (!isRef(ask.key)) {
+      const value = this.isThere(state, ask.key) ? this.pool.values.get(ask.key) : undefined;
+      add("ok", 0, { answer: { reply: { is: "value", value } } });
+      add("no answer", 1, { answer: { failure: "unavailable" } });
+      return steps;
+    }
     const told = (kind: Failure): Answer => ({ failure: kind });
     if (ask.verb === "get") {
       const value = now.body === undefined ? undefined : { bytes: now.body, etag: now.etag as string };

@@ -1,4 +1,7 @@
-/** Faults to plant, each by changing the text of one source file on its way into the explorer's bundle. */
+/**
+ * Faults to plant, each by changing the text of one source file on its way into the explorer's bundle, and the options of
+ * the explorer that catch it; without `by`, all interleavings of two writers with one fault.
+ */
 export const MUTANTS = {
   "blind retry": {
     why: "a lost reply is taken for a lost race: the operation is published again on the new tip",
@@ -100,26 +103,31 @@ export const MUTANTS = {
         "return await findOperation(session, seen, opId, startSeq);\n  } catch (error) {\n    throw error;",
       ],
     ],
+    by: ["--only", "interleave", "--scenario", "2 reading", "--faults", "2"],
   },
   "creation by writeId alone": {
     why: "a new dataset that another writer has appended to is taken for another's",
     file: "src/dataset/dataset.ts",
     changes: [[" || isOwnBranch(now, ref, state)", ""]],
+    by: ["--only", "interleave", "--scenario", "new dataset", "--faults", "1"],
   },
   "creation replaces": {
     why: "a ref is created without If-None-Match",
     file: "src/dataset/dataset.ts",
     changes: [["encodeRef(ref), { create: true })", "encodeRef(ref))"]],
+    by: ["--only", "interleave", "--scenario", "new dataset", "--faults", "1"],
   },
   "anchors by the clock": {
     why: "automatic anchors follow the clock, also when it goes back",
     file: "src/dataset/anchors.ts",
     changes: [["max(now, autoHigh, 0n)", "max(now, 0n)"]],
+    by: ["--only", "interleave", "--scenario", "2 twice", "--faults", "0"],
   },
   "late rows forgotten": {
     why: "a rebuild leaves out the rows that came while it ran",
     file: "src/dataset/rebuild.ts",
     changes: [["if (current.manifest.timeline.rows > covered) {", "if (false) {"]],
+    by: ["--only", "interleave", "--scenario", "rebuild", "--faults", "0"],
   },
   "unchecked bytes": {
     why: "bodies are not held against their address",
@@ -130,5 +138,11 @@ export const MUTANTS = {
         "const bytes = await this.read(address, undefined);",
       ],
     ],
+    by: ["--only", "crash", "--verb", "append"],
+  },
+  "condition dropped on the way": {
+    why: "the backend ignores If-Match",
+    file: "test/sim/interleave.ts",
+    changes: [["    if (!holds(ask, now.etag)) {", "    if (false) {"]],
   },
 };

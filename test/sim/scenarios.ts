@@ -26,6 +26,13 @@ export const SCENARIOS: Record<string, (faults: number) => Promise<Scenario>> = 
   "3": (faults) => writers(3, faults),
   "4": (faults) => writers(4, faults),
 
+  /** Looking for the own operation below another's may fail as well. */
+  "2 reading": async (faults) => ({
+    ...(await writers(2, faults)),
+    name: "2 writers, reads fail too",
+    readsAreSteps: true,
+  }),
+
   /** Two appends of each, the second on top of what the first left. */
   "2 twice": async (faults) => ({
     name: "2 writers, 2 appends each",
