@@ -16,7 +16,7 @@ export { addToCells, assignCells, moveCentroids, packCells } from "./kmeans";
 export { isSimd } from "./lanes";
 export { lshCells, lshMargins, lshPlanes, lshPlanesBytes, lshScratchBytes } from "./lsh";
 export {
-  pqBlockBytes, pqBlocks, pqByteTable, pqEncode, pqScan, pqScores, pqScratchBytes, pqTable, residuals, sliceColumns,
+  pqBlockBytes, pqBlocks, pqByteTable, pqEncode, pqNibbleScores, pqScan, pqScores, pqScratchBytes, pqTable, residuals, sliceColumns,
 } from "./pq";
 export { rabitqEncode, rabitqScratchBytes, scaleRows, scaleValues } from "./rabitq";
 export { rotate, rotationBytes, rotationScratchBytes, rotationTable } from "./rotation";

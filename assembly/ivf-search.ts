@@ -4,12 +4,13 @@
 
 import {
   CELL_BLOCKS, CELL_ERROR, CELL_LOADED, CELL_ROWS, CELL_VECTORS, CELL_WILD, INDEX_BITS, INDEX_ESTIMATES, INDEX_IDS,
-  INDEX_LISTED, INDEX_PADDED, INDEX_SCORES, PIECE_ROWS, QUERY_BLOCK, QUERY_BOUND, QUERY_CELLS, QUERY_CELL_DISTANCES, QUERY_CELL_SCORES,
+  INDEX_LISTED, INDEX_PADDED, INDEX_PQ_BOOKS, INDEX_SCORES, PIECE_ROWS, QUERY_BLOCK, QUERY_BOUND, QUERY_CELLS, QUERY_CELL_DISTANCES, QUERY_CELL_SCORES,
   QUERY_COARSE, QUERY_EPSILON, QUERY_FILTER, QUERY_REFINED, QUERY_RERANK, QUERY_SCANNED, QUERY_SELECTED, QUERY_SHIFT, QUERY_SLOT, QUERY_STARTS,
   QUERY_TOP_K, QUERY_WORST,
 } from "../src/layout/ivf";
 import { drainCandidates, pushCandidates, resetCandidates } from "./ivf-candidates";
 import { cellAt } from "./ivf-cells";
+import { rankByPq } from "./ivf-pq";
 import { filterListed, refine } from "./ivf-refine";
 import { rankResident, searchExact, writeCandidates } from "./ivf-rank";
 import { blockBytes, boundFor, listBetween, scanAbove, scanAll } from "./ivf-scan";
@@ -55,6 +56,10 @@ export function ivfMissing(index: usize, query: usize, needVectors: bool, out: u
 export function ivfSearch(index: usize, query: usize, topK: u32, keep: u32, epsilon: f32, filter: usize, exact: bool, out: usize, room: u32): u32 {
   beginSearch(index, query, topK, keep, epsilon, filter);
   const bits = load<u32>(index, INDEX_BITS);
+  if (load<usize>(index, INDEX_PQ_BOOKS) != 0) {
+    rankByPq(index, query);
+    return finishSearch(index, query, exact, out, room);
+  }
   if (bits == 0) {
     store<u32>(query, load<u32>(load<usize>(query, QUERY_STARTS) + (<usize>load<u32>(query, QUERY_SELECTED) << 2)), QUERY_SCANNED);
     return searchExact(index, query, out, room);

@@ -1,9 +1,9 @@
 // Product quantisation (Jégou, Douze and Schmid, PAMI 2011) of residuals r = y − c: dim coordinates in m contiguous
 // subspaces, the first dim mod m of them one longer, each coded as the nearest of 256 or 16 codewords.
 //
-//   codebooks   subspace after subspace, 2^bits × width f32 each
-//   packed      the same in the layout of kmeans.ts, one after another
-//   code        8 bits: m bytes. 4 bits: ⌈m/2⌉ bytes, even subspaces in the low nibbles. l2: + f32 ½|y|²
+//   codebooks   2^bits × dim f32: row i holds codeword i of each subspace, one after the other
+//   packed      the codewords of each subspace in the layout of kmeans.ts, subspace after subspace
+//   code        8 bits: m bytes. 4 bits: ⌈m/2⌉ bytes, even subspaces in the low nibbles. l2: + f32 ½|ŷ|², ŷ = c + codewords
 //   table       m × 2^bits f32: the query's inner product with every codeword, a left fold over the coordinates
 //   block       32 rows of 4-bit codes for a scan by look-ups in registers (André, Kermarrec and Le Scouarnec, VLDB
 //               2015): 16 bytes a subspace, row l in byte (l mod 8)·2 + (l/8 mod 2), low nibble for l < 16, else high
@@ -58,7 +58,7 @@ export function pqScratchBytes(dim: u32): u32 {
   return 2 * TILE * dim * 4;
 }
 
-/** Codes of n × dim vectors in their cells, `stride` bytes apart. squares: whether ½|y|² follows each. */
+/** Codes of n × dim vectors in their cells, `stride` bytes apart. squares: whether ½|ŷ|² follows each. */
 export function pqEncode(
   y: usize, n: u32, dim: u32, cells: usize, centroids: usize, packed: usize, m: u32, bits: u32,
   squares: bool, out: usize, stride: u32, scratch: usize,
@@ -78,7 +78,7 @@ export function pqEncode(
       from += width;
       books += packedBytes(width, bits);
     }
-    if (squares) for (let v: u32 = 0; v < count; v++) storeHalfSquares(rows + <usize>v * dim * 4, dim, codes + <usize>(v + 1) * stride - 4);
+    if (squares) storeHalfSquares(count, dim, cells + (<usize>first << 2), centroids, packed, m, bits, codes, stride);
   }
 }
 
@@ -91,10 +91,32 @@ function storeCodes(count: u32, s: u32, bits: u32, codes: usize, stride: u32): v
   }
 }
 
-function storeHalfSquares(y: usize, dim: u32, at: usize): void {
-  let sum: f32 = 0;
-  for (let j: usize = 0; j < <usize>dim << 2; j += 4) sum += load<f32>(y + j) * load<f32>(y + j);
-  store<f32>(at, 0.5 * sum);
+/** Behind each code ½|ŷ|², a left fold over all coordinates of what the code stands for: ŷ_j = f32(c_j + codeword_j). */
+function storeHalfSquares(
+  count: u32, dim: u32, cells: usize, centroids: usize, packed: usize, m: u32, bits: u32, codes: usize, stride: u32,
+): void {
+  for (let v: u32 = 0; v < count; v++) {
+    let c = centroids + <usize>load<u32>(cells + (<usize>v << 2)) * (<usize>dim << 2);
+    let sum: f32 = 0;
+    let books = packed;
+    for (let s: u32 = 0; s < m; s++) {
+      const width = widthOf(dim, m, s), code = codeAt(codes, s, bits);
+      let w = books + <usize>(code >> 4) * width * 64 + (<usize>(code & 15) << 2);
+      for (const end = c + (<usize>width << 2); c < end; c += 4) {
+        const x = load<f32>(c) + load<f32>(w);
+        sum += x * x;
+        w += 64;
+      }
+      books += packedBytes(width, bits);
+    }
+    store<f32>(codes + stride - 4, 0.5 * sum);
+    codes += stride;
+  }
+}
+
+// @ts-ignore: decorator
+@inline function codeAt(row: usize, s: u32, bits: u32): u32 {
+  return bits == 8 ? load<u8>(row + s) : (<u32>load<u8>(row + (s >> 1)) >> ((s & 1) << 2)) & 15;
 }
 
 /** The query's table (m × 2^bits f32). */
@@ -150,6 +172,24 @@ export function pqScores(codes: usize, n: u32, stride: u32, m: u32, table: usize
   for (; v < n; v++) {
     let a: f32 = 0;
     for (let s: u32 = 0; s < m; s++) a += entry(table + (<usize>s << 10), load<u8>(codes + s));
+    store<f32>(out, a);
+    codes += stride;
+    out += 4;
+  }
+}
+
+/** As `pqScores`, of 4-bit codes: two subspaces a byte, whose 32 entries stand side by side. */
+export function pqNibbleScores(codes: usize, n: u32, stride: u32, m: u32, table: usize, out: usize): void {
+  for (let v: u32 = 0; v < n; v++) {
+    let a: f32 = 0;
+    let t = table, p = codes;
+    for (const end = codes + (m >> 1); p < end; p++) {
+      const pair = <u32>load<u8>(p);
+      a += entry(t, pair & 15);
+      a += entry(t + 64, pair >> 4);
+      t += 128;
+    }
+    if (m & 1) a += entry(t, load<u8>(p) & 15);
     store<f32>(out, a);
     codes += stride;
     out += 4;

@@ -68,12 +68,25 @@ function orthonormalise(columns: usize, dim: u32, padded: u32): void {
 
 function removeProjection(column: usize, earlier: usize, bytes: usize): void {
   const s = dot64(earlier, column, bytes);
-  for (let t: usize = 0; t < bytes; t += 8) store<f64>(column + t, load<f64>(column + t) - s * load<f64>(earlier + t));
+  for (const end = column + bytes; column < end; column += 32) {
+    store<f64>(column, load<f64>(column) - s * load<f64>(earlier));
+    store<f64>(column, load<f64>(column, 8) - s * load<f64>(earlier, 8), 8);
+    store<f64>(column, load<f64>(column, 16) - s * load<f64>(earlier, 16), 16);
+    store<f64>(column, load<f64>(column, 24) - s * load<f64>(earlier, 24), 24);
+    earlier += 32;
+  }
 }
 
+/** A left fold. Steps of four, since a table is drawn once, by code that V8 has not optimised yet. */
 function dot64(a: usize, b: usize, bytes: usize): f64 {
   let sum: f64 = 0;
-  for (let t: usize = 0; t < bytes; t += 8) sum += load<f64>(a + t) * load<f64>(b + t);
+  for (const end = a + bytes; a < end; a += 32) {
+    sum += load<f64>(a) * load<f64>(b);
+    sum += load<f64>(a, 8) * load<f64>(b, 8);
+    sum += load<f64>(a, 16) * load<f64>(b, 16);
+    sum += load<f64>(a, 24) * load<f64>(b, 24);
+    b += 32;
+  }
   return sum;
 }
 

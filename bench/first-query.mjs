@@ -6,11 +6,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Dataset, Schema } from "../build/lib/index.node.js";
+import { Dataset, Schema } from "../build/node/index.js";
 import { median, spread } from "./statistics.mjs";
 import { DIM, loadWords } from "./words.mjs";
 
-const ENTRY = fileURLToPath(new URL("../build/lib/index.node.js", import.meta.url));
+const ENTRY = fileURLToPath(new URL("../build/node/index.js", import.meta.url));
 const CHILD = `
 import { Dataset } from ${JSON.stringify(ENTRY)};
 const imported = performance.now();

@@ -352,6 +352,17 @@ const TRAINED = {
   pairs: trained(25, { algorithm: "dreamdb.imi-cosine" }),
   plain: trained(2, { algorithm: "dreamdb.imi-cosine", compressor: "none" }, 80),
   later: trained(5, { algorithm: "dreamdb.imi-cosine" }),
+  bytes: trained(10, { compressor: { algorithm: "pq", subspaces: 4 } }),
+  nibbles: trained(
+    13,
+    { algorithm: "dreamdb.ivf-l2", compressor: { algorithm: "pq", subspaces: 5, bits: 4 } },
+    90,
+  ),
+  bareBytes: trained(6, { algorithm: "dreamdb.ivf-dot", rerank: false }),
+  pairBytes: trained(9, {
+    algorithm: "dreamdb.imi-cosine",
+    compressor: { algorithm: "pq", subspaces: 9, bits: 4 },
+  }),
   label: FULL.label,
 };
 
@@ -364,11 +375,13 @@ function writeTrained(root) {
     for (const [field, k] of Object.entries({
       ...{ cosine: 17, bare: 3, rough: 1, fine: 40 },
       ...{ pairs: 700, plain: 9 },
+      ...{ bytes: 12, nibbles: 7, pairBytes: 50 },
     }))
       await written.ds.rebuildIvf({ field, k, iterations: 3 });
     await written.automatic(70);
     await written.at(irregular(50_000_300_000, 90, 7));
     await written.ds.publishCompressor({ field: "bare", bits: 3 });
+    await written.ds.publishCompressor({ field: "bareBytes", algorithm: "pq", subspaces: 2 });
     await written.ds.rebuildIvf({ field: "cosine", k: 9, sample: 200, seed: 5 });
     await written.automatic(3);
   });
@@ -763,6 +776,7 @@ function tamper(keys, [, name, change, covered]) {
     genesis: (data) => data.includes("dreamdb.genesis"),
     coded: (data) => is("DDBS")(data) && data[6] === 3,
     centroids: is("DDBK"),
+    books: (data) => is("DDBK")(data) && data.readUInt32LE(8) === 16,
     trained: (data) => data.includes("exponent") && data.includes("iterations") && data.length < 300,
     compressor: (data) => data.includes("dreamdb.vector-compressor") && data.length < 200,
     scalars: is("DDBI"),
@@ -1222,6 +1236,76 @@ async function checkTrackTamperings(work) {
   );
 }
 
+const afterBits = after("", "bits", 8);
+const PQ_TAMPERINGS = [
+  ["another code", "coded", (data) => flipAt(codesOf(data)[0])(data), true, "Corrupt", "the code of row"],
+  [
+    "another length of what a code stands for",
+    "coded",
+    (data) => flipAt(codesOf(data)[0] + 4)(data),
+    true,
+    "Corrupt",
+    "the code of row",
+  ],
+  [
+    "a half byte of no run",
+    "coded",
+    (data) => put(codesOf(data)[0] + 1, data[codesOf(data)[0] + 1] | 16)(data),
+    true,
+    "Corrupt",
+    "the code of row",
+  ],
+  ["codewords that change places", "books", swap(64, 80, 16), false, "Corrupt", "the code of row"],
+  ["a codeword that is not finite", "books", put(66, 0x80, 0x7f), false, "Corrupt", "not finite"],
+  ["codewords too few", "books", put(8, 8), false, "Corrupt", "8 x 4 in 320 bytes"],
+  [
+    "bytes where there are half bytes",
+    "compressor",
+    afterBits,
+    false,
+    "Corrupt",
+    "16 codewords, expected 256",
+  ],
+  ["another number of bits of a run", "compressor", after("", "bits", 5), false, "Corrupt", "bits is 5"],
+  ["fewer runs", "compressor", after("", "subspaces", 1), false, "Corrupt", "codes at"],
+  ["more runs than components", "compressor", after("", "subspaces", 5), false, "Corrupt", "subspaces is 5"],
+  [
+    "another metric",
+    "compressor",
+    (data) => put(data.indexOf("pq-l2") + 3, 0x6c, 0x33)(data),
+    false,
+    "UnsupportedVersion",
+    "pq-l3",
+  ],
+];
+
+/** Where a segment's codes begin and end. */
+function codesOf(data) {
+  const from = Number(data.readBigUInt64LE(144));
+  return [from, from + Number(data.readBigUInt64LE(152))];
+}
+
+async function checkPqTamperings(work) {
+  const compressor = { algorithm: "pq", subspaces: 3, bits: 4 };
+  const fields = { v: trained(4, { algorithm: "dreamdb.ivf-l2", compressor }) };
+  const { pairs } = await inMemory("pq", fields, async (written) => {
+    await written.automatic(12);
+    await written.ds.rebuildIvf({ field: "v", k: 2 });
+  });
+  const keys = Object.fromEntries(pairs.map(([key, value]) => [key, Buffer.from(value).toString("hex")]));
+  const coded = pairs
+    .map(([, value]) => Buffer.from(value))
+    .find((data) => data.toString("latin1", 0, 4) === "DDBS");
+  let reported = 0;
+  for (const [what, file, change, isCovered, code, wanted] of PQ_TAMPERINGS) {
+    const root = mkdtempSync(join(work, "tampered-"));
+    await layOut(root, tamper(keys, ["", file, change, isCovered ? [codesOf(coded)] : []]));
+    const test = (line) => line.startsWith(`FAIL ${code}:`) && line.includes(wanted);
+    if (reports(what, root, test, `${code} … ${wanted}`)) reported++;
+  }
+  console.log(`${reported} of ${PQ_TAMPERINGS.length} kinds of tampering with PQ codes were reported`);
+}
+
 async function tamperGraph(work, graph, change, index) {
   const page = Buffer.from(graph.pages[0]);
   const now = index ? page : change(page);
@@ -1285,6 +1369,7 @@ try {
   compare(join(work, "data"), await writeAll(join(work, "data")), work);
   compare(join(work, "trained"), await writeTrained(join(work, "trained")), work);
   await checkTrackTamperings(work);
+  await checkPqTamperings(work);
   compare(join(work, "walked"), await writeWalked(join(work, "walked")), work);
   compare(join(work, "dense"), await writeDense(join(work, "dense")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);

@@ -1,6 +1,7 @@
 // What each vector file asks of an implementation. `lib` holds the functions of the library under test, `kernels`
 // one build of its compute core; `run` throws, or the promise it gives is rejected, when a vector does not hold.
 import { deepStrictEqual as equal, ok } from "node:assert";
+import { buildIndex, found, objectsOf } from "./indexes.mjs";
 import { fromHex, fromNotation, notationOf, toHex } from "./notation.mjs";
 
 /** The modules of the library that `lib` is made of, without folder of the build and extension. */
@@ -9,6 +10,7 @@ export const MODULES = [
   "core/blake3",
   "core/cbor",
   "core/time",
+  "index",
   "index/probe",
   "kernels/kmeans",
   "kernels/pq",
@@ -16,6 +18,8 @@ export const MODULES = [
   "kernels/rotation",
   "kernels/vamana",
   "kernels/vamana-walk",
+  "objects/graph-index",
+  "objects/manifest",
 ];
 
 const checks = {
@@ -23,6 +27,7 @@ const checks = {
   "blake3.json": blake3Checks,
   "cbor.json": cborChecks,
   "chacha20.json": chachaChecks,
+  "indexes.json": indexChecks,
   "kmeans.json": kmeansChecks,
   "lsh.json": lshChecks,
   "pq.json": pqChecks,
@@ -212,6 +217,25 @@ function kmeansChecks({ cases, samples }, lib, kernels) {
   ];
 }
 
+function indexChecks({ rows, queries, cases }, lib, { mode }) {
+  return cases.map((given) => ({
+    name: given.name,
+    async run() {
+      const store = lib.memoryStore();
+      const ds = await buildIndex(lib, "d", given, rows, mode, store);
+      try {
+        equal(await objectsOf(lib, ds, store), given.objects);
+        for (const [i, query] of queries.entries()) {
+          equal(await found(ds, query, { ...given.everywhere, topK: 10 }), given.nearest[i]);
+          equal(await found(ds, query, { ...given.somewhere, topK: 10 }), given.near[i]);
+        }
+      } finally {
+        await ds.close();
+      }
+    },
+  }));
+}
+
 function pqChecks({ cases }, lib, kernels) {
   return cases.map((given) => ({
     name: `${given.dim} dimensions in ${given.subspaces} of ${given.bits} bits, ${given.metric}`,
@@ -255,12 +279,11 @@ function checkPqScores(kernels, codebooks, given, copyIn, room) {
   const table = room(subspaces * 4 * 2 ** bits);
   codebooks.table(copyIn(fromHex(given.query)), table);
   equal(toHex(kernels.bytes(table, subspaces * 4 * 2 ** bits)), given.table);
-  if (bits === 8) {
-    const out = room(codes.length * 4);
-    exports.pqScores(stored, codes.length, stride, subspaces, table, out);
-    equal(toHex(kernels.bytes(out, codes.length * 4)), given.scores);
-    return;
-  }
+  const out = room(codes.length * 4);
+  const score = bits === 8 ? exports.pqScores : exports.pqNibbleScores;
+  score(stored, codes.length, stride, subspaces, table, out);
+  equal(toHex(kernels.bytes(out, codes.length * 4)), given.scores);
+  if (bits === 8) return;
   const count = Math.ceil(codes.length / 32);
   const [bytes, blocks, sums] = [room(subspaces * 16 + 8), room(count * subspaces * 16), room(count * 64)];
   exports.pqByteTable(table, subspaces, bytes, bytes + subspaces * 16);

@@ -45,23 +45,28 @@ const cases = [
     iterations: 3,
     seed: hex(seed),
     residuals: floats(residuals.flatMap((row) => [...row])),
-    codebooks: floats(books.flat().flatMap((word) => [...word])),
+    codebooks: floats(books[0].flatMap((_, i) => books.flatMap((words) => [...words[i]]))),
     centroid: floats(centroid),
     vectors: floats(vectors.flatMap((row) => [...row])),
-    codes: codes.map((code, v) => stored(code, bits, metric, vectors[v])),
+    codes: codes.map((code) => stored(code, bits, metric, decoded(code, centroid, books))),
     query: floats(query),
     table: floats(table.flat()),
-    ...(bits === 8
-      ? { scores: floats(codes.map((code) => code.reduce((sum, c, s) => fround(sum + table[s][c]), 0))) }
-      : byteScores(table, codes)),
+    scores: floats(codes.map((code) => code.reduce((sum, c, s) => fround(sum + table[s][c]), 0))),
+    ...(bits === 4 ? byteScores(table, codes) : {}),
   };
 });
 
 writeVectors("pq.json", {
   about:
-    "Product quantisation of residuals to `centroid`. Matrices are the hex of little-endian f32, row after row; codebooks subspace after subspace. 8 bits: `scores` are the sums of table entries. 4 bits: `bytes` is the table in bytes, with `bias` and `quantum`, and `sums` those of its entries.",
+    "Product quantisation of residuals to `centroid`. Matrices are the hex of little-endian f32, row after row; of codebooks row i has codeword i of each subspace. `scores` are the sums of table entries. 4 bits: `bytes` is the table in bytes, with `bias` and `quantum`, and `sums` those of its entries.",
   cases,
 });
+
+/** What a code stands for. */
+function decoded(code, centroid, books) {
+  const words = code.flatMap((c, s) => [...books[s][c]]);
+  return centroid.map((x, j) => fround(x + words[j]));
+}
 
 function stored(code, bits, metric, y) {
   const bytes = [];

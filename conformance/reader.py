@@ -87,7 +87,7 @@ def check_wish(x, algorithm, dim, what):
     else:
         only_keys(x, ("algorithm", "bits", "subspaces"), what)
         get(x, "bits", lambda n: is_uint(n) and n in (4, 8), what)
-        get(x, "subspaces", lambda n: is_uint(n, 1, dim), what)
+        get(x, "subspaces", lambda n: is_uint(n, 1, min(dim, 1024)), what)
 
 
 def lasting(schema):
@@ -251,11 +251,10 @@ def check_compressor(directory, data, field, what):
         return spatial.Rabitq(metric, dim, bits, get(value, "seed", is_bytes(32), what))
     only_keys(value, common + ("subspaces", "codebooks"), what)
     bits = get(value, "bits", lambda x: is_uint(x) and x in (4, 8), what)
-    runs = get(value, "subspaces", lambda x: is_uint(x, 1, dim), what)
-    width = -(-dim // runs)
-    books = read_centroids(directory, check_table_ref(value.get("codebooks"), what), width, f"{what} codebooks")
-    must(len(books) == runs << bits, "Corrupt", f"{what}: {len(books)} codewords, expected {runs << bits}")
-    return spatial.Pq(metric, bits, books.reshape(runs, 1 << bits, width))
+    runs = get(value, "subspaces", lambda x: is_uint(x, 1, min(dim, 1024)), what)
+    books = read_centroids(directory, check_table_ref(value.get("codebooks"), what), dim, f"{what} codebooks")
+    must(len(books) == 1 << bits, "Corrupt", f"{what}: {len(books)} codewords, expected {1 << bits}")
+    return spatial.Pq(metric, runs, bits, books)
 
 
 # --------------------------------------------------------------------------------------------------- indexes (0007 §5)

@@ -288,21 +288,26 @@ class Rabitq:
 
 
 class Pq:
-    """`dreamdb.pq-…`, 0010 §7. `books`: subspaces x 2^bits codewords."""
+    """`dreamdb.pq-…`, 0010 §7. `books`: 2^bits vectors, each with a codeword of every run."""
 
-    def __init__(self, metric, bits, books):
+    def __init__(self, metric, runs, bits, books):
         self.metric, self.bits, self.books = metric, bits, books
-        self.row_bytes = -(-len(books) * bits // 8) + 4
+        dim = books.shape[1]
+        ends = np.cumsum([dim // runs + (j < dim % runs) for j in range(runs)])
+        self.runs = list(zip([0, *ends[:-1]], ends))
+        self.row_bytes = -(-runs * bits // 8) + (4 if metric == "l2" else 0)
 
     def rows(self, ys, centroids):
         with np.errstate(all="ignore"):
-            n, width = len(ys), self.books.shape[2]
-            r = np.zeros((n, len(self.books) * width), F)
-            r[:, :ys.shape[1]] = ys - centroids
-            runs = [nearest(r[:, j * width:(j + 1) * width], book, half_squares(book)) for j, book in enumerate(self.books)]
-            codes = np.stack(runs, axis=1).astype(np.uint8)
+            n, r = len(ys), ys - centroids
+            words = [np.ascontiguousarray(self.books[:, a:b]) for a, b in self.runs]
+            chosen = [nearest(r[:, a:b], book, half_squares(book)) for (a, b), book in zip(self.runs, words)]
+            codes = np.stack(chosen, axis=1).astype(np.uint8)
             if self.bits == 4:
-                codes = np.concatenate([codes, np.zeros((n, len(self.books) % 2), np.uint8)], axis=1)
+                codes = np.concatenate([codes, np.zeros((n, len(self.runs) % 2), np.uint8)], axis=1)
                 codes = codes[:, 0::2] | codes[:, 1::2] << 4
-            a = F(0) - F(0.5) * own_folds(ys) if self.metric == "l2" else np.zeros(n, F)
-            return np.concatenate([codes, a.astype("<f4").view(np.uint8).reshape(n, 4)], axis=1)
+            if self.metric != "l2":
+                return codes
+            decoded = centroids + np.concatenate([book[run] for book, run in zip(words, chosen)], axis=1)
+            h = F(0.5) * own_folds(decoded)
+            return np.concatenate([codes, h.astype("<f4").view(np.uint8).reshape(n, 4)], axis=1)

@@ -17,8 +17,9 @@ export {
   type VectorResults,
 } from "./dataset/dataset.ts";
 export type { Explanation } from "./dataset/explain.ts";
-export { type FsckOptions, type FsckProblem, type FsckReport, fsck } from "./dataset/fsck.ts";
+export type { FsckOptions, FsckProblem, FsckReport } from "./dataset/fsck.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";
+export { fsck } from "./dataset/later.ts";
 export type { VectorQuery } from "./dataset/query.ts";
 export type { ManyVectorQuery } from "./dataset/query-many.ts";
 export type {

@@ -35,6 +35,7 @@ test("all files are here", () => {
     "blake3.json",
     "cbor.json",
     "chacha20.json",
+    "indexes.json",
     "kmeans.json",
     "lsh.json",
     "pq.json",

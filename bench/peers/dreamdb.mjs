@@ -1,6 +1,6 @@
 // DreamDB through its public API. What is measured follows what the library can do: indexes that it doesn't have yet
 // are left out, and `missing` names them.
-import { Dataset, Schema } from "../../build/lib/index.node.js";
+import { Dataset, Schema } from "../../build/node/index.js";
 import { FILTERS, matchesFilter } from "./data.mjs";
 
 const K = 10;

@@ -19,15 +19,17 @@ export const PQ_RECIPES = {
           const { exports } = kernels;
           const m = shape.subspaces;
           const count = Math.ceil(n / 32);
-          const [bytes, sums] = [own.room(m * 16 + 8), own.room(count * 64)];
+          const [bytes, sums, scores] = [own.room(m * 16 + 8), own.room(count * 64), own.room(n * 4)];
           const blocked = own.room(exports.pqBlockBytes(n, m));
           exports.pqByteTable(table, m, bytes, bytes + m * 16);
           exports.pqBlocks(codes, n, stride, m, blocked);
           exports.pqScan(blocked, count, m, bytes, sums);
+          exports.pqNibbleScores(codes, n, stride, m, table, scores);
           return [
             kernels.bytes(bytes, m * 16).slice(),
             floats(kernels, bytes + m * 16, 2),
             kernels.bytes(sums, count * 64).slice(),
+            floats(kernels, scores, n),
           ];
         });
         found.push(floatBytes(trained));

@@ -718,17 +718,23 @@ def rabitq_parts(code, bits):
     return parts
 
 
-def pq_parts(y, centroid, codebooks, bits, metric):
-    width = len(codebooks[0][0])
+def pq_runs(dim, m):
+    """Where the runs begin, and the end."""
+    return [j * (dim // m) + min(j, dim % m) for j in range(m + 1)]
+
+
+def pq_parts(y, centroid, codebooks, m, bits, metric):
+    at = pq_runs(len(y), m)
     r = [f32(a - b) for a, b in zip(y, centroid)]
-    r += [0.0] * (width * len(codebooks) - len(r))
-    codes = [nearest(r[j * width : (j + 1) * width], book) for j, book in enumerate(codebooks)]
+    codes = [nearest(r[a:b], [w[a:b] for w in codebooks]) for a, b in zip(at, at[1:])]
+    words = [x for code, a, b in zip(codes, at, at[1:]) for x in codebooks[code][a:b]]
+    decoded = [f32(c + w) for c, w in zip(centroid, words)]
     if bits == 4:
         packed = codes + [0] * (len(codes) % 2)
         code = bytes(packed[i] | packed[i + 1] << 4 for i in range(0, len(packed), 2))
     else:
         code = bytes(codes)
-    return codes, code + struct.pack("<f", f32(0.0 - half_length(metric, y)))
+    return codes, code + (struct.pack("<f", half_length(metric, decoded)) if metric == "l2" else b"")
 
 
 def centroids_object(values):
@@ -1278,25 +1284,27 @@ def code_example(ivf):
     return "\n".join(out)
 
 
-PQ_BOOKS = [[[(i - 8) / 16, (i * 5 % 16 - 8) / 16] for i in range(16)], [[(i * 3 % 16 - 8) / 16, (i * 7 % 16 - 8) / 16] for i in range(16)]]
+PQ_RUNS = 3
+PQ_BOOKS = [[(i - 8) / 16, (i * 5 % 16 - 8) / 16, (i * 3 % 16 - 8) / 16, (i * 7 % 16 - 8) / 16] for i in range(16)]
 
 
 def pq_compressor():
-    books = centroids_object([w for book in PQ_BOOKS for w in book]).data
-    return {"kind": "dreamdb.vector-compressor", "version": 1, "algorithm": "dreamdb.pq-l2", "dim": DIM, "subspaces": 2, "bits": 4,
+    books = centroids_object(PQ_BOOKS).data
+    return {"kind": "dreamdb.vector-compressor", "version": 1, "algorithm": "dreamdb.pq-l2", "dim": DIM, "subspaces": PQ_RUNS, "bits": 4,
             "codebooks": [Address(books, "the codebooks"), len(books)], "parents": []}
 
 
 def pq_example(ivf):
     value = pq_compressor()
-    rows = [("x", "cell", "codewords", "stored")]
+    rows = [("x", "cell", "codes", "stored")]
     for _, record in sorted(LATER + EARLIER, key=lambda r: r[0]):
         x = record["embedding"]
         y = index_space("l2", ivf.exponent, x)
         cell = nearest(y, ivf.centroids)
-        codes, stored = pq_parts(y, ivf.centroids[cell], PQ_BOOKS, 4, "l2")
+        codes, stored = pq_parts(y, ivf.centroids[cell], PQ_BOOKS, PQ_RUNS, 4, "l2")
         rows.append((list(x), cell, codes, stored.hex(" ")))
-    words = "codeword i of run 0: [(i - 8) / 16, ((5 i mod 16) - 8) / 16]; of run 1: [((3 i mod 16) - 8) / 16, ((7 i mod 16) - 8) / 16]"
+    words = ("vector i of the codebooks: [(i - 8) / 16, ((5 i mod 16) - 8) / 16, ((3 i mod 16) - 8) / 16, ((7 i mod 16) - 8) / 16]\n"
+             "codeword i of run 0: its first two components; of run 1: its third; of run 2: its fourth")
     return cbor_dump(value) + "\n\n" + summary(cbor(value)) + "\n\n" + words + "\n" + table(rows)
 
 

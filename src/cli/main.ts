@@ -9,7 +9,7 @@ import { fsckCommand } from "./fsck.ts";
 import { ingestCommand } from "./ingest.ts";
 import { inspectCommand } from "./inspect.ts";
 import { queryCommand } from "./query.ts";
-import { publishRabitqCommand, rebuildIvfCommand } from "./rebuild-ivf.ts";
+import { publishPqCommand, publishRabitqCommand, rebuildIvfCommand } from "./rebuild-ivf.ts";
 import { refsCommand } from "./refs.ts";
 import { snapshotCommand } from "./snapshot.ts";
 import { surviveClosedPipes } from "./terminal.ts";
@@ -20,6 +20,7 @@ const commands = [
   inspectCommand,
   rebuildIvfCommand,
   publishRabitqCommand,
+  publishPqCommand,
   buildGraphCommand,
   snapshotCommand,
   refsCommand,

@@ -14,6 +14,10 @@ const PUBLISH_EXAMPLES = `
 dreamdb publish-rabitq photos --field embedding --bits 6
 dreamdb publish-rabitq photos --field embedding --bits 1 --json`;
 
+const PUBLISH_PQ_EXAMPLES = `
+dreamdb publish-pq photos --field embedding --subspaces 64
+dreamdb publish-pq photos --field embedding --subspaces 128 --bits 4 --json`;
+
 interface RebuildOptions extends CommonOptions {
   field: string;
   k?: number;
@@ -72,6 +76,27 @@ export function publishRabitqCommand(): Command {
         dataset.publishCompressor({ field: options.field, bits: options.bits, ...shared }),
       ),
     );
+}
+
+export function publishPqCommand(): Command {
+  return command(
+    "publish-pq",
+    "give the cells of a vector field PQ codes, with codebooks trained on it",
+    PUBLISH_PQ_EXAMPLES,
+  )
+    .argument("<name>", "dataset or branch")
+    .requiredOption("--field <name>", "vector field with an ivf index")
+    .requiredOption("--subspaces <n>", "parts that a vector is cut into", countFrom(1))
+    .option("--bits <n>", "bits a part, 4 or 8", countFrom(1), 8)
+    .option("--seed <n>", "chooses the sample; equal seeds give equal bytes", countFrom(0), 0)
+    .option("--memory-mib <n>", "vectors held in memory at a time (default: 1024)", countFrom(1))
+    .option("--workers <n>", "threads that do the work; none: the main thread", countFrom(0), 0)
+    .action((name: string, options: PublishOptions & { subspaces: number; seed: number }) => {
+      const { field, bits, subspaces, seed } = options;
+      return run(name, options, (dataset, shared) =>
+        dataset.publishCompressor({ algorithm: "pq", field, bits, subspaces, seed, ...shared }),
+      );
+    });
 }
 
 interface Shared {

@@ -3,8 +3,11 @@ import { DreamDBError } from "../errors.ts";
 
 const ALPHABET = "abcdefghijklmnopqrstuvwxyz234567";
 
+const CODES = Uint8Array.from(ALPHABET, (char) => char.charCodeAt(0));
+
 export function encodeBase32(bytes: Uint8Array): string {
-  let text = "";
+  const codes = new Array<number>(Math.ceil((8 * bytes.length) / 5));
+  let at = 0;
   let buffer = 0;
   let bits = 0;
   for (const byte of bytes) {
@@ -12,12 +15,12 @@ export function encodeBase32(bytes: Uint8Array): string {
     bits += 8;
     while (bits >= 5) {
       bits -= 5;
-      text += ALPHABET[(buffer >>> bits) & 31];
+      codes[at++] = CODES[(buffer >>> bits) & 31] as number;
     }
     buffer &= (1 << bits) - 1;
   }
-  if (bits > 0) text += ALPHABET[(buffer << (5 - bits)) & 31];
-  return text;
+  if (bits > 0) codes[at++] = CODES[(buffer << (5 - bits)) & 31] as number;
+  return String.fromCharCode(...codes);
 }
 
 /** Decodes strictly: other characters, impossible lengths and non-zero spare bits throw `InvalidAddress`. */

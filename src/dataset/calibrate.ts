@@ -23,6 +23,8 @@ export interface Calibration {
 const SAMPLE = 100;
 /** Beyond 10 neighbours each, the sample is large enough to be asked fewer. */
 const LEAST_SAMPLE = 20;
+const LEAST_PQ_RERANK_FACTOR = 4;
+const MAX_RERANK_FACTOR = 1024;
 const SAMPLE_SEED = new Uint8Array(32);
 
 /** Errors ε that suit a recall: more probes do not help when too many candidates are cut off. */
@@ -49,8 +51,10 @@ export async function calibrate(
   const truth = await Promise.all(queries.map((query) => exactly(target, ivf, field, query, topK + 1)));
   const { cells } = ivf;
   let epsilon = epsilonFor(recallTarget);
+  /** PQ codes drop no row by its error: more candidates are what helps there. */
+  let rerankFactor = ivf.hasPq ? LEAST_PQ_RERANK_FACTOR : undefined;
   const measure = async (nprobe: number): Promise<Calibration> => {
-    const probing = probingOf(ivf, topK + 1, { nprobe, epsilon });
+    const probing = probingOf(ivf, topK + 1, { nprobe, epsilon, rerankFactor });
     let found = 0;
     let wanted = 0;
     for (const [i, query] of queries.entries()) {
@@ -63,16 +67,21 @@ export async function calibrate(
     return {
       nprobe,
       epsilon,
-      rerankFactor: undefined,
+      rerankFactor,
       recall: wanted === 0 ? 1 : found / wanted,
       sample: queries.length,
     };
   };
   for (;;) {
     const all = await measure(cells);
-    if (all.recall >= recallTarget || epsilon > 8)
-      return all.recall >= recallTarget ? least(measure, all, recallTarget) : all;
-    epsilon *= 1.5;
+    if (all.recall >= recallTarget) return least(measure, all, recallTarget);
+    if (rerankFactor === undefined) {
+      if (epsilon > 8) return all;
+      epsilon *= 1.5;
+    } else {
+      if (rerankFactor >= MAX_RERANK_FACTOR || rerankFactor * topK >= ivf.rows) return all;
+      rerankFactor *= 2;
+    }
   }
 }
 

@@ -11,8 +11,8 @@ import { decodeRef, encodeRef, type RefBody, type RefType } from "../objects/ref
 import { encodeSpatialIndex, isGraph, isTrained } from "../objects/spatial-index.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
-import { type AppendResult, append } from "./append.ts";
-import { type BuildGraphOptions, type BuildGraphResult, buildGraph } from "./build-graph.ts";
+import type { AppendResult } from "./append.ts";
+import type { BuildGraphOptions, BuildGraphResult } from "./build-graph.ts";
 import {
   errnoIn,
   findOperation,
@@ -25,20 +25,14 @@ import {
 } from "./commit.ts";
 import { type Backend, type Context, createContext, type DatasetOptions } from "./context.ts";
 import type { Explanation } from "./explain.ts";
-import { GraphTracks } from "./graph-track.ts";
+import { GraphTracks } from "./graph-tracks.ts";
 import { type Health, healthOf } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
+import { append, buildGraph, publishCompressor, rebuildIvf } from "./later.ts";
 import { chosenFields, explain, positive, type SearchTarget, search, type VectorQuery } from "./query.ts";
 import { type ManyVectorQuery, queryMany } from "./query-many.ts";
-import {
-  type PublishCompressorOptions,
-  publishCompressor,
-  type RebuildIvfOptions,
-  type RebuildResult,
-  type RebuildTarget,
-  rebuildIvf,
-} from "./rebuild.ts";
+import type { PublishCompressorOptions, RebuildIvfOptions, RebuildResult, RebuildTarget } from "./rebuild.ts";
 import { readRow } from "./rows.ts";
 import {
   type AnyFields,

@@ -30,7 +30,7 @@ import {
   isTrained,
   tablesOf,
 } from "../objects/spatial-index.ts";
-import { codebookShape, decodeVectorCompressor } from "../objects/vector-compressor.ts";
+import { decodeVectorCompressor } from "../objects/vector-compressor.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
 import type { Backend } from "./context.ts";
@@ -196,7 +196,7 @@ class Checker {
       decodeVectorCompressor(bytes);
     });
     const { object } = compressor;
-    if ("codebooks" in object) await this.table(object.codebooks, codebookShape(object).dim);
+    if ("codebooks" in object) await this.table(object.codebooks, object.dim);
   }
 
   /** A table's length, which the object that refers to it was checked for, says how many vectors it has. */

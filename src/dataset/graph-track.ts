@@ -3,7 +3,7 @@
  * unless it is small, and whole in the compute core's memory from the second query on, as far as the budget goes. Whatever is in memory, the
  * answers are the same.
  */
-import { type Address, addressDigest } from "../core/address.ts";
+import { addressDigest } from "../core/address.ts";
 import { checkHash } from "../core/blake3.ts";
 import { isDreamDBError } from "../errors.ts";
 import { VamanaGraph, type VamanaHits } from "../index/vamana.ts";
@@ -12,7 +12,7 @@ import type { ContainerRef } from "../objects/container-ref.ts";
 import type { EmbeddingField } from "../objects/field.ts";
 import { decodeGraphBlock, decodeGraphPageHead } from "../objects/graph-page.ts";
 import { type BatchEntry, batchCodec, type IndexRoot } from "../objects/index-tree.ts";
-import type { Manifest, Track } from "../objects/manifest.ts";
+import type { Manifest } from "../objects/manifest.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { BuiltGraph } from "../objects/spatial-index.ts";
 import { Turns } from "../store/turns.ts";
@@ -317,31 +317,4 @@ async function entriesAfter(
     row += entry.rows;
   }
   return late;
-}
-
-/** The graphs that a dataset has opened, by Track. */
-export class GraphTracks {
-  private readonly ctx: Context;
-  private readonly held = new Map<Address, Promise<GraphTrack>>();
-
-  constructor(ctx: Context) {
-    this.ctx = ctx;
-  }
-
-  of(field: EmbeddingField, track: Track & { spatialIndex: BuiltGraph }): Promise<GraphTrack> {
-    let opened = this.held.get(track.address);
-    if (opened === undefined) {
-      opened = GraphTrack.open(this.ctx, field, track.spatialIndex);
-      this.held.set(track.address, opened);
-      opened.catch(() => this.held.delete(track.address));
-    }
-    return opened;
-  }
-
-  async free(): Promise<void> {
-    const all = [...this.held.values()];
-    this.held.clear();
-    for (const opened of await Promise.allSettled(all))
-      if (opened.status === "fulfilled") opened.value.free();
-  }
 }

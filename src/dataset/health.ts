@@ -1,7 +1,8 @@
 /** `health`: how well an index fits its data, as figures. Nothing acts on them; thresholds are the operator's. */
-import { compressorOf, type EmbeddingField } from "../objects/field.ts";
+import { type CompressorSpec, compressorOf, type EmbeddingField } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { cellCount, isGraph, tablesOf } from "../objects/spatial-index.ts";
+import type { VectorCompressor } from "../objects/vector-compressor.ts";
 import type { Context } from "./context.ts";
 import { entriesOf, openSegments } from "./segments.ts";
 
@@ -86,6 +87,17 @@ async function trackHealth(
     fragmentation: usedCells === 0 ? 0 : fragments / usedCells,
     imbalance: usedCells === 0 ? 0 : at(1) / (rowsInCells / usedCells),
     density: { least: at(0), p10: at(0.1), median: at(0.5), p90: at(0.9), most: at(1) },
-    staleCodes: indexedRows > 0 && compressor?.bits !== compressorOf(field)?.bits,
+    staleCodes: indexedRows > 0 && !isMadeBy(compressor, compressorOf(field)),
   };
+}
+
+/** Whether a Track's codes are those that its field asks for. */
+function isMadeBy(compressor: VectorCompressor | undefined, spec: CompressorSpec | undefined): boolean {
+  if (compressor === undefined || spec === undefined) return compressor === spec;
+  const runs = (of: CompressorSpec): number => ("subspaces" in of ? of.subspaces : 0);
+  return (
+    compressor.algorithm === spec.algorithm &&
+    compressor.bits === spec.bits &&
+    runs(compressor) === runs(spec)
+  );
 }

@@ -2,7 +2,7 @@
 
 import type { BatchEntry, SegmentEntry } from "../objects/index-tree.ts";
 import { distanceOf } from "../objects/metric.ts";
-import { decodeSegmentAnchors, type SegmentBlock, type SegmentHead } from "../objects/segment.ts";
+import { decodeSegmentAnchors, type SegmentHead } from "../objects/segment.ts";
 import type { Scan } from "./exact-search.ts";
 import type { OpenContainer, Session } from "./session.ts";
 import { anchorsOf, type Located } from "./timeline.ts";
@@ -40,7 +40,7 @@ async function segmentOffset(
   row: number,
 ): Promise<bigint> {
   const { head } = container;
-  const block = head.blocks.find((candidate) => row < candidate.firstRow + candidate.rows) as SegmentBlock;
+  const block = head.blocks.at(head.blocks.indexOf(row));
   const [bytes] = await session.spans(container, [block.anchors]);
   return decodeSegmentAnchors(head, block, bytes as Uint8Array)[row - block.firstRow] as bigint;
 }

@@ -7,8 +7,7 @@ import { DreamDBError } from "../errors.ts";
 import { allPairs, type Codebooks, PairAssigner, PairEncoder } from "../kernels/centroid-pairs.ts";
 import type { Kernels, LshPlanes } from "../kernels/kernels.ts";
 import { CellAssigner } from "../kernels/kmeans.ts";
-import { RabitqEncoder, toIndexSpace } from "../kernels/rabitq.ts";
-import { Rotation } from "../kernels/rotation.ts";
+import { type Encoder, toIndexSpace } from "../kernels/rabitq.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
 import type { Track } from "../objects/manifest.ts";
 import { metricOf } from "../objects/metric.ts";
@@ -20,7 +19,8 @@ import {
   isTrained,
   type TrainedIndex,
 } from "../objects/spatial-index.ts";
-import { codeRowBytes, type RabitqCompressor } from "../objects/vector-compressor.ts";
+import { codeRowBytes } from "../objects/vector-compressor.ts";
+import { type Coder, coderOf, readCodebooks } from "./coder.ts";
 import type { Session } from "./session.ts";
 
 /** Makes the derived data of a Track's rows. Addresses are of the compute core's memory. */
@@ -87,7 +87,8 @@ export class Indexers {
       }
       return new LshIndexer(planes);
     }
-    return trainedIndexer(this.kernels, track, await readCentroids(this.session, trainedIndexOf(track)));
+    const centroids = await readCentroids(this.session, trainedIndexOf(track));
+    return trainedIndexer(this.kernels, track, centroids, await readCodebooks(this.session, track));
   }
 
   async free(): Promise<void> {
@@ -135,7 +136,7 @@ export function centroidsOfCells(index: TrainedIndex | ImiIndex, values: Float32
   });
 }
 
-function codebooksOf(index: ImiIndex, values: Float32Array): Codebooks {
+export function codebooksOf(index: ImiIndex, values: Float32Array): Codebooks {
   return { values, sizes: codebookSizes(index), halves: halvesOf(index.dim) };
 }
 
@@ -152,17 +153,6 @@ export function trainedIndexOf({ spatialIndex }: Pick<Track, "spatialIndex">): T
 /** The power of two that vectors are scaled down by on their way into the index. */
 export function exponentOf(index: TrainedIndex | ImiIndex): number {
   return "exponent" in index ? index.exponent : 0;
-}
-
-/** The Track's RaBitQ compressor, if it has one. Errors: `UnsupportedVersion` for another kind. */
-export function rabitqOf(track: Pick<Track, "compressor">): RabitqCompressor | undefined {
-  const compressor = track.compressor?.object;
-  if (compressor === undefined || !("subspaces" in compressor)) return compressor;
-  throw new DreamDBError("UnsupportedVersion", "this version can't use such codes", {
-    field: "compressor.algorithm",
-    found: compressor.algorithm,
-    expected: "dreamdb.rabitq-cosine, -dot or -l2",
-  });
 }
 
 class LshIndexer implements Indexer {
@@ -197,13 +187,14 @@ export function planesOf(indexer: Indexer | undefined): readonly LshPlanes[] | u
   return indexer instanceof LshIndexer ? indexer.planes : undefined;
 }
 
-/** The indexer of a built Track, given its centroids (cells × dim). */
+/** The indexer of a built Track, given what `readCentroids` and `readCodebooks` gave. */
 export function trainedIndexer(
   kernels: Kernels,
   track: Pick<Track, "spatialIndex" | "compressor">,
   centroids: Float32Array,
+  codebooks: Float32Array | undefined,
 ): Indexer {
-  return new IvfIndexer(kernels, trainedIndexOf(track), centroids, rabitqOf(track));
+  return new IvfIndexer(kernels, track, centroids, codebooks);
 }
 
 /** Rows that are brought into index space at a time: they stay in the second-level cache. */
@@ -216,18 +207,19 @@ class IvfIndexer implements Indexer {
   private readonly kernels: Kernels;
   private readonly index: TrainedIndex | ImiIndex;
   private readonly assigner: Pick<CellAssigner, "assign" | "free">;
-  private readonly rotation: Rotation | undefined;
-  private readonly encoder: Pick<RabitqEncoder, "encode" | "free"> | undefined;
+  private readonly coder: Coder | undefined;
+  private readonly encoder: Encoder | undefined;
   private readonly tileRows: number;
 
-  /** @param centroids what `readCentroids` gave */
   constructor(
     kernels: Kernels,
-    index: TrainedIndex | ImiIndex,
+    track: Pick<Track, "spatialIndex" | "compressor">,
     centroids: Float32Array,
-    compressor: RabitqCompressor | undefined,
+    codebooks: Float32Array | undefined,
   ) {
-    const { dim, cells, algorithm } = index;
+    const index = trainedIndexOf(track);
+    const compressor = track.compressor?.object;
+    const { dim, cells } = index;
     this.kernels = kernels;
     this.index = index;
     this.cellBits = Math.max(1, Math.ceil(Math.log2(cells)));
@@ -237,13 +229,12 @@ class IvfIndexer implements Indexer {
     this.assigner =
       books === undefined ? new CellAssigner(kernels, centroids, dim) : new PairAssigner(kernels, books);
     if (compressor === undefined) return;
-    const { padded, rotation, seed, bits } = compressor;
-    this.rotation = new Rotation(kernels, { kind: rotation, dim, padded, seed });
-    const options = { rotation: this.rotation, bits, metric: metricOf(algorithm) };
+    const coder = coderOf(kernels, compressor, codebooks);
+    this.coder = coder;
     this.encoder =
       books === undefined
-        ? new RabitqEncoder(kernels, { ...options, centroids })
-        : new PairEncoder(kernels, books, options);
+        ? coder.encoderFor(centroids)
+        : new PairEncoder(kernels, books, (own) => coder.encoderFor(own));
   }
 
   cellsOf(vectors: number, n: number): Uint32Array {
@@ -284,6 +275,6 @@ class IvfIndexer implements Indexer {
   free(): void {
     this.assigner.free();
     this.encoder?.free();
-    this.rotation?.free();
+    this.coder?.free();
   }
 }

@@ -10,12 +10,13 @@ import type { BatchEntry, IndexRoot, SegmentEntry } from "../objects/index-tree.
 import type { Track } from "../objects/manifest.ts";
 import { distanceOf, type Metric, metricOf } from "../objects/metric.ts";
 import { decodeSegmentAnchors, type SegmentBlock } from "../objects/segment.ts";
-import { rotationOf } from "../objects/vector-compressor.ts";
+import { type PqCompressor, rotationOf } from "../objects/vector-compressor.ts";
 import { Turns } from "../store/turns.ts";
-import { centroidsOfCells, exponentOf, rabitqOf, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { isPq, readCodebooks } from "./coder.ts";
+import { centroidsOfCells, exponentOf, readCentroids, trainedIndexOf } from "./indexer.ts";
 import type { RowNumbers } from "./row-numbers.ts";
 import { blocksOf, entriesOf, mergeRanges, type OpenSegment, openSegments, rowsOfCell } from "./segments.ts";
-import { inParallel, type Session } from "./session.ts";
+import { inParallel, Landing, type Session } from "./session.ts";
 
 /** How a query searches the cells. */
 export interface Probing {
@@ -64,7 +65,6 @@ interface Candidates {
 /** A run of a cell's rows in one block of one segment. */
 interface Part {
   segment: number;
-  block: SegmentBlock;
   /** Rows of the segment. */
   from: number;
   to: number;
@@ -76,7 +76,9 @@ export type VectorsOf = (ticks: readonly bigint[]) => Promise<Float32Array>;
 /** Filters whose bits stay in the compute core's memory. */
 const MAX_FILTERS = 8;
 /** Cells that are read at a time when all are wanted. */
-const PREWARM_CELLS = 64;
+const PREWARM_CELLS = 32;
+/** Vectors that are read at a time, on their way into the compute core's memory. */
+const RUN_BYTES = 2 << 20;
 
 export class IvfTrack {
   private readonly index: IvfIndex;
@@ -110,6 +112,10 @@ export class IvfTrack {
   private found: IvfHits | undefined;
   /** The cells of the last query: a view that goes stale. */
   private selected: Uint32Array = new Uint32Array();
+  /** Whether vectors may stay in memory. */
+  private keepsVectors = true;
+  /** What was read and is copied at once; the turns keep it to one reader. */
+  private readonly landing = new Landing();
   private readonly turns = new Turns();
 
   private constructor(session: Session, kernels: Kernels, index: IvfIndex, budgetBytes: number) {
@@ -134,7 +140,10 @@ export class IvfTrack {
     const trained = trainedIndexOf(track);
     const { algorithm, dim, seed } = trained;
     const centroids = centroidsOfCells(trained, await readCentroids(session, trained));
-    const compressor = rabitqOf(track) ?? { ...rotationOf(dim), seed, bits: 0 };
+    const codebooks = await readCodebooks(session, track);
+    const made = track.compressor?.object;
+    // Cells are found among rotated centroids, whatever the codes.
+    const compressor = made === undefined || isPq(made) ? { ...rotationOf(dim), seed, bits: 0 } : made;
     const { rotation: kind, padded, bits } = compressor;
     const index = new IvfIndex(kernels, {
       metric: metricOf(algorithm),
@@ -143,6 +152,7 @@ export class IvfTrack {
       centroids,
       bits,
       rotation: { kind, padded, seed: compressor.seed },
+      pq: codebooks && { shape: made as PqCompressor, codebooks },
     });
     return new IvfTrack(session, kernels, index, budgetBytes);
   }
@@ -153,6 +163,11 @@ export class IvfTrack {
 
   get cells(): number {
     return this.index.cells;
+  }
+
+  /** Whether rows are estimated by PQ codes, whose error no query knows. */
+  get hasPq(): boolean {
+    return this.index.hasPq;
   }
 
   /** Whether it is in use, and shows the state that `track` is in. */
@@ -273,11 +288,13 @@ export class IvfTrack {
     const first = this.searchNow(query, probing, stats);
     if (first !== undefined) return first;
     const candidates = this.candidates();
-    const again = candidates.cells.filter((cell) => this.seen[cell] === 1 && this.hasVectors[cell] === 0);
-    for (const cell of candidates.cells) this.seen[cell] = 1;
-    await this.loadVectors([...new Set(again)]);
-    const second = this.searchNow(query, probing, stats);
-    if (second !== undefined) return second;
+    if (this.keepsVectors) {
+      const again = candidates.cells.filter((cell) => this.seen[cell] === 1 && this.hasVectors[cell] === 0);
+      for (const cell of candidates.cells) this.seen[cell] = 1;
+      await this.loadVectors([...new Set(again)]);
+      const second = this.searchNow(query, probing, stats);
+      if (second !== undefined) return second;
+    }
     const vectors = await this.vectorsOfCandidates(candidates, vectorsOf);
     // Other queries ran meanwhile: this one is run anew, to the same candidates, whatever is in memory by now.
     const third = this.searchNow(query, probing, stats);
@@ -326,9 +343,14 @@ export class IvfTrack {
     return { ticks, distances, isExact: exact };
   }
 
-  /** Loads every cell, and their vectors as far as the budget goes. Calls `onProgress` with cells done. */
+  /**
+   * Loads every cell, and their vectors as far as the budget goes; or else none of them, now and by later queries. Calls
+   * `onProgress` with cells done.
+   */
   prewarm(withVectors: boolean, onProgress?: (done: { done: number; total: number }) => void): Promise<void> {
     return this.turns.run("", async () => {
+      this.keepsVectors = withVectors || this.index.bits === 0;
+      if (!this.keepsVectors) this.dropVectors();
       const used: number[] = [];
       for (let cell = 0; cell < this.index.cells; cell++) {
         if (this.isUsed[cell] === 1) used.push(cell);
@@ -341,6 +363,7 @@ export class IvfTrack {
         if (withVectors) await this.loadVectors(cells.filter((cell) => this.hasVectors[cell] === 0));
         onProgress?.({ done: Math.min(total, from + PREWARM_CELLS), total });
       }
+      this.landing.abandon();
     });
   }
 
@@ -362,8 +385,12 @@ export class IvfTrack {
     const wanted = cells.filter((cell) => this.parts[cell] === undefined);
     const read = await this.read(wanted, 0);
     for (const cell of wanted) this.place(cell, read.get(cell) ?? []);
+    this.landing.reset();
     // Without codes a cell is its vectors.
-    if (this.index.bits === 0) for (const cell of cells) await this.loadWhole(cell, vectorsOf);
+    if (this.index.bits === 0) {
+      await this.readWhole(cells.filter((cell) => this.isStoredWhole(cell)));
+      for (const cell of cells) if (!this.isStoredWhole(cell)) await this.readBare(cell, vectorsOf);
+    }
     this.makeRoom(cells, 0);
   }
 
@@ -398,6 +425,7 @@ export class IvfTrack {
         this.held.add(cell);
       }
     }
+    this.landing.reset();
   }
 
   /** The rows of `cells` in the segments from number `from` on, in the order of segments and rows. */
@@ -432,7 +460,7 @@ export class IvfTrack {
     const spans = blocks.flatMap(({ anchors, codes }) =>
       codes === undefined ? [anchors] : [anchors, codes],
     );
-    const bytes = await this.session.spans(container, spans, false);
+    const bytes = await this.session.spans(container, spans, false, this.landing);
     const step = blocks[0]?.codes === undefined ? 1 : 2;
     const opened = blocks.map((block, i) => ({
       block,
@@ -451,48 +479,89 @@ export class IvfTrack {
           ordinals,
           ...(codes === undefined ? {} : { codes: codes.subarray(a * rowBytes, b * rowBytes) }),
         };
-        return { cell, rows, part: { segment: number, block, from: first, to: past } };
+        return { cell, rows, part: { segment: number, from: first, to: past } };
       }),
     );
   }
 
   /** Reads the vectors of whole cells, as far as the budget goes. */
   private async loadVectors(cells: readonly number[]): Promise<void> {
+    const batch: number[] = [];
+    let bytes = 0;
     for (const cell of cells) {
       const parts = this.parts[cell];
-      if (parts === undefined || parts.some(({ block }) => block.vectors === undefined)) continue;
-      if (!this.makeRoom([cell], rowsOf(parts) * (4 * this.index.dim + 4))) return;
-      await this.loadWhole(cell, undefined);
+      if (parts === undefined || !this.isStoredWhole(cell)) continue;
+      const more = rowsOf(parts) * (4 * this.index.dim + 4);
+      if (!this.makeRoom([...batch, cell], bytes + more)) break;
+      batch.push(cell);
+      bytes += more;
+      if (bytes < RUN_BYTES) continue;
+      await this.readWhole(batch.splice(0));
+      bytes = 0;
+    }
+    await this.readWhole(batch);
+  }
+
+  /** Whether a loaded cell's vectors are in its segments, if it has rows. */
+  private isStoredWhole(cell: number): boolean {
+    return (this.parts[cell] as Part[]).every((part) => this.blockOf(part).vectors !== undefined);
+  }
+
+  /** The block that a part lies in, read out of its segment's head: thousands of them are not worth keeping. */
+  private blockOf({ segment, from }: Part): SegmentBlock {
+    const { blocks } = (this.segments[segment] as OpenSegment).container.head;
+    return blocks.at(blocks.indexOf(from));
+  }
+
+  /**
+   * Reads all vectors of loaded cells out of their segments: straight into place, a run of blocks at a time, each block
+   * once however many of the cells have rows in it.
+   */
+  private async readWhole(cells: readonly number[]): Promise<void> {
+    const { index, kernels, landing } = this;
+    const rowBytes = 4 * index.dim;
+    const places = new Map<number, number>(); // by cell, the address of its vectors
+    const wanted: { part: Part; block: SegmentBlock; to: number }[] = [];
+    try {
+      for (const cell of cells) {
+        const parts = this.parts[cell] as Part[];
+        if (parts.length === 0) continue;
+        let to = index.blockForVectors(cell);
+        places.set(cell, to);
+        for (const part of parts) {
+          wanted.push({ part, block: this.blockOf(part), to });
+          to += (part.to - part.from) * rowBytes;
+        }
+      }
+      wanted.sort((a, b) => a.part.segment - b.part.segment || a.part.from - b.part.from);
+      for (const run of runsOf(wanted)) {
+        const { container } = this.segments[run.segment] as OpenSegment;
+        const read = await this.session.spans(container, run.spans, false, landing);
+        for (const { part, block, to, place } of run.members) {
+          const from = (part.from - block.firstRow) * rowBytes;
+          const length = (part.to - part.from) * rowBytes;
+          kernels.bytes(to, length).set((read[place] as Uint8Array).subarray(from, from + length));
+        }
+        landing.reset();
+      }
+      if (this.isFreed) return;
+      for (const [cell, place] of places) {
+        index.adoptVectors(cell, place);
+        places.delete(cell);
+        this.hasVectors[cell] = 1;
+      }
+    } finally {
+      for (const place of places.values()) kernels.free(place);
     }
   }
 
-  /** Reads all vectors of a loaded cell, out of its segments or else the columns. */
-  private async loadWhole(cell: number, vectorsOf: VectorsOf | undefined): Promise<void> {
-    const parts = this.parts[cell] as Part[];
-    if (parts.length === 0) return;
-    const rowBytes = 4 * this.index.dim;
-    const out = new Uint8Array(rowsOf(parts) * rowBytes);
-    const isBare = parts.some(({ block }) => block.vectors === undefined);
-    if (isBare && vectorsOf !== undefined) {
-      const ticks = (await this.read([cell], 0)).get(cell)?.flatMap(({ rows }) => [...rows.ticks]) ?? [];
-      out.set(new Uint8Array((await vectorsOf(ticks)).buffer));
-    }
-    let at = 0;
-    for (const part of isBare ? [] : parts) {
-      const bytes = await this.vectorsOfBlock(part);
-      const first = (part.from - part.block.firstRow) * rowBytes;
-      const length = (part.to - part.from) * rowBytes;
-      out.set(bytes.subarray(first, first + length), at);
-      at += length;
-    }
-    this.index.setVectors(cell, out);
+  /** Reads all vectors of a loaded cell out of the columns; without a way to read these it has none yet. */
+  private async readBare(cell: number, vectorsOf: VectorsOf | undefined): Promise<void> {
+    if (vectorsOf === undefined) return;
+    const ticks = (await this.read([cell], 0)).get(cell)?.flatMap(({ rows }) => [...rows.ticks]) ?? [];
+    this.landing.reset();
+    this.index.setVectors(cell, new Uint8Array((await vectorsOf(ticks)).buffer));
     this.hasVectors[cell] = 1;
-  }
-
-  private async vectorsOfBlock({ segment, block }: Part): Promise<Uint8Array> {
-    const { container } = this.segments[segment] as OpenSegment;
-    const [bytes] = await this.session.spans(container, [block.vectors as Span]);
-    return bytes as Uint8Array;
   }
 
   /** The vectors of the candidates, in their order. */
@@ -502,14 +571,37 @@ export class IvfTrack {
   ): Promise<Float32Array> {
     const { dim } = this.index;
     const places = cells.map((cell, i) => this.partOf(cell, rows[i] as number));
-    if (places.some(({ part }) => part.block.vectors === undefined)) return vectorsOf(ticks);
-    const out = new Uint8Array(cells.length * 4 * dim);
-    await inParallel([...places.keys()], async (i) => {
-      const { part, row } = places[i] as { part: Part; row: number };
-      const bytes = await this.vectorsOfBlock(part);
-      const at = (row - part.block.firstRow) * 4 * dim;
-      out.set(bytes.subarray(at, at + 4 * dim), i * 4 * dim);
+    const blocks = places.map(({ part }) => this.blockOf(part));
+    if (blocks.some(({ vectors }) => vectors === undefined)) return vectorsOf(ticks);
+    const rowBytes = 4 * dim;
+    const out = new Uint8Array(cells.length * rowBytes);
+    const bySegment = new Map<number, number[]>();
+    for (const [i, { part }] of places.entries()) {
+      const known = bySegment.get(part.segment);
+      if (known === undefined) bySegment.set(part.segment, [i]);
+      else known.push(i);
+    }
+    await inParallel([...bySegment], async ([segment, chosen]) => {
+      // Candidates of one cell lie in few blocks: each is read once.
+      const byBlock = new Map<number, { span: Span; chosen: number[] }>();
+      for (const i of chosen) {
+        const block = blocks[i] as SegmentBlock;
+        const known = byBlock.get(block.firstRow);
+        if (known === undefined) byBlock.set(block.firstRow, { span: block.vectors as Span, chosen: [i] });
+        else known.chosen.push(i);
+      }
+      const wanted = [...byBlock.values()];
+      const spans = wanted.map(({ span }) => span);
+      const { container } = this.segments[segment] as OpenSegment;
+      const read = await this.session.spans(container, spans, this.keepsVectors, this.landing);
+      for (const [b, bytes] of read.entries()) {
+        for (const i of wanted[b]?.chosen ?? []) {
+          const at = ((places[i] as { row: number }).row - (blocks[i] as SegmentBlock).firstRow) * rowBytes;
+          out.set(bytes.subarray(at, at + rowBytes), i * rowBytes);
+        }
+      }
     });
+    this.landing.reset();
     return new Float32Array(out.buffer);
   }
 
@@ -553,6 +645,14 @@ export class IvfTrack {
     return index.bytes + bytes <= budgetBytes;
   }
 
+  private dropVectors(): void {
+    for (const cell of this.held) {
+      if (this.hasVectors[cell] === 0) continue;
+      this.index.dropVectors(cell);
+      this.hasVectors[cell] = 0;
+    }
+  }
+
   private dropAll(): void {
     for (let cell = 0; cell < this.parts.length; cell++) {
       if (this.parts[cell] === undefined) continue;
@@ -571,9 +671,44 @@ function rowsOf(parts: readonly Part[]): number {
   return parts.reduce((sum, { from, to }) => sum + to - from, 0);
 }
 
+/** Parts of one segment in the order of their rows, cut where the blocks they lie in pass RUN_BYTES. */
+function* runsOf<M extends { part: Part; block: SegmentBlock }>(
+  ordered: readonly M[],
+): Generator<{ segment: number; spans: Span[]; members: (M & { place: number })[] }> {
+  let run: { segment: number; spans: Span[]; members: (M & { place: number })[] } | undefined;
+  let bytes = 0;
+  for (const each of ordered) {
+    const { part } = each;
+    const span = each.block.vectors as Span;
+    if (run !== undefined && (run.segment !== part.segment || bytes >= RUN_BYTES)) {
+      yield run;
+      run = undefined;
+    }
+    if (run === undefined) {
+      run = { segment: part.segment, spans: [], members: [] };
+      bytes = 0;
+    }
+    if (run.spans.at(-1)?.offset !== span.offset) {
+      run.spans.push(span);
+      bytes += span.bytes;
+    }
+    run.members.push({ ...each, place: run.spans.length - 1 });
+  }
+  if (run !== undefined) yield run;
+}
+
 /** Anchors of rows as ticks. */
 function ticksOf(offsets: BigUint64Array, base: bigint): BigUint64Array {
-  if (base !== 0n) for (let i = 0; i < offsets.length; i++) (offsets[i] as bigint) += base;
+  if (base === 0n) return offsets;
+  // In halves: a bigint for every row would be 30 MB of garbage where a whole index is loaded.
+  const halves = new Uint32Array(offsets.buffer, offsets.byteOffset, 2 * offsets.length);
+  const low = Number(base & 0xffffffffn);
+  const high = Number(base >> 32n);
+  for (let i = 0; i < halves.length; i += 2) {
+    const sum = (halves[i] as number) + low;
+    halves[i] = sum;
+    halves[i + 1] = (halves[i + 1] as number) + high + (sum > 0xffffffff ? 1 : 0);
+  }
   return offsets;
 }
 

@@ -56,7 +56,7 @@ export async function scanCells(
     const rows = { segment, ranges: mergeRanges(ranges[i] as RowRange[]) };
     const { entry, container } = segment;
     if (rows.ranges.length === 0) return;
-    if (container.head.blocks[0]?.vectors === undefined) bare.push(rows);
+    if (container.head.blocks.at(0).vectors === undefined) bare.push(rows);
     else full.push({ ...rows, firstId: scan.add({ segment: entry, container }, container.head.rows) });
   });
   await inParallel(full, (rows) => scanBlocks(target, plan, scan, rows));

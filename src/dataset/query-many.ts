@@ -106,7 +106,10 @@ async function searchOnWorkers(
   );
   // Measured once, here, and not in every worker.
   const measured = await measuredFor(target, plan);
-  const options = measured === undefined ? given : { ...given, ...tuningOf(measured) };
+  const options =
+    measured === undefined
+      ? given
+      : { ...given, ...tuningOf({ ...measured, rerankFactor: plan.rerankFactor ?? measured.rerankFactor }) };
   const from: ReadFrom = {
     url,
     manifest: at,
@@ -132,8 +135,9 @@ async function searchOnWorkers(
 }
 
 /** What was measured, in place of the recall that was asked for. */
-function tuningOf({ nprobe, epsilon }: Calibration): Record<string, number | undefined> {
-  return { nprobe, epsilon, recallTarget: undefined };
+function tuningOf({ nprobe, epsilon, rerankFactor }: Calibration): Record<string, number | undefined> {
+  const rerank = rerankFactor === undefined ? {} : { rerankFactor };
+  return { ...rerank, nprobe, epsilon, recallTarget: undefined };
 }
 
 /** Errors: `InvalidArgument` naming the query that is no vector of the field. */

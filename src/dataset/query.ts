@@ -13,13 +13,13 @@ import type { Context } from "./context.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { type Explaining, type Explanation, newExplaining } from "./explain.ts";
 import { matchingOrdinals, matchingRows } from "./filter.ts";
-import { searchGraph, walkingOf } from "./graph-search.ts";
-import type { GraphTracks } from "./graph-track.ts";
+import type { GraphTracks } from "./graph-tracks.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
 import { hitsOfNearest, isEnough, probingOf, searchIvf } from "./ivf-search.ts";
 import type { IvfTrack, Nearest, Probing } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
+import { seldom } from "./later.ts";
 import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
 import { readRow } from "./rows.ts";
@@ -52,14 +52,14 @@ export interface VectorQuery<F extends FieldTypes = AnyFields> {
    */
   nprobe?: number;
   /**
-   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, and 24
-   * candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
+   * For a built index: candidates whose vectors are scored exactly, as a multiple of topK. Default 3, with PQ codes 10,
+   * and 24 candidates at least. With `ivf-…` or `imi-cosine`, 0 reads no vectors at all: distances are then estimates, and
    * batches say so.
    */
   rerankFactor?: number;
   /**
    * For a built index: standard errors that an estimate may lie below the topK-th best and still be looked at.
-   * More finds more and takes longer. Default 1.4.
+   * More finds more and takes longer. Default 1.4. PQ codes have no such error.
    */
   epsilon?: number;
   /**
@@ -272,7 +272,10 @@ function readyFor({ ivf }: SearchTarget, plan: Plan): { ivf: IvfTrack; probing: 
   if (measured === undefined) return undefined;
   return {
     ivf: opened,
-    probing: probingOf(opened, topK, { ...measured, rerankFactor: plan.rerankFactor }),
+    probing: probingOf(opened, topK, {
+      ...measured,
+      rerankFactor: plan.rerankFactor ?? measured.rerankFactor,
+    }),
   };
 }
 
@@ -291,9 +294,11 @@ export async function findHits(
     const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
     if (hits !== undefined) return { hits, isExact: true };
   }
-  const indexer = await target.indexers.of(plan.track);
+  // A trained index is searched without what encodes rows for it, which takes as long to make as the search.
+  const isBuilt = isTrained(spatialIndex);
+  const indexer = isBuilt ? undefined : await target.indexers.of(plan.track);
   const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
-  if (indexer !== undefined && planesOf(indexer) === undefined && plan.topK <= MAX_PROBED_TOP_K) {
+  if (isBuilt && plan.topK <= MAX_PROBED_TOP_K) {
     const found = await findByIvf(target, plan, explaining);
     if (found !== undefined) return found;
   }
@@ -338,6 +343,7 @@ async function findByGraph(
   const { field, vector, topK, condition, recallTarget } = plan;
   if (recallTarget !== undefined)
     throw invalid("recallTarget", recallTarget, "a built ivf-… index; a graph is searched with `beam`");
+  const { searchGraph, walkingOf } = await seldom();
   const graph = await target.graphs.of(field, track);
   const walking = walkingOf(topK, graph.nodes, plan);
   return searchGraph(target, graph, field, vector, walking, condition, explaining);
@@ -355,7 +361,7 @@ async function findByIvf(
   const probing = probingOf(
     ivf,
     topK,
-    measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor },
+    measured === undefined ? plan : { ...measured, rerankFactor: plan.rerankFactor ?? measured.rerankFactor },
   );
   const filter = await filterFor(target, plan, ivf, probing);
   if (filter === "scan the matches") return undefined;

@@ -11,7 +11,13 @@ import { trainKmeans } from "../kernels/kmeans.ts";
 import { toIndexSpace } from "../kernels/rabitq.ts";
 import { encodeCentroids } from "../objects/centroids.ts";
 import type { Sealed } from "../objects/column.ts";
-import { type CompressorSpec, compressorOf, type EmbeddingField } from "../objects/field.ts";
+import {
+  type CompressorSpec,
+  compressorOf,
+  DEFAULT_PQ_BITS,
+  DEFAULT_RABITQ_BITS,
+  type EmbeddingField,
+} from "../objects/field.ts";
 import {
   appendToIndex,
   emptyIndex,
@@ -32,15 +38,22 @@ import {
   type TrainedAlgorithm,
   type TrainedIndex,
 } from "../objects/spatial-index.ts";
-import { defaultRabitq, encodeVectorCompressor } from "../objects/vector-compressor.ts";
+import {
+  defaultRabitq,
+  encodeVectorCompressor,
+  MAX_RABITQ_BITS,
+  maxSubspaces,
+} from "../objects/vector-compressor.ts";
 import { inOrder } from "../workers/pool.ts";
 import { type Derived, SharedIndex } from "../workers/shared-index.ts";
 import { SharedSample } from "../workers/shared-sample.ts";
+import { readCodebooks } from "./coder.ts";
 import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { type Indexer, type Indexers, readCentroids, trainedIndexOf } from "./indexer.ts";
 import { type CellOrder, orderByCell, segmentOf } from "./seal-segment.ts";
 import { trainImi } from "./train-imi.ts";
+import { trainPqCompressor } from "./train-pq.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
 
 export interface RebuildProgress {
@@ -70,10 +83,14 @@ export interface RebuildIvfOptions {
 
 export interface PublishCompressorOptions {
   field: string;
-  /** `dreamdb.rabitq-…` of the field's metric. */
+  /** `rabitq` (default) or `pq`, or the same in full, with the field's metric: `dreamdb.pq-cosine`. */
   algorithm?: string;
-  /** Bits a component, 1–8. Default 4. */
+  /** `rabitq`: bits a component, 1–8, default 4. `pq`: bits a part, 4 or 8, default 8. */
   bits?: number;
+  /** `pq`: parts that a vector is cut into, up to `dim` and 1,024. */
+  subspaces?: number;
+  /** `pq`: chooses the sample that codebooks are trained on, and what they begin with. Default 0. */
+  seed?: number;
   memoryBytes?: number;
   onProgress?: (progress: RebuildProgress) => void;
 }
@@ -138,7 +155,7 @@ export async function rebuildIvf(
 
   try {
     const spec = compressorOf(field);
-    const compressor = spec === undefined ? undefined : compressorFor(spec, field);
+    const codes = spec === undefined ? undefined : { spec, iterations, seed: chosen };
     if (isImi) {
       const training = {
         ...{ size, sample, iterations, seed, parents: [track.address] },
@@ -148,7 +165,7 @@ export async function rebuildIvf(
           options.onProgress?.({ stage: "train", ...progress }),
       };
       const { index, objects } = await trainImi(target.ctx, source, training);
-      const change = { field, index, compressor, objects, op: "rebuild-ivf" };
+      const change = { field, index, codes, objects, op: "rebuild-ivf" };
       return await replaceTrack(target, tip, change, source, options.onProgress);
     }
     const trained = await train(target.ctx, source, { k, sample, iterations, seed }, options.onProgress);
@@ -168,7 +185,7 @@ export async function rebuildIvf(
     return await replaceTrack(
       target,
       tip,
-      { field, index, compressor, objects, op: "rebuild-ivf" },
+      { field, index, codes, objects, op: "rebuild-ivf" },
       source,
       options.onProgress,
     );
@@ -184,27 +201,23 @@ export async function publishCompressor(
   options: PublishCompressorOptions,
 ): Promise<{ tip: Tip; result: RebuildResult }> {
   const { field, track } = trackOf(tip.manifest, options.field);
-  const metric = metricOf(trainedAlgorithm(field));
-  const algorithm = `dreamdb.rabitq-${metric}` as const;
-  if (options.algorithm !== undefined && options.algorithm !== algorithm)
-    throw invalid("algorithm", options.algorithm, algorithm);
-  const spec: CompressorSpec = { algorithm, bits: count("bits", options.bits ?? 4, 8) };
-  const compressor = compressorFor(spec, field);
+  const spec = specOf(field, options);
+  const seed = count("seed", options.seed ?? 0, Number.MAX_SAFE_INTEGER, 0);
   const { spatialIndex } = track;
   if (!isTrained(spatialIndex)) {
     const coded = { ...field, compressor: spec };
     const fields = tip.manifest.fields.map((each) => (each.id === field.id ? coded : each));
     const from = { ...tip, manifest: { ...tip.manifest, fields } };
-    return rebuildIvf(target, from, { ...options, k: 1, iterations: 1 });
+    return rebuildIvf(target, from, { ...options, k: 1 });
   }
   const source = await VectorSource.open(target.ctx, tip.manifest, field, memory(options.memoryBytes));
   try {
     const change = {
       field: { ...field, compressor: spec },
       index: trainedIndexOf(track),
-      compressor,
+      codes: { spec, iterations: DEFAULT_ITERATIONS, seed },
       objects: [],
-      op: "publish-rabitq",
+      op: "subspaces" in spec ? "publish-pq" : "publish-rabitq",
     };
     return await replaceTrack(target, tip, change, source, options.onProgress);
   } finally {
@@ -239,16 +252,52 @@ function tooFew(k: number, size: number, sample: number): DreamDBError {
   return invalid("k", k, size === k ? most : `⌈√k⌉, which is ${size}, ${most}`);
 }
 
-function compressorFor(spec: CompressorSpec, { dim }: EmbeddingField): TrackCompressor {
-  if ("subspaces" in spec) {
-    throw new DreamDBError("UnsupportedVersion", "this version writes no such codes", {
-      field: "compressor.algorithm",
-      found: spec.algorithm,
-      expected: "dreamdb.rabitq-cosine, -dot or -l2",
-    });
+/** The codes that are asked for. */
+function specOf(field: EmbeddingField, options: PublishCompressorOptions): CompressorSpec {
+  const metric = metricOf(trainedAlgorithm(field));
+  const { algorithm = "rabitq", bits, subspaces } = options;
+  const isNamed = (family: string): boolean =>
+    algorithm === family || algorithm === `dreamdb.${family}-${metric}`;
+  if (isNamed("rabitq")) {
+    if (subspaces !== undefined) throw invalid("subspaces", subspaces, "none with rabitq");
+    return {
+      algorithm: `dreamdb.rabitq-${metric}`,
+      bits: count("bits", bits ?? DEFAULT_RABITQ_BITS, MAX_RABITQ_BITS),
+    };
   }
-  const object = defaultRabitq(spec.algorithm, dim, spec.bits);
-  return { address: addressOf(encodeVectorCompressor(object)), object };
+  if (!isNamed("pq"))
+    throw invalid("algorithm", algorithm, `rabitq, pq, dreamdb.rabitq-${metric} or dreamdb.pq-${metric}`);
+  const chosen = bits ?? DEFAULT_PQ_BITS;
+  if (chosen !== 4 && chosen !== 8) throw invalid("bits", chosen, "4 or 8");
+  return {
+    algorithm: `dreamdb.pq-${metric}`,
+    subspaces: count("subspaces", subspaces as number, maxSubspaces(field.dim)),
+    bits: chosen,
+  };
+}
+
+/** Makes a compressor, training codebooks on the field's vectors where it takes that, and stores all it is made of. */
+async function makeCompressor(
+  ctx: Context,
+  { index, codes }: Change,
+  source: VectorSource,
+  centroids: Float32Array,
+  onProgress: ((progress: RebuildProgress) => void) | undefined,
+): Promise<TrackCompressor | undefined> {
+  if (codes === undefined) return undefined;
+  const { spec } = codes;
+  const made =
+    "subspaces" in spec
+      ? await trainPqCompressor(ctx, source, {
+          ...{ ...codes, spec, index, centroids },
+          onSampled: (done) => onProgress?.({ stage: "sample", done, total: source.rows }),
+          onTrained: (progress) => onProgress?.({ stage: "train", ...progress }),
+        })
+      : { compressor: defaultRabitq(spec.algorithm, index.dim, spec.bits), objects: [] };
+  const bytes = encodeVectorCompressor(made.compressor);
+  const address = addressOf(bytes);
+  await putObjects(ctx, [...made.objects, { address, bytes }]);
+  return { address, object: made.compressor };
 }
 
 function seedOf(algorithm: TrainedAlgorithm, dim: number, k: number, seed: number): Uint8Array {
@@ -306,7 +355,7 @@ export function exponentOf(kernels: Kernels, vectors: number, n: number, dim: nu
 interface Change {
   field: EmbeddingField;
   index: TrainedIndex | ImiIndex;
-  compressor: TrackCompressor | undefined;
+  codes: { spec: CompressorSpec; iterations: number; seed: number } | undefined;
   objects: NewPage[];
   op: string;
 }
@@ -320,14 +369,14 @@ async function replaceTrack(
   onProgress: ((progress: RebuildProgress) => void) | undefined,
 ): Promise<{ tip: Tip; result: RebuildResult }> {
   const { ctx, name, origin, indexers } = target;
-  const { field, index, compressor } = change;
+  const { field, index } = change;
   const old = tip.manifest.tracks.get(field.id) as Track;
   const bytes = encodeSpatialIndex(index);
-  const objects = [...change.objects, { address: addressOf(bytes), bytes }];
-  if (compressor !== undefined)
-    objects.push({ address: compressor.address, bytes: encodeVectorCompressor(compressor.object) });
-  // The indexer reads the centroids as any reader does, so they are stored first.
-  await putObjects(ctx, objects);
+  // The indexer reads centroids and codebooks as any reader does, so they are stored first.
+  await putObjects(ctx, [...change.objects, { address: addressOf(bytes), bytes }]);
+  const centroids = await readCentroids(ctx.session, index);
+  const compressor = await makeCompressor(ctx, change, source, centroids, onProgress);
+  const codebooks = await readCodebooks(ctx.session, { ...(compressor && { compressor }) });
   const track: Track = {
     address: addressOf(bytes),
     spatialIndex: index,
@@ -345,9 +394,7 @@ async function replaceTrack(
   const write = async (from: VectorSource, report?: (done: number) => void): Promise<SegmentEntry[]> => {
     const entries: SegmentEntry[] = [];
     let done = 0;
-    const shared =
-      ctx.pool &&
-      (await SharedIndex.open(ctx.pool, { track, centroids: await readCentroids(ctx.session, index) }));
+    const shared = ctx.pool && (await SharedIndex.open(ctx.pool, { track, centroids, codebooks }));
     try {
       for await (const run of from.runs()) {
         const before = done;

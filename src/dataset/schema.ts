@@ -4,6 +4,7 @@ import { DreamDBError, isDreamDBError } from "../errors.ts";
 import {
   type Algorithm,
   type CompressorSpec,
+  DEFAULT_PQ_BITS,
   DEFAULT_RABITQ_BITS,
   type EmbeddingField,
   FIELD_NAME,
@@ -21,7 +22,7 @@ import {
   MAX_LSH_TABLES,
   type SpatialIndex,
 } from "../objects/spatial-index.ts";
-import { MAX_RABITQ_BITS } from "../objects/vector-compressor.ts";
+import { MAX_RABITQ_BITS, maxSubspaces } from "../objects/vector-compressor.ts";
 
 const MIME = /^[a-z0-9][a-z0-9-]{0,63}$/;
 const ALGORITHMS: readonly string[] = [
@@ -33,7 +34,6 @@ const ALGORITHMS: readonly string[] = [
   "dreamdb.vamana-cosine",
   "dreamdb.vamana-l2",
 ] satisfies EmbeddingAlgorithm[];
-const DEFAULT_PQ_BITS = 8;
 /** Cells of `lsh-cosine` are patterns of this many hyperplanes unless the caller says otherwise. */
 const DEFAULT_LSH_BITS = 12;
 
@@ -127,7 +127,7 @@ export type CompressorOption =
     }
   | {
       algorithm: "pq" | `dreamdb.pq-${Metric}`;
-      /** Parts that a vector is cut into, up to `dim`. */
+      /** Parts that a vector is cut into, up to `dim` and 1,024. */
       subspaces: number;
       /** Bits a part, 4 or 8. Default 8. */
       bits?: 4 | 8;
@@ -360,11 +360,11 @@ function chosenCompressor(
   }
   if (!isNamed("pq") || !("subspaces" in option))
     throw isNamed("pq")
-      ? violation(`${at}.subspaces`, undefined, `an integer from 1 to ${dim}`)
+      ? violation(`${at}.subspaces`, undefined, `an integer from 1 to ${maxSubspaces(dim)}`)
       : violation(`${at}.algorithm`, option.algorithm, `dreamdb.rabitq-${metric} or dreamdb.pq-${metric}`);
   const { subspaces, bits = DEFAULT_PQ_BITS } = option;
-  if (!Number.isInteger(subspaces) || subspaces < 1 || subspaces > dim)
-    throw violation(`${at}.subspaces`, subspaces, `an integer from 1 to ${dim}`);
+  if (!Number.isInteger(subspaces) || subspaces < 1 || subspaces > maxSubspaces(dim))
+    throw violation(`${at}.subspaces`, subspaces, `an integer from 1 to ${maxSubspaces(dim)}`);
   if (bits !== 4 && bits !== 8) throw violation(`${at}.bits`, bits, "4 or 8");
   return { algorithm: `dreamdb.pq-${metric}`, subspaces, bits };
 }

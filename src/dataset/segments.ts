@@ -76,17 +76,18 @@ export function mergeRanges(ranges: readonly RowRange[]): RowRange[] {
 /** The blocks that `ranges` (ascending, apart) touch, each with its own part of them. */
 export function blocksOf(head: SegmentHead, ranges: readonly RowRange[]): BlockRanges[] {
   const out: BlockRanges[] = [];
-  let next = 0;
-  for (const block of head.blocks) {
-    const end = block.firstRow + block.rows;
-    const parts: RowRange[] = [];
-    while (next < ranges.length && (ranges[next] as RowRange).from < end) {
-      const range = ranges[next] as RowRange;
-      parts.push({ from: Math.max(range.from, block.firstRow), to: Math.min(range.to, end) });
-      if (range.to > end) break;
-      next++;
+  const { blocks } = head;
+  let last = -1;
+  for (const { from, to } of ranges) {
+    for (let i = blocks.indexOf(from); i < blocks.length && (blocks.firstRows[i] as number) < to; i++) {
+      if (i !== last) out.push({ block: blocks.at(i), parts: [] });
+      last = i;
+      const { block, parts } = out.at(-1) as BlockRanges;
+      parts.push({
+        from: Math.max(from, block.firstRow),
+        to: Math.min(to, block.firstRow + block.rows),
+      });
     }
-    if (parts.length > 0) out.push({ block, parts });
   }
   return out;
 }

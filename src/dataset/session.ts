@@ -31,6 +31,38 @@ export interface OpenContainer<H> {
   whole?: Uint8Array;
 }
 
+/**
+ * Where bytes are read to that are soon copied elsewhere: one buffer, used again and again. A megabyte allocated for
+ * every read would stay until the engine collects it, which is late.
+ */
+export class Landing {
+  private buffer = new Uint8Array(0);
+  private used = 0;
+  /** The most that was used between two resets. */
+  private most = 0;
+
+  /** To be called when nothing that was read is needed any more: it goes stale. */
+  reset(): void {
+    this.most = Math.max(this.most, this.used);
+    this.used = 0;
+  }
+
+  /** Lets go of the buffer. */
+  abandon(): void {
+    this.buffer = new Uint8Array(0);
+    this.used = 0;
+    this.most = 0;
+  }
+
+  /** Room for `length` bytes, until the next `reset`. */
+  room(length: number): Uint8Array {
+    const from = this.used;
+    if (from === 0 && this.most > this.buffer.length) this.buffer = new Uint8Array(this.most);
+    this.used += length;
+    return this.used <= this.buffer.length ? this.buffer.subarray(from, this.used) : new Uint8Array(length);
+  }
+}
+
 export class Session {
   readonly store: Store;
   /** What was read from the backend so far. */
@@ -80,8 +112,17 @@ export class Session {
     return this.open(ref, decodeColumnHead);
   }
 
-  /** The bytes of `spans` in their order, verified. @param keep whether to keep them in the cache */
-  async spans(container: OpenContainer<unknown>, spans: readonly Span[], keep = true): Promise<Uint8Array[]> {
+  /**
+   * The bytes of `spans` in their order, verified.
+   * @param keep whether to keep them in the cache
+   * @param landing where bytes that are not kept are read to: they go stale with its next `reset`
+   */
+  async spans(
+    container: OpenContainer<unknown>,
+    spans: readonly Span[],
+    keep = true,
+    landing?: Landing,
+  ): Promise<Uint8Array[]> {
     const { ref, whole } = container;
     if (whole !== undefined)
       return spans.map((span) => whole.subarray(span.offset, span.offset + span.bytes));
@@ -102,6 +143,7 @@ export class Session {
         if (keep) this.cache.set(spanKey(ref.address, span), own, own.length);
         out[missing[i] as number] = own;
       },
+      keep ? undefined : landing,
     );
     return out;
   }
@@ -114,10 +156,11 @@ export class Session {
     address: Address,
     spans: readonly Span[],
     receive: (index: number, bytes: Uint8Array, isOnly: boolean) => void,
+    landing?: Landing,
   ): Promise<void> {
     const groups = coalesce(spans);
     await inParallel(groups, async (group) => {
-      const found = await this.range(address, group.offset, group.length);
+      const found = await this.range(address, group.offset, group.length, landing?.room(group.length));
       for (const index of group.members) {
         const span = spans[index] as Span;
         const start = span.offset - group.offset;
@@ -129,6 +172,10 @@ export class Session {
           receive(index, await this.range(address, span.offset, span.bytes), true);
         }
       }
+    }).catch((error: unknown) => {
+      // Reads that are still under way may write there.
+      landing?.abandon();
+      throw error;
     });
   }
 
@@ -157,8 +204,13 @@ export class Session {
     }
   }
 
-  private async range(address: Address, offset: number, length: number): Promise<Uint8Array> {
-    const bytes = await this.read(address, { offset, length });
+  private async range(
+    address: Address,
+    offset: number,
+    length: number,
+    into?: Uint8Array,
+  ): Promise<Uint8Array> {
+    const bytes = await this.read(address, { offset, length }, into);
     if (bytes.length !== length) {
       const again = await this.read(address, { offset, length });
       if (again.length !== length) throw lengthMismatch(`${address} from ${offset}`, again.length, length);
@@ -170,12 +222,15 @@ export class Session {
   private async read(
     address: Address,
     range: { offset: number; length: number } | undefined,
+    into?: Uint8Array,
   ): Promise<Uint8Array> {
     if (this.underWay++ === 0) this.traffic.roundTrips++;
-    const found = await this.store.get(objectKey(address), range).finally(() => this.underWay--);
+    const key = objectKey(address);
+    const asked = into === undefined ? this.store.get(key, range) : this.store.get(key, range, into);
+    const found = await asked.finally(() => this.underWay--);
     if (found === undefined) {
       throw new DreamDBError("NotFound", "an object that the dataset refers to is missing", {
-        field: objectKey(address),
+        field: key,
         expected: "an object with this address",
       });
     }

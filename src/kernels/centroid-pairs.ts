@@ -1,7 +1,6 @@
 import type { Kernels } from "./kernels.ts";
 import { CellAssigner } from "./kmeans.ts";
-import { type Metric, RabitqEncoder } from "./rabitq.ts";
-import type { Rotation } from "./rotation.ts";
+import type { Encoder } from "./rabitq.ts";
 
 /** The centroids of the first half of the components, and those of the second: a cell is a pair of them. */
 export interface Codebooks {
@@ -10,6 +9,22 @@ export interface Codebooks {
   /** Centroids for each half, and components of one. */
   sizes: readonly [number, number];
   halves: readonly [number, number];
+}
+
+/** The centroids (cells × dim) of the cells of n rows, each once, and the place of each row's among them. */
+export function centroidsOfRows(
+  books: Codebooks,
+  cells: Uint32Array,
+): { centroids: Float32Array; places: Uint32Array } {
+  const dim = books.halves[0] + books.halves[1];
+  const found = new Map<number, number>();
+  const places = cells.map((cell) => {
+    if (!found.has(cell)) found.set(cell, found.size);
+    return found.get(cell) as number;
+  });
+  const centroids = new Float32Array(found.size * dim);
+  for (const [cell, place] of found) copyCentroid(books, cell, centroids, place * dim);
+  return { centroids, places };
 }
 
 /** Writes the centroid of a cell, both halves, to `out` from `at` on. */
@@ -104,37 +119,26 @@ export class PairAssigner {
 }
 
 /**
- * Makes RaBitQ codes relative to centroids of pairs. There may be far more pairs than rows, so that a centroid is put
- * together and rotated when a row of its cell comes up.
+ * Makes codes relative to centroids of pairs. There may be far more pairs than rows, so that a centroid is put
+ * together, and an encoder made for it, when a row of its cell comes up.
  */
-export class PairEncoder {
+export class PairEncoder implements Encoder {
   private readonly kernels: Kernels;
   private readonly books: Codebooks;
-  private readonly options: { rotation: Rotation; bits: number; metric: Metric };
+  private readonly encoderFor: (centroids: Float32Array) => Encoder;
 
-  constructor(
-    kernels: Kernels,
-    books: Codebooks,
-    options: { rotation: Rotation; bits: number; metric: Metric },
-  ) {
+  constructor(kernels: Kernels, books: Codebooks, encoderFor: (centroids: Float32Array) => Encoder) {
     this.kernels = kernels;
     this.books = books;
-    this.options = options;
+    this.encoderFor = encoderFor;
   }
 
   /** As `RabitqEncoder.encode`. */
   encode(y: number, n: number, cells: number, out: number): void {
     const { kernels, books } = this;
-    const { dim } = this.options.rotation;
-    const places = new Map<number, number>();
-    const own = kernels.u32(cells, n).map((cell) => {
-      if (!places.has(cell)) places.set(cell, places.size);
-      return places.get(cell) as number;
-    });
-    const centroids = new Float32Array(places.size * dim);
-    for (const [cell, place] of places) copyCentroid(books, cell, centroids, place * dim);
-    const encoder = new RabitqEncoder(kernels, { ...this.options, centroids });
-    const renumbered = kernels.copyIn(own);
+    const { centroids, places } = centroidsOfRows(books, kernels.u32(cells, n));
+    const encoder = this.encoderFor(centroids);
+    const renumbered = kernels.copyIn(places);
     try {
       encoder.encode(y, n, renumbered, out);
     } finally {

@@ -56,6 +56,7 @@ export interface KernelExports {
   ): void;
   pqTable(q: number, dim: number, packed: number, m: number, bits: number, table: number): void;
   pqScores(codes: number, n: number, stride: number, m: number, table: number, out: number): void;
+  pqNibbleScores(codes: number, n: number, stride: number, m: number, table: number, out: number): void;
   pqBlockBytes(n: number, m: number): number;
   pqBlocks(codes: number, n: number, stride: number, m: number, blocks: number): void;
   pqByteTable(table: number, m: number, bytes: number, scale: number): void;

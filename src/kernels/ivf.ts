@@ -1,6 +1,7 @@
 import { DreamDBError } from "../errors.ts";
 import * as at from "../layout/ivf.ts";
 import type { Kernels } from "./kernels.ts";
+import { PqCodebooks, type PqShape, pqCodeBytes } from "./pq.ts";
 import { codeBytes, type Metric } from "./rabitq.ts";
 import { Rotation, type RotationKind } from "./rotation.ts";
 
@@ -12,8 +13,10 @@ export interface IvfOptions {
   /** cells × dim, in the index's space. */
   centroids: Float32Array;
   rotation: { kind: RotationKind; padded: number; seed: Uint8Array };
-  /** Of a code, 1…8; 0: no codes, every row of a probed cell is scored from its vector. */
+  /** Of a RaBitQ code, 1…8; 0: none, every row of a probed cell is scored from its vector. */
   bits: number;
+  /** PQ codes in place of RaBitQ's: `bits` above is not looked at. Values as `trainPq` gives them. */
+  pq?: { shape: PqShape; codebooks: Float32Array } | undefined;
 }
 
 /** Rows of one cell, as one fragment holds them. */
@@ -95,16 +98,18 @@ const ESTIMATED = 0x80000000;
 const STAGING_BYTES = 1 << 18;
 
 /**
- * An IVF index with RaBitQ codes, resident in the compute core's memory and searchable there. Cells come and go
+ * An IVF index with RaBitQ or PQ codes, resident in the compute core's memory and searchable there. Cells come and go
  * one by one; a search is `select`, then loading what `missing` names, then `search`.
  */
 export class IvfIndex {
   readonly cells: number;
   readonly dim: number;
+  /** Of the codes, of either kind; 0 without. */
   readonly bits: number;
   readonly metric: Metric;
   private readonly kernels: Kernels;
   private readonly rotation: Rotation;
+  private readonly codebooks: PqCodebooks | undefined;
   private readonly padded: number;
   private readonly codeBytes: number;
   private readonly recordBytes: number;
@@ -127,7 +132,8 @@ export class IvfIndex {
 
   /** @throws DreamDBError InvalidArgument (metric, dim, bits, exponent, centroids, rotation), OutOfMemory */
   constructor(kernels: Kernels, options: IvfOptions) {
-    const { metric, dim, exponent, centroids, rotation, bits } = options;
+    const { metric, dim, exponent, centroids, rotation, pq } = options;
+    const bits = pq?.shape.bits ?? options.bits;
     if (!Object.hasOwn(METRICS, metric)) throw invalid("metric", metric, "cosine, dot or l2");
     if (!Number.isInteger(bits) || bits < 0 || bits > MAX_BITS) throw invalid("bits", bits, `0…${MAX_BITS}`);
     if (!Number.isInteger(exponent) || Math.abs(exponent) > MAX_EXPONENT)
@@ -142,10 +148,14 @@ export class IvfIndex {
     this.bits = bits;
     this.metric = metric;
     this.padded = rotation.padded;
-    this.codeBytes = bits === 0 ? 0 : codeBytes(this.padded, bits);
-    this.recordBytes = bits < 2 ? 0 : align((bits > 4 ? this.padded : this.padded / 2) + 8);
+    if (pq !== undefined) this.codeBytes = this.recordBytes = pqCodeBytes(pq.shape, metric);
+    else {
+      this.codeBytes = bits === 0 ? 0 : codeBytes(this.padded, bits);
+      this.recordBytes = bits < 2 ? 0 : align((bits > 4 ? this.padded : this.padded / 2) + 8);
+    }
     this.cellBlocks = new Uint32Array(cells);
     try {
+      if (pq !== undefined) this.codebooks = new PqCodebooks(kernels, pq.shape, pq.codebooks);
       this.index = this.take(at.INDEX_BYTES);
       this.query = this.take(at.QUERY_BYTES);
       this.stagingBytes = Math.max(STAGING_BYTES, this.codeBytes, 4 * (dim + 2 * this.padded), 4 * cells);
@@ -169,6 +179,10 @@ export class IvfIndex {
       refined: 0,
       reranked: 0,
     };
+  }
+
+  get hasPq(): boolean {
+    return this.codebooks !== undefined;
   }
 
   /** Bytes that the cells loaded now take, and the index itself. */
@@ -347,6 +361,27 @@ export class IvfIndex {
     this.copyVectors(cell, [{ rows, vectors }]);
   }
 
+  /**
+   * A block for the vectors of a loaded cell, rows × dim f32 in row order at its start, that `adoptVectors` makes
+   * resident once they are there; until then the caller owns it. @throws DreamDBError InvalidArgument, OutOfMemory
+   */
+  blockForVectors(cell: number): number {
+    this.checkCell(cell);
+    if (this.read(cell, at.CELL_LOADED) === 0) throw invalid("cell", cell, "a cell that is loaded");
+    return this.kernels.alloc(this.vectorBytes(this.read(cell, at.CELL_ROWS)));
+  }
+
+  /** Makes a block of `blockForVectors`, filled since, the cell's vectors. The cell's rows must be what they were then. */
+  adoptVectors(cell: number, block: number): void {
+    const { kernels, dim } = this;
+    const rows = this.read(cell, at.CELL_ROWS);
+    this.dropVectors(cell);
+    this.cellBytes += this.vectorBytes(rows);
+    kernels.rowInvNorms(block, rows, dim, block + rows * dim * 4);
+    this.field(cell, at.CELL_VECTORS, block);
+    this.field(cell, at.CELL_NORMS, block + rows * dim * 4);
+  }
+
   /** Views of a loaded cell's anchors and row numbers, which the caller may write; stale at the next allocation. */
   rowsOf(cell: number): { ticks: BigUint64Array; ordinals: Uint32Array } {
     this.checkCell(cell);
@@ -390,6 +425,7 @@ export class IvfIndex {
     if (this.roomBlock !== 0) this.kernels.free(this.roomBlock);
     this.roomBlock = 0;
     this.cellBytes = 0;
+    this.codebooks?.free();
     this.rotation.free();
   }
 
@@ -433,7 +469,7 @@ export class IvfIndex {
       [at.INDEX_DIM, dim],
       [at.INDEX_PADDED, padded],
       [at.INDEX_CELLS, cells],
-      [at.INDEX_BITS, this.bits],
+      [at.INDEX_BITS, this.codebooks === undefined ? this.bits : 0],
       [at.INDEX_CODE_BYTES, this.codeBytes],
       [at.INDEX_RECORD_BYTES, this.recordBytes],
       [at.INDEX_ROTATION_KIND, this.rotation.code],
@@ -445,6 +481,15 @@ export class IvfIndex {
       [at.INDEX_ESTIMATES, this.take(Math.max(at.PIECE_ROWS, padding) * 2)],
       [at.INDEX_LISTED, this.take(Math.max(at.LISTED_ROWS, 2 * cells + 8) * 8)],
     ];
+    if (this.codebooks !== undefined) {
+      const { shape, ptr } = this.codebooks;
+      fields.push(
+        [at.INDEX_PQ_BOOKS, ptr],
+        [at.INDEX_PQ_SUBSPACES, shape.subspaces],
+        [at.INDEX_PQ_BITS, shape.bits],
+        [at.INDEX_PQ_TABLE, this.take(shape.subspaces * 2 ** shape.bits * 4)],
+      );
+    }
     const head = kernels.u32(index, at.INDEX_BYTES / 4);
     for (const [offset, value] of fields) head[offset / 4] = value;
     new Float64Array(kernels.bytes(index, 0).buffer, index + at.INDEX_UNIT, 1)[0] = 2 ** -exponent;
@@ -558,7 +603,9 @@ export class IvfIndex {
   }
 
   private blockBytes(capacity: number): number {
-    return this.bits === 0 ? 0 : (capacity / at.BLOCK_ROWS) * (this.padded * 4 + at.BLOCK_FACTOR_BYTES);
+    return this.bits === 0 || this.codebooks !== undefined
+      ? 0
+      : (capacity / at.BLOCK_ROWS) * (this.padded * 4 + at.BLOCK_FACTOR_BYTES);
   }
 
   /** Bytes of a cell of so many rows: blocks, records, ticks, ordinals. */
@@ -616,6 +663,11 @@ export class IvfIndex {
       this.field(cell, at.CELL_ROWS, before + rows);
       return;
     }
+    if (this.codebooks !== undefined) {
+      kernels.bytes(this.read(cell, at.CELL_RECORDS) + before * codeBytes, codes.length).set(codes);
+      this.field(cell, at.CELL_ROWS, before + rows);
+      return;
+    }
     const step = Math.floor(this.stagingBytes / codeBytes);
     for (let row = 0; row < rows; row += step) {
       const count = Math.min(step, rows - row);
@@ -627,21 +679,17 @@ export class IvfIndex {
   }
 
   private copyVectors(cell: number, parts: readonly { rows: number; vectors?: Uint8Array }[]): void {
-    const { kernels, dim } = this;
+    const { kernels } = this;
     const rows = this.read(cell, at.CELL_ROWS);
     if (rows === 0) return;
     const block = kernels.alloc(this.vectorBytes(rows));
-    this.dropVectors(cell);
-    this.cellBytes += this.vectorBytes(rows);
     let to = block;
     for (const { vectors } of parts) {
       if (vectors === undefined) continue;
       kernels.bytes(to, vectors.length).set(vectors);
       to += vectors.length;
     }
-    kernels.rowInvNorms(block, rows, dim, block + rows * dim * 4);
-    this.field(cell, at.CELL_VECTORS, block);
-    this.field(cell, at.CELL_NORMS, block + rows * dim * 4);
+    this.adoptVectors(cell, block);
   }
 
   private appendVectors(cell: number, rowsBefore: number, part: CellPart): void {

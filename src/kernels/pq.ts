@@ -1,11 +1,11 @@
 import { DreamDBError } from "../errors.ts";
 import type { Kernels } from "./kernels.ts";
 import { type TrainingProgress, trainKmeans } from "./kmeans.ts";
-import type { Metric } from "./rabitq.ts";
+import type { Encoder, Metric } from "./rabitq.ts";
 
 const MAX_DIM = 65_536;
 /** The byte tables of a scan add up in u16. */
-const MAX_SUBSPACES = 1024;
+export const MAX_SUBSPACES = 1024;
 
 /** How vectors are cut: dim coordinates in `subspaces` contiguous parts, 2^bits codewords each. */
 export interface PqShape {
@@ -26,7 +26,7 @@ export interface PqTrainingOptions extends PqShape {
   onProgress?: (progress: TrainingProgress) => void;
 }
 
-/** Bytes of one row's code: a byte or a nibble a subspace, and f32 ½|y|² for l2. */
+/** Bytes of one row's code: a byte or a nibble a subspace, and f32 ½|ŷ|² for l2, ŷ what the code stands for. */
 export function pqCodeBytes({ subspaces, bits }: PqShape, metric: Metric): number {
   return (bits === 8 ? subspaces : Math.ceil(subspaces / 2)) + (metric === "l2" ? 4 : 0);
 }
@@ -54,7 +54,8 @@ export function residualsOf(
 }
 
 /**
- * Codebooks for residuals: subspace after subspace, 2^bits × width values each, trained by `trainKmeans` with this seed.
+ * Codebooks for residuals, 2^bits × dim values: row i holds codeword i of each subspace, one after the other. Each is
+ * trained by `trainKmeans` with this seed.
  * @throws DreamDBError InvalidArgument (shape, n below 2^bits, iterations, seed, a value not finite), OutOfMemory
  */
 export async function trainPq(kernels: Kernels, options: PqTrainingOptions): Promise<Float32Array> {
@@ -69,7 +70,9 @@ export async function trainPq(kernels: Kernels, options: PqTrainingOptions): Pro
       const tell = ({ done, total }: TrainingProgress): void =>
         onProgress?.({ done: s * total + done, total: subspaces * total });
       const training = { vectors: columns, n, dim: width, k: 2 ** bits, iterations, seed };
-      codebooks.set(await trainKmeans(kernels, { ...training, onProgress: tell }), from * 2 ** bits);
+      const words = await trainKmeans(kernels, { ...training, onProgress: tell });
+      for (let i = 0; i < 2 ** bits; i++)
+        codebooks.set(words.subarray(i * width, (i + 1) * width), i * dim + from);
     }
     return codebooks;
   } finally {
@@ -77,7 +80,7 @@ export async function trainPq(kernels: Kernels, options: PqTrainingOptions): Pro
   }
 }
 
-/** Codebooks in the compute core's memory, until `free`: makes a query's tables and scores codes with them. */
+/** Codebooks, as `trainPq` gives them, in the compute core's memory until `free`. */
 export class PqCodebooks {
   readonly shape: PqShape;
   private readonly kernels: Kernels;
@@ -114,7 +117,7 @@ export class PqCodebooks {
 }
 
 /** Makes codes of rows in index space. Holds the centroids until `free`; the codebooks stay the caller's. */
-export class PqEncoder {
+export class PqEncoder implements Encoder {
   /** Bytes of one row's code. */
   readonly codeBytes: number;
   private readonly kernels: Kernels;
@@ -175,20 +178,24 @@ export class PqEncoder {
 function pack(kernels: Kernels, shape: PqShape, codebooks: Float32Array): number {
   const k = 2 ** shape.bits;
   const parts = pqParts(shape);
-  const rows = kernels.copyIn(codebooks);
+  const owned = [kernels.copyIn(codebooks)];
   try {
+    const rows = owned[0] as number;
     const bad = kernels.checkFinite(rows, codebooks.length);
     if (bad >= 0) throw invalid(`codebooks[${bad}]`, codebooks[bad], "a finite number");
+    const words = kernels.alloc(k * Math.ceil(shape.dim / shape.subspaces) * 4);
+    owned.push(words);
     const bytesOf = (width: number): number => (k / 16) * (width + 1) * 64;
     const packed = kernels.alloc(parts.reduce((sum, { width }) => sum + bytesOf(width), 0));
     let to = packed;
     for (const { from, width } of parts) {
-      kernels.exports.packCells(rows + from * k * 4, k, width, to);
+      kernels.exports.sliceColumns(rows, k, shape.dim, from, width, words);
+      kernels.exports.packCells(words, k, width, to);
       to += bytesOf(width);
     }
     return packed;
   } finally {
-    kernels.free(rows);
+    for (const pointer of owned) kernels.free(pointer);
   }
 }
 

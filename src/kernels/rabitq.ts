@@ -17,11 +17,18 @@ export function codeBytes(padded: number, bits: number): number {
   return (bits * padded) / 8 + (bits === 1 ? 8 : 16);
 }
 
+/** Makes codes of rows in index space. */
+export interface Encoder {
+  /** The codes of n × dim f32 at `y`, in the cells (u32 × n) at `cells`, to `out`. */
+  encode(y: number, n: number, cells: number, out: number): void;
+  free(): void;
+}
+
 /**
  * Makes RaBitQ codes of rows in index space, holding the rotated centroids in the compute core's memory until `free`.
  * The rotation stays the caller's. Source: the spec of RaBitQ codes, after Gao and Long (SIGMOD 2024 and 2025).
  */
-export class RabitqEncoder {
+export class RabitqEncoder implements Encoder {
   /** Bytes of one row's code. */
   readonly codeBytes: number;
   private readonly kernels: Kernels;

@@ -16,7 +16,7 @@ export const INDEX_METRIC = 0;
 export const INDEX_DIM = 4;
 export const INDEX_PADDED = 8;
 export const INDEX_CELLS = 12;
-export const INDEX_BITS = 16; // 0: no codes
+export const INDEX_BITS = 16; // 0: no RaBitQ codes
 export const INDEX_CODE_BYTES = 20; // of a stored code row
 export const INDEX_RECORD_BYTES = 24; // stride of the B-bit records; 0 without
 export const INDEX_ROTATION_KIND = 28;
@@ -33,6 +33,10 @@ export const INDEX_SCORES = 72; // → f32 work space: their scores
 export const INDEX_IDS = 76; // → u32 work space: their places
 export const INDEX_RANKED = 80; // → work space of the final order
 export const INDEX_UNIT = 88; // f64: 2^−exponent
+export const INDEX_PQ_BOOKS = 112; // → packed codebooks; 0: codes are not PQ
+export const INDEX_PQ_SUBSPACES = 116;
+export const INDEX_PQ_BITS = 120;
+export const INDEX_PQ_TABLE = 124; // → f32 work space: a query's inner products with all codewords
 export const INDEX_BYTES = 128;
 
 // A cell of the index.

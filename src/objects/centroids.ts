@@ -40,7 +40,7 @@ export function encodeCentroids(values: Float32Array, cells: number, dim: number
       expected: `at most ${MAX_OBJECT_BYTES} bytes`,
     });
   }
-  const bad = values.findIndex((value) => !Number.isFinite(value));
+  const bad = firstNotFinite(values);
   if (bad >= 0) {
     throw new DreamDBError("InvalidArgument", "a centroid that is not finite", {
       field: `centroids[${Math.floor(bad / dim)}]`,
@@ -75,7 +75,13 @@ export function decodeCentroids(bytes: Uint8Array, cells: number, dim: number): 
   if (bytes.length !== centroidsBytes(cells, dim))
     throw corrupt("centroids.bytes", bytes.length, centroidsBytes(cells, dim));
   const values = new Float32Array(bytes.slice(CENTROIDS_HEAD_BYTES).buffer);
-  const bad = values.findIndex((value) => !Number.isFinite(value));
+  const bad = firstNotFinite(values);
   if (bad >= 0) throw corrupt(`centroids[${Math.floor(bad / dim)}]`, values[bad], "finite f32");
   return values;
+}
+
+/** The search of typed arrays runs at once at full speed, which a loop of 100,000 values in a fresh process does not. */
+function firstNotFinite(values: Float32Array): number {
+  if (![Number.NaN, Infinity, -Infinity].some((value) => values.includes(value))) return -1;
+  return values.findIndex((value) => !Number.isFinite(value));
 }

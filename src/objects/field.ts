@@ -4,7 +4,12 @@ import { DreamDBError } from "../errors.ts";
 import { METRICS, metricOf } from "./metric.ts";
 import { corrupt, Shape } from "./shape.ts";
 import { type Algorithm, MAX_DIM, MAX_LSH_BITS } from "./spatial-index.ts";
-import { MAX_RABITQ_BITS, type PqCompressor, type RabitqCompressor } from "./vector-compressor.ts";
+import {
+  MAX_RABITQ_BITS,
+  maxSubspaces,
+  type PqCompressor,
+  type RabitqCompressor,
+} from "./vector-compressor.ts";
 
 export type { Algorithm } from "./spatial-index.ts";
 
@@ -21,6 +26,8 @@ export type CompressorSpec =
 
 /** Bits a component of the codes that a built index has when the schema does not say. */
 export const DEFAULT_RABITQ_BITS = 4;
+/** Bits a run of PQ codes. */
+export const DEFAULT_PQ_BITS = 8;
 
 interface FieldBase {
   /** Given once and never reused, so that a rename or a drop leaves stored columns readable. */
@@ -206,6 +213,6 @@ function compressorFromCbor(value: unknown, field: EmbeddingField): CompressorSp
     return { algorithm: `dreamdb.rabitq-${metric}`, bits: shape.uint("bits", MAX_RABITQ_BITS, 1) };
   const bits = shape.uint("bits");
   if (bits !== 4 && bits !== 8) throw corrupt("field.compressor.bits", bits, "4 or 8");
-  const subspaces = shape.uint("subspaces", field.dim, 1);
+  const subspaces = shape.uint("subspaces", maxSubspaces(field.dim), 1);
   return { algorithm: `dreamdb.pq-${metric}`, subspaces, bits };
 }

@@ -83,7 +83,35 @@ export interface SegmentHead {
   cells: Uint32Array;
   /** First rows of the cells, and at the end the number of rows. */
   firstRows: Uint32Array;
-  blocks: SegmentBlock[];
+  blocks: SegmentBlocks;
+}
+
+/** The block table. Blocks are read out of it when they are asked for: a query wants few of thousands. */
+export class SegmentBlocks implements Iterable<SegmentBlock> {
+  readonly length: number;
+  /** First rows of the blocks, and at the end the number of rows. */
+  readonly firstRows: Uint32Array;
+  private readonly read: (index: number) => SegmentBlock;
+
+  constructor(firstRows: Uint32Array, read: (index: number) => SegmentBlock) {
+    this.length = firstRows.length - 1;
+    this.firstRows = firstRows;
+    this.read = read;
+  }
+
+  /** Block `index`, below `length`. */
+  at(index: number): SegmentBlock {
+    return this.read(index);
+  }
+
+  /** The number of the block that holds `row`. */
+  indexOf(row: number): number {
+    return lastAtMost(this.firstRows, this.length, row);
+  }
+
+  *[Symbol.iterator](): Generator<SegmentBlock> {
+    for (let i = 0; i < this.length; i++) yield this.at(i);
+  }
 }
 
 export function encodeSegment(source: SegmentSource): Sealed {
@@ -354,7 +382,7 @@ function readCells(view: DataView, layout: Layout): { cells: Uint32Array; firstR
   return { cells, firstRows };
 }
 
-function readBlocks(view: DataView, table: number, layout: Layout): SegmentBlock[] {
+function readBlocks(view: DataView, table: number, layout: Layout): SegmentBlocks {
   const { anchors, codes, vectors } = layout;
   const tableRowBytes = blockRowBytesOf(layout);
   const firstRows = new Uint32Array(layout.blocks + 1);
@@ -369,15 +397,23 @@ function readBlocks(view: DataView, table: number, layout: Layout): SegmentBlock
   checkAscending(firstRows, "segment.blocks");
   checkAscending(starts, "segment.blocks.anchors");
   const hash = (at: number): Uint8Array => new Uint8Array(view.buffer, view.byteOffset + at, 32);
-  return Array.from({ length: layout.blocks }, (_, i) => {
+  for (let i = 0; i < layout.blocks; i++) {
+    const rows = (firstRows[i + 1] as number) - (firstRows[i] as number);
+    const length = (starts[i + 1] as number) - (starts[i] as number);
+    // A row's anchor takes at least a byte; a reader makes room for `rows` of them.
+    if (rows > length)
+      throw corrupt("segment.blocks.firstRow", `${rows} rows in ${length} bytes`, "a byte each");
+    if (vectors !== undefined) continue;
+    const none = hash(table + i * tableRowBytes + 40);
+    if (none.some((byte) => byte !== 0))
+      throw corrupt("segment.blocks.vectors", none, "zeros without a vectors section");
+  }
+  return new SegmentBlocks(firstRows, (i) => {
     const at = table + i * tableRowBytes;
     const firstRow = firstRows[i] as number;
     const rows = (firstRows[i + 1] as number) - firstRow;
     const start = starts[i] as number;
     const length = (starts[i + 1] as number) - start;
-    // A row's anchor takes at least a byte; a reader makes room for `rows` of them.
-    if (rows > length)
-      throw corrupt("segment.blocks.firstRow", `${rows} rows in ${length} bytes`, "a byte each");
     const partOf = (section: Section, hashAt: number): Span => ({
       offset: section.offset + firstRow * section.rowBytes,
       bytes: rows * section.rowBytes,
@@ -389,8 +425,6 @@ function readBlocks(view: DataView, table: number, layout: Layout): SegmentBlock
       anchors: { offset: anchors.offset + start, bytes: length, hash: hash(at + 8) },
     };
     if (vectors !== undefined) block.vectors = partOf(vectors, at + 40);
-    else if (hash(at + 40).some((byte) => byte !== 0))
-      throw corrupt("segment.blocks.vectors", hash(at + 40), "zeros without a vectors section");
     if (codes !== undefined) block.codes = partOf(codes, at + 72);
     return block;
   });
@@ -459,11 +493,16 @@ export function decodeSegmentAnchors(
 
 /** The place in the cell table of the cell that holds `row`. */
 export function cellOfRow(head: SegmentHead, row: number): number {
+  return lastAtMost(head.firstRows, head.cells.length, row);
+}
+
+/** The last of the first `count` of ascending `values` that is at most `value`; 0 when none is. */
+function lastAtMost(values: Uint32Array, count: number, value: number): number {
   let low = 0;
-  let high = head.cells.length - 1;
+  let high = count - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if ((head.firstRows[middle] as number) <= row) low = middle;
+    if ((values[middle] as number) <= value) low = middle;
     else high = middle - 1;
   }
   return low;

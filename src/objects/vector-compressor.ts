@@ -2,9 +2,10 @@
 import { type Address, addressFromCbor, addressToCbor } from "../core/address.ts";
 import { encodeCbor } from "../core/cbor.ts";
 import { DreamDBError } from "../errors.ts";
+import { MAX_SUBSPACES, pqCodeBytes } from "../kernels/pq.ts";
 import { codeBytes } from "../kernels/rabitq.ts";
 import { paddedDim, rotationKind } from "../kernels/rotation.ts";
-import type { Metric } from "./metric.ts";
+import { type Metric, metricOf } from "./metric.ts";
 import { corrupt, decodeObject, FORMAT_VERSION, type Shape } from "./shape.ts";
 import {
   type CentroidsRef,
@@ -17,8 +18,6 @@ import {
 
 const KIND = "dreamdb.vector-compressor";
 export const MAX_RABITQ_BITS = 8;
-/** Bytes of the one factor behind each PQ code. */
-const PQ_FACTOR_BYTES = 4;
 
 export type VectorCompressor = RabitqCompressor | PqCompressor;
 
@@ -40,11 +39,11 @@ export interface RabitqCompressor {
 export interface PqCompressor {
   algorithm: `dreamdb.pq-${Metric}`;
   dim: number;
-  /** Runs of ⌈dim / subspaces⌉ components; the last is filled up with zeros. */
+  /** Runs that a residual is cut into, up to `maxSubspaces(dim)`; the first dim mod subspaces are one longer. */
   subspaces: number;
   /** A run has 2^bits codewords. */
   bits: 4 | 8;
-  /** subspaces · 2^bits codewords of ⌈dim / subspaces⌉ components. */
+  /** 2^bits vectors of dim components: the i-th has codeword i of each run, one after the other. */
   codebooks: CentroidsRef;
   parents: Address[];
 }
@@ -67,13 +66,13 @@ export function defaultRabitq(
 /** Bytes of each row in a segment's codes section: the code and its factors. */
 export function codeRowBytes(compressor: VectorCompressor): number {
   const { bits } = compressor;
-  if ("subspaces" in compressor) return Math.ceil((compressor.subspaces * bits) / 8) + PQ_FACTOR_BYTES;
+  if ("subspaces" in compressor) return pqCodeBytes(compressor, metricOf(compressor.algorithm));
   return codeBytes(compressor.padded, bits);
 }
 
-/** Codewords in all of a PQ's codebooks, and the components of each. */
-export function codebookShape({ dim, subspaces, bits }: PqCompressor): { cells: number; dim: number } {
-  return { cells: subspaces * 2 ** bits, dim: Math.ceil(dim / subspaces) };
+/** The most runs that vectors of `dim` components may be cut into. */
+export function maxSubspaces(dim: number): number {
+  return Math.min(dim, MAX_SUBSPACES);
 }
 
 export function encodeVectorCompressor(compressor: VectorCompressor): Uint8Array {
@@ -136,13 +135,12 @@ function pqFromCbor(
   dim: number,
   parents: Address[],
 ): PqCompressor {
-  const subspaces = shape.uint("subspaces", dim, 1);
+  const subspaces = shape.uint("subspaces", maxSubspaces(dim), 1);
   const bits = shape.uint("bits");
   if (bits !== 4 && bits !== 8) throw corrupt("vector-compressor.bits", bits, "4 or 8");
   const codebooks = centroidsRefFromCbor(shape.value("codebooks"), "vector-compressor.codebooks");
   const compressor: PqCompressor = { algorithm, dim, subspaces, bits, codebooks, parents };
-  const table = codebookShape(compressor);
-  const expected = centroidsBytes(table.cells, table.dim);
+  const expected = centroidsBytes(2 ** bits, dim);
   if (codebooks.bytes !== expected)
     throw corrupt("vector-compressor.codebooks.bytes", codebooks.bytes, expected);
   return compressor;

@@ -27,7 +27,7 @@ import {
   isObjectKey,
   isWholeObjectKey,
 } from "./key.ts";
-import { readFile } from "./read-file.ts";
+import { OpenFiles } from "./open-files.ts";
 import type { ByteRange, ListedKey, PutCondition, Store, StoredValue } from "./store.ts";
 import { TemporaryFiles } from "./temporary-files.ts";
 import { Turns } from "./turns.ts";
@@ -78,6 +78,7 @@ class DirectoryStore implements Store {
   readonly #directories: DurableDirectories;
   readonly #temporaries: TemporaryFiles;
   readonly #cells: Cells;
+  readonly #files: OpenFiles;
   readonly #gate = new Gate(CONCURRENT_OPERATIONS);
   readonly #turns = new Turns();
 
@@ -90,15 +91,18 @@ class DirectoryStore implements Store {
     const system = { canSync: process.platform !== "win32", parentOf: dirname };
     const directories = new DurableDirectories(io, root, system);
     const temporaries = new TemporaryFiles(io, directories, join(root, "tmp"));
+    this.#files = new OpenFiles(io);
     this.#directories = directories;
     this.#temporaries = temporaries;
     this.#cells = new Cells({ io, directories, temporaries, digest });
   }
 
-  async get(key: string, range?: ByteRange): Promise<StoredValue | undefined> {
+  async get(key: string, range?: ByteRange, into?: Uint8Array): Promise<StoredValue | undefined> {
     checkKey(key);
     if (range !== undefined) checkRange(range);
-    return this.#gate.run(() => (isObjectKey(key) ? this.#getObject(key, range) : this.#getCell(key, range)));
+    return this.#gate.run(() =>
+      isObjectKey(key) ? this.#getObject(key, range, into) : this.#getCell(key, range),
+    );
   }
 
   async put(key: string, bytes: Uint8Array, condition?: PutCondition): Promise<{ etag: string }> {
@@ -132,10 +136,14 @@ class DirectoryStore implements Store {
     return isObjectKey(key) ? enter() : this.#turns.run(key, enter);
   }
 
-  async #getObject(key: string, range: ByteRange | undefined): Promise<StoredValue | undefined> {
+  async #getObject(
+    key: string,
+    range: ByteRange | undefined,
+    into: Uint8Array | undefined,
+  ): Promise<StoredValue | undefined> {
     const path = this.#objectPath(key);
     try {
-      return { bytes: await readFile(this.#io, path, range), etag: OBJECT_ETAG };
+      return { bytes: await this.#files.read(path, range, into), etag: OBJECT_ETAG };
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return undefined;
       throw ioFault(error, `reading the object ${path}`);
@@ -174,7 +182,11 @@ class DirectoryStore implements Store {
   ): Promise<void> {
     const temporary = await this.#temporaries.write(bytes);
     try {
-      if (condition === undefined) return await this.#io.rename(temporary, path);
+      if (condition === undefined) {
+        await this.#io.rename(temporary, path);
+        this.#files.forget(path);
+        return;
+      }
       await this.#io.link(temporary, path);
       await this.#temporaries.discard(temporary);
     } catch (error) {
@@ -196,6 +208,7 @@ class DirectoryStore implements Store {
     const path = this.#objectPath(key);
     try {
       await this.#io.unlink(path);
+      this.#files.forget(path);
       await this.#directories.sync(dirname(path));
     } catch (error) {
       if (errnoOf(error) !== "ENOENT") throw ioFault(error, `deleting the object ${path}`);

@@ -11,17 +11,27 @@ const MAX_READ_BYTES = 1 << 30;
 export async function readFile(io: DirectoryIo, path: string, range?: ByteRange): Promise<Uint8Array> {
   const file = await io.open(path, "r");
   try {
-    if (range !== undefined && range.length <= UNASKED_BYTES) return await readAt(file, range);
-    const { size } = await file.stat();
-    const offset = Math.min(range?.offset ?? 0, size);
-    return await readAt(file, { offset, length: Math.min(range?.length ?? size, size - offset) });
+    return await readOpenFile(file, range);
   } finally {
     await file.close();
   }
 }
 
-async function readAt(file: IoFile, { offset, length }: ByteRange): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+/** As `readFile`, but into `into` if that has room for the range; the caller closes the file. */
+export async function readOpenFile(file: IoFile, range?: ByteRange, into?: Uint8Array): Promise<Uint8Array> {
+  if (range !== undefined && into !== undefined && range.length <= into.length)
+    return readAt(file, range, into.subarray(0, range.length));
+  if (range !== undefined && range.length <= UNASKED_BYTES) return readAt(file, range);
+  const { size } = await file.stat();
+  const offset = Math.min(range?.offset ?? 0, size);
+  return readAt(file, { offset, length: Math.min(range?.length ?? size, size - offset) });
+}
+
+async function readAt(
+  file: IoFile,
+  { offset, length }: ByteRange,
+  bytes: Uint8Array = new Uint8Array(length),
+): Promise<Uint8Array> {
   let done = 0;
   while (done < length) {
     const { bytesRead } = await file.read(

@@ -30,8 +30,12 @@ export interface Store {
   /** The address by which any thread of this process can open the same store; absent where there is none. */
   readonly sharedUrl?: string;
 
-  /** The value, or part of it; undefined when there is no such key. Strongly consistent after a put. */
-  get(key: string, range?: ByteRange): Promise<StoredValue | undefined>;
+  /**
+   * The value, or part of it; undefined when there is no such key. Strongly consistent after a put.
+   * @param into room for `range.length` bytes that the store may read into, to spare an allocation: the bytes it answers
+   *   with are then a part of it. A store may as well leave it alone.
+   */
+  get(key: string, range?: ByteRange, into?: Uint8Array): Promise<StoredValue | undefined>;
 
   /**
    * Writes the whole value, durable when the promise resolves.

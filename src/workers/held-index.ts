@@ -9,10 +9,10 @@ export class HeldIndex {
   private readonly dim: number;
 
   /** @throws DreamDBError OutOfMemory */
-  constructor(kernels: Kernels, { track, centroids }: IndexParts) {
+  constructor(kernels: Kernels, { track, centroids, codebooks }: IndexParts) {
     this.kernels = kernels;
     this.dim = track.spatialIndex.dim;
-    this.indexer = trainedIndexer(kernels, track, centroids);
+    this.indexer = trainedIndexer(kernels, track, centroids, codebooks);
   }
 
   /** Cells and codes of n × dim values. @throws DreamDBError OutOfMemory */

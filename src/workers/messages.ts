@@ -12,6 +12,8 @@ export interface IndexParts {
   track: Pick<Track, "address" | "spatialIndex" | "compressor">;
   /** cells × dim. */
   centroids: Float32Array;
+  /** 2^bits × dim, of a PQ compressor. */
+  codebooks?: Float32Array | undefined;
 }
 
 /** Where a worker reads: the same Manifest of the same backend as the thread that asks. */

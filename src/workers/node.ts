@@ -1,8 +1,12 @@
 /** Threads of Node. Imported for its effect, by the Node entry only. */
-import { Worker } from "node:worker_threads";
+import { createRequire } from "node:module";
 import { useThreads } from "./thread.ts";
 
+const require = createRequire(import.meta.url);
+
 useThreads(({ onMessage, onEnd }) => {
+  // Here, since to load it takes 3 ms of every program that needs no threads.
+  const { Worker } = require("node:worker_threads") as typeof import("node:worker_threads");
   // Flags such as --input-type are for the main program.
   const worker = new Worker(new URL("./worker.node.js", import.meta.url), { execArgv: [] });
   worker.on("message", onMessage);

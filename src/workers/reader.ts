@@ -1,6 +1,6 @@
 import { readManifest } from "../dataset/commit.ts";
 import { type Context, createContext } from "../dataset/context.ts";
-import { GraphTracks } from "../dataset/graph-track.ts";
+import { GraphTracks } from "../dataset/graph-tracks.ts";
 import { Indexers } from "../dataset/indexer.ts";
 import { IvfTracks } from "../dataset/ivf-tracks.ts";
 import type { SearchTarget } from "../dataset/query.ts";

@@ -38,7 +38,8 @@ export class SharedIndex {
     const { address, spatialIndex, compressor } = parts.track;
     const track = { address, spatialIndex, ...(compressor === undefined ? {} : { compressor }) };
     try {
-      await pool.callAll("openIndex", { index: shared.index, track, centroids: parts.centroids });
+      const { centroids, codebooks } = parts;
+      await pool.callAll("openIndex", { index: shared.index, track, centroids, codebooks });
       return shared;
     } catch (error) {
       shared.free();

@@ -47,6 +47,26 @@ test("build, look, query, and build anew", () => {
   expect(run(["fsck"]).status).toBe(0);
 });
 
+test("PQ codes are published, and found by", () => {
+  const { run } = filled();
+  const query = ["query", "d", "--field", "v", "--vector", "[1,0,0.5,0,0.2,0]", "--json"];
+  const exact = run(query).json().hits;
+  expect(run(["rebuild-ivf", "d", "--field", "v", "--k", "5"]).status).toBe(0);
+  const args = ["publish-pq", "d", "--field", "v", "--subspaces", "3", "--json"];
+  expect(run([...args, "--bits", "4", "--seed", "2"]).json()).toMatchObject({ cells: 5, rows: 300 });
+  expect(run(["inspect", "d", "--json"]).json().tracks[0].compressor).toBe("dreamdb.pq-cosine");
+  expect(run([...query, "--nprobe", "5"]).json().hits).toEqual(exact);
+  expect(run(["fsck"]).status).toBe(0);
+  for (const more of [
+    ["--bits", "5"],
+    ["--subspaces", "7"],
+  ])
+    expect(run([...args, ...more])).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/InvalidArgument/),
+    });
+});
+
 test("the same seed gives the same cells, on any number of threads", () => {
   const { run } = filled(80);
   const cells = (seed: string, ...more: string[]) => {

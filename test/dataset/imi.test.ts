@@ -150,7 +150,7 @@ test("cells and codes are those that the specification gives", async () => {
   const { container, base } = track.segments.entries[0] as (typeof track.segments.entries)[0];
   const bytes = await objectAt(store, container.address);
   const head = decodeSegmentHead(bytes, { totalBytes: bytes.length, ...codingOf(track) });
-  const rowsInOrder = head.blocks.flatMap((block) => {
+  const rowsInOrder = [...head.blocks].flatMap((block) => {
     const { offset, bytes: length } = block.anchors;
     return [...decodeSegmentAnchors(head, block, bytes.subarray(offset, offset + length))];
   });
@@ -178,7 +178,7 @@ test("cells and codes are those that the specification gives", async () => {
   const own = kernels.copyIn(Uint32Array.from(cells as number[]));
   const out = kernels.alloc(120 * encoder.codeBytes);
   encoder.encode(y, 120, own, out);
-  const codes = head.blocks.flatMap(({ codes: span }) => [
+  const codes = [...head.blocks].flatMap(({ codes: span }) => [
     ...bytes.subarray(span?.offset as number, (span?.offset as number) + (span?.bytes as number)),
   ]);
   expect(Uint8Array.from(codes)).toEqual(kernels.bytes(out, 120 * encoder.codeBytes).slice());

@@ -24,6 +24,8 @@ describe.each(["cosine", "dot", "l2"] as const)("a built index by %s", (metric) 
     ["1-bit codes", { compressor: { algorithm: "rabitq", bits: 1 } }],
     ["8-bit codes", { compressor: { algorithm: "rabitq", bits: 8 } }],
     ["no codes", { compressor: "none" }],
+    ["PQ codes", { compressor: { algorithm: "pq", subspaces: 6 } }],
+    ["PQ codes of 4 bits", { compressor: { algorithm: "pq", subspaces: 7, bits: 4 } }],
     ["codes, and no vectors in the cells", { rerank: false }],
   ] as const)("with %s finds what an exact search finds, bit for bit", async (_, more) => {
     const { ds, vectors, random } = await make({ options: { algorithm, ...more } });
@@ -80,10 +82,10 @@ describe("rows appended after a build", () => {
       expect(await nearest(ds, query, ALL)).toEqual(await nearest(exact, query));
   });
 
-  test("in many small appends are found as in one", async () => {
+  test("in 500 small appends are found as in one", async () => {
     const { ds, vectors, random } = await make({ rows: 200 });
     await ds.rebuildIvf({ field: "v", k: 10 });
-    const late = Array.from({ length: 150 }, () => randomVector(random, 20));
+    const late = Array.from({ length: 500 }, () => randomVector(random, 20));
     for (const [i, vector] of late.entries()) await append(ds, [vector], 200 + i);
     const all = [...vectors, ...late];
     const exact = await exactly(all);
@@ -98,7 +100,7 @@ describe("rows appended after a build", () => {
       expect(await nearest(again, query, ALL)).toEqual(truth);
     }
     const health = (await ds.health()).tracks[0];
-    expect(health).toMatchObject({ indexedRows: 350, unindexedRows: 0, segments: 151 });
+    expect(health).toMatchObject({ indexedRows: 700, unindexedRows: 0, segments: 501 });
     expect(health?.fragmentation).toBeGreaterThan(5);
     await ds.rebuildIvf({ field: "v", k: 10 });
     expect((await ds.health()).tracks[0]).toMatchObject({ segments: 1, fragmentation: 1 });

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from "@jest/globals";
 import { PqCodebooks, PqEncoder, type PqShape, pqCodeBytes, pqParts, trainPq } from "../../src/kernels/pq.ts";
 import { bitsOf, bothBuilds, FILLS, filled, seeded } from "./reference.ts";
 import { type Kernels, loadKernels } from "./subject.ts";
-import { fold, kmeans, pqByteTable, pqCodes, pqEdges, pqTable } from "./training-reference.ts";
+import { fold, kmeans, pqByteTable, pqCodes, pqEdges, pqHalfSquares, pqTable } from "./training-reference.ts";
 
 let builds: Kernels[];
 
@@ -84,9 +84,10 @@ describe.each(Object.entries(FILLS))("%s vectors", (_, fill) => {
       const random = seeded(dim);
       const rows = someRows(shape, dim === 7 ? 70 : 9, () => fill(random));
       const codes = codesOf(rows, shape);
-      const halves = codes.map((_, i) => {
-        const y = rows.y.subarray(i * dim, (i + 1) * dim);
-        return fround(0.5 * fold(y, y));
+      const halves = codes.map((code, i) => {
+        const cell = rows.cells[i] as number;
+        const centroid = rows.centroids.subarray(cell * dim, (cell + 1) * dim);
+        return pqHalfSquares(code, centroid, rows.codebooks, bits);
       });
       const query = filled(dim, fill, random);
       const table = pqTable(query, rows.codebooks, subspaces, bits).flat();
@@ -103,6 +104,32 @@ describe.each(Object.entries(FILLS))("%s vectors", (_, fill) => {
       }
     },
   );
+
+  test("scores of 4-bit codes are the reference's left folds", () => {
+    const random = seeded(20);
+    for (const m of [1, 2, 3, 4, 9, 32]) {
+      const table = filled(m * 16, fill, random);
+      const codes = Array.from({ length: 23 }, () =>
+        Array.from({ length: m }, () => Math.floor(random() * 16)),
+      );
+      const wanted = codes.map((code) =>
+        code.reduce((sum, entry, s) => fround(sum + (table[s * 16 + entry] as number)), 0),
+      );
+      for (const extra of [0, 4]) {
+        const stored = codes.flatMap((code) => [...storedCode(code, 4), ...new Array(extra).fill(255)]);
+        for (const kernels of builds) {
+          const [at, t, out] = [
+            kernels.copyIn(Uint8Array.from(stored)),
+            kernels.copyIn(table),
+            kernels.alloc(92),
+          ];
+          kernels.exports.pqNibbleScores(at, 23, Math.ceil(m / 2) + extra, m, t, out);
+          expect(bitsOf(kernels.f32(out, 23))).toEqual(bitsOf(wanted));
+          for (const pointer of [at, t, out]) kernels.free(pointer);
+        }
+      }
+    }
+  });
 
   test("scores of 8-bit codes are the reference's left folds", () => {
     const random = seeded(21);
@@ -190,12 +217,15 @@ test.each([
   const values = filled(n * dim, FILLS.ordinary as () => number, seeded(23));
   const edges = pqEdges(dim, subspaces);
   expect(pqParts(shape).map(({ from }) => from)).toEqual(edges.slice(0, -1));
-  const wanted = Array.from({ length: subspaces }, (_, s) => {
+  const books = Array.from({ length: subspaces }, (_, s) => {
     const rows = Array.from({ length: n }, (_, i) =>
       values.slice(i * dim + (edges[s] as number), i * dim + (edges[s + 1] as number)),
     );
-    return kmeans(rows, 2 ** bits, 3, SEED).flatMap((word) => [...word]);
-  }).flat();
+    return kmeans(rows, 2 ** bits, 3, SEED);
+  });
+  const wanted = Array.from({ length: 2 ** bits }, (_, i) =>
+    books.flatMap((words) => [...(words[i] as Float32Array)]),
+  ).flat();
   for (const kernels of builds) {
     const residuals = kernels.copyIn(values);
     const told: number[] = [];

@@ -259,7 +259,7 @@ export function pqEdges(dim: number, m: number): number[] {
   return Array.from({ length: m + 1 }, (_, s) => s * Math.floor(dim / m) + Math.min(s, dim % m));
 }
 
-/** A codeword of flat codebooks: subspace after subspace, 2^bits × width. */
+/** Codeword j, of coordinates from … past − 1, of codebooks: 2^bits × dim values. */
 function codeword(
   codebooks: Float32Array,
   from: number,
@@ -267,8 +267,23 @@ function codeword(
   bits: number,
   j: number,
 ): Float32Array {
-  const first = from * 2 ** bits + j * (past - from);
-  return codebooks.subarray(first, first + past - from);
+  const row = (j * codebooks.length) / 2 ** bits;
+  return codebooks.subarray(row + from, row + past);
+}
+
+/** ½|ŷ|² of the vector c + codewords that codes stand for. */
+export function pqHalfSquares(
+  codes: readonly number[],
+  c: Float32Array,
+  codebooks: Float32Array,
+  bits: number,
+): number {
+  const edges = pqEdges(c.length, codes.length);
+  const words = codes.flatMap((code, s) => [
+    ...codeword(codebooks, at(edges, s), at(edges, s + 1), bits, code),
+  ]);
+  const decoded = c.map((value, j) => fround(value + at(words, j)));
+  return fround(0.5 * fold(decoded, decoded));
 }
 
 /** The nearest codeword of each subspace of r = y − c. */

@@ -126,12 +126,12 @@ const pq: fc.Arbitrary<PqCompressor> = fc
     parents,
   })
   .map(({ metric, share, address, ...rest }) => {
-    const subspaces = 1 + (share % rest.dim);
+    const subspaces = 1 + (share % Math.min(rest.dim, 1024));
     return {
       ...rest,
       algorithm: `dreamdb.pq-${metric}` as const,
       subspaces,
-      codebooks: { address, bytes: 64 + 4 * subspaces * 2 ** rest.bits * Math.ceil(rest.dim / subspaces) },
+      codebooks: { address, bytes: 64 + 4 * 2 ** rest.bits * rest.dim },
     };
   });
 
@@ -288,7 +288,11 @@ const fields: fc.Arbitrary<FieldSpec[]> = fc
         return { ...field, compressor: { algorithm: `dreamdb.rabitq-${metric}`, bits: 1 + (id % 8) } };
       return {
         ...field,
-        compressor: { algorithm: `dreamdb.pq-${metric}`, subspaces: own.dim, bits: id % 2 ? 4 : 8 },
+        compressor: {
+          algorithm: `dreamdb.pq-${metric}`,
+          subspaces: Math.min(own.dim, 1024),
+          bits: id % 2 ? 4 : 8,
+        },
       };
     }),
   );

@@ -332,7 +332,15 @@ describe("constraints", () => {
       dim: 10,
       subspaces: 4,
       bits: 4,
-      codebooks: { address: addressOf(Uint8Array.of(1)), bytes: 64 + 4 * 4 * 16 * 3 },
+      codebooks: { address: addressOf(Uint8Array.of(1)), bytes: 64 + 4 * 16 * 10 },
+      parents: [],
+    });
+    const widest = encodeVectorCompressor({
+      algorithm: "dreamdb.pq-l2",
+      dim: 2000,
+      subspaces: 1024,
+      bits: 8,
+      codebooks: { address: addressOf(Uint8Array.of(1)), bytes: 64 + 4 * 256 * 2000 },
       parents: [],
     });
     const refused: [Uint8Array, string, unknown, string][] = [
@@ -353,14 +361,14 @@ describe("constraints", () => {
       [pq, "bits", 8, "Corrupt"],
       [pq, "subspaces", 0, "Corrupt"],
       [pq, "subspaces", 11, "Corrupt"],
-      [pq, "subspaces", 5, "Corrupt"],
+      [widest, "subspaces", 1025, "Corrupt"],
     ];
     for (const [bytes, key, value, code] of refused) {
       const decode = (): unknown => decodeVectorCompressor(withKey(bytes, key, value));
       expect([key, value, outcome(decode, key)]).toEqual([key, value, { code }]);
     }
-    const rowBytes = [rabitq, long, pq].map((bytes) => codeRowBytes(decodeVectorCompressor(bytes)));
-    expect(rowBytes).toEqual([(4 * 112) / 8 + 16, 192 / 8 + 8, 2 + 4]);
+    const rowBytes = [rabitq, long, pq, widest].map((bytes) => codeRowBytes(decodeVectorCompressor(bytes)));
+    expect(rowBytes).toEqual([(4 * 112) / 8 + 16, 192 / 8 + 8, 2, 1024 + 4]);
   });
 
   test("of a Track's compressor", () => {

@@ -52,6 +52,11 @@ describe.each([
   ],
   ["l2, no codes", { algorithm: "dreamdb.ivf-l2", compressor: "none" }],
   ["pairs of centroids", { algorithm: "dreamdb.imi-cosine" }],
+  ["l2, PQ codes", { algorithm: "dreamdb.ivf-l2", compressor: { algorithm: "pq", subspaces: 7 } }],
+  [
+    "pairs of centroids, PQ codes of 4 bits",
+    { algorithm: "dreamdb.imi-cosine", compressor: { algorithm: "pq", subspaces: 9, bits: 4 } },
+  ],
 ] as const)("%s", (_, options) => {
   test("any number of workers builds the same bytes", async () => {
     const store = await filled(options);

@@ -1,0 +1,25 @@
+/**
+ * Verbs that a program which only reads and searches never calls. What they take is loaded when one is first called: a
+ * fresh process answers sooner, and a page whose bundler splits chunks downloads less.
+ */
+import type { FsckOptions, FsckReport } from "./fsck.ts";
+import type * as Seldom from "./seldom.ts";
+
+export const seldom = (): Promise<typeof Seldom> => import("./seldom.ts");
+
+export const append: typeof Seldom.append = async (...args) => (await seldom()).append(...args);
+
+export const buildGraph: typeof Seldom.buildGraph = async (...args) => (await seldom()).buildGraph(...args);
+
+export const publishCompressor: typeof Seldom.publishCompressor = async (...args) =>
+  (await seldom()).publishCompressor(...args);
+
+export const rebuildIvf: typeof Seldom.rebuildIvf = async (...args) => (await seldom()).rebuildIvf(...args);
+
+/** Reads and checks all that the refs of a backend reach. Damage is reported, not thrown. */
+export async function fsck(
+  backend: Parameters<typeof Seldom.fsck>[0],
+  options?: FsckOptions,
+): Promise<FsckReport> {
+  return (await seldom()).fsck(backend, options);
+}
