@@ -255,8 +255,9 @@ export class VamanaGraph {
     this.plan(query, { topK, filter });
     const { rows: n, dim } = index;
     const top = kernels.topK(topK);
-    const block = kernels.alloc(dim * 4 + filter.length);
+    let block = 0;
     try {
+      block = kernels.alloc(dim * 4 + filter.length);
       kernels.f32(block, dim).set(query);
       const bits = block + dim * 4;
       kernels.bytes(bits, filter.length).set(filter);
@@ -269,7 +270,7 @@ export class VamanaGraph {
       const tickOf = (node: number): bigint => resident.ticks[node] as bigint;
       return { scores, nodes, ticks: BigUint64Array.from(nodes, tickOf) };
     } finally {
-      kernels.free(block);
+      if (block !== 0) kernels.free(block);
       top.free();
     }
   }
@@ -353,8 +354,9 @@ export class VamanaGraph {
     const { dim } = index;
     const { length: n } = nodes;
     const top = kernels.topK(topK);
-    const block = kernels.alloc((n + 1) * dim * 4 + n * 8);
+    let block = 0;
     try {
+      block = kernels.alloc((n + 1) * dim * 4 + n * 8);
       const [rows, norms] = [block + dim * 4, block + (n + 1) * dim * 4];
       kernels.f32(block, dim).set(query);
       if (given !== undefined) {
@@ -371,7 +373,7 @@ export class VamanaGraph {
       const found = ids.map((i) => nodes[i] as number);
       return { scores, nodes: found, ticks: BigUint64Array.from(found, tickOf) };
     } finally {
-      kernels.free(block);
+      if (block !== 0) kernels.free(block);
       top.free();
     }
   }
