@@ -1,9 +1,12 @@
 // A slice of the explorer, a minute at most; `npm run explore` looks longer (docs/reliability.md).
-import { expect, test } from "@jest/globals";
+import { expect, jest, test } from "@jest/globals";
 import { everyFault } from "./crash.ts";
 import { explore } from "./interleave.ts";
 import { plansOf, replay, runSeed, shrink } from "./random.ts";
 import { builtWorld, SCENARIOS, VERBS } from "./scenarios.ts";
+
+// Far more than it takes: other work on the machine must not fail it.
+jest.setTimeout(300_000);
 
 test.each([
   ["2", 2, 8000],

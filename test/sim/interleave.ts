@@ -144,6 +144,8 @@ class Explorer {
           if (known !== undefined) known.ways += state.ways;
           else next.set(key, to);
         }
+        // Of a state that has been left, only the way to it is needed.
+        Object.assign(state, { nodes: [], refs: new Map(), flying: [] });
       }
       this.options.onProgress?.({ states: result.states, level: depth });
       level = next;

@@ -1,5 +1,5 @@
 // The compute core's memory is refused at every place: a typed error, nothing half committed, nothing leaked, and all works on.
-import { afterEach, expect, test } from "@jest/globals";
+import { afterEach, expect, jest, test } from "@jest/globals";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { Schema } from "../../src/dataset/schema.ts";
 import { DreamDBError, isDreamDBError } from "../../src/errors.ts";
@@ -9,6 +9,9 @@ import { recordsOf, rich, searchRows } from "./client.ts";
 import { Inspector } from "./inspect.ts";
 import { builtWorld } from "./scenarios.ts";
 import { directStore, World } from "./world.ts";
+
+// Far more than it takes: other work on the machine must not fail it.
+jest.setTimeout(300_000);
 
 const VERBS: Record<
   string,

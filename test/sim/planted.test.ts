@@ -1,7 +1,10 @@
 // The explorer must catch every fault that is planted: a check that can't fail is no check.
 import { spawnSync } from "node:child_process";
-import { expect, test } from "@jest/globals";
+import { expect, jest, test } from "@jest/globals";
 import { MUTANTS } from "./mutants.mjs";
+
+// Far more than it takes: other work on the machine must not fail it.
+jest.setTimeout(300_000);
 
 interface Mutant {
   why: string;
