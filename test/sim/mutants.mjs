@@ -138,7 +138,7 @@ export const MUTANTS = {
         "const bytes = await this.read(address, undefined);",
       ],
     ],
-    by: ["--only", "crash", "--verb", "append"],
+    by: ["--only", "crash", "--verb", "snapshot"],
   },
   "condition dropped on the way": {
     why: "the backend ignores If-Match",
