@@ -262,9 +262,11 @@ export class Schedule {
       );
       found.push(...wrong.map((each) => `client ${i}: ${each}`));
       for (const outcome of client.outcomes) {
-        found.push(...(await resolvable(this.world, outcome)).map((each) => `client ${i}: ${each}`));
+        found.push(
+          ...(await resolvable(this.world, outcome).catch(unusable)).map((each) => `client ${i}: ${each}`),
+        );
         if (outcome.saw !== undefined)
-          found.push(...(await this.misread(outcome)).map((each) => `client ${i}: ${each}`));
+          found.push(...(await this.misread(outcome).catch(unusable)).map((each) => `client ${i}: ${each}`));
       }
     }
     return found;
@@ -280,6 +282,10 @@ export class Schedule {
       rows.every(([anchor, n], i) => saw.rows[i]?.[0] === anchor && saw.rows[i]?.[1] === n);
     return isSame ? [] : [`a ${op.do} saw ${saw.rows.length} records of a state that has ${rows.length}`];
   }
+}
+
+function unusable(error: unknown): string[] {
+  return [`can't be looked at: ${error instanceof Error ? error.message : String(error)}`];
 }
 
 function damaged(reply: Reply, end: "flipped" | "cut", salt: number): Reply {
