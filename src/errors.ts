@@ -72,6 +72,16 @@ export function isDreamDBError(error: unknown, code?: ErrorCode): error is Dream
   return code === undefined || (error as DreamDBError).code === code;
 }
 
+/** Runs a verb that writes. An error that does not say whether it took effect came before anything was published. */
+export async function writing<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isDreamDBError(error) && error.committed === undefined) Object.assign(error, { committed: "no" });
+    throw error;
+  }
+}
+
 function describe(message: string, details: ErrorDetails): string {
   const parts: string[] = [];
   if (details.field !== undefined) parts.push(`field: ${show(details.field)}`);

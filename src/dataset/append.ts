@@ -1,6 +1,5 @@
 /** `appendMany`: records in, a new Manifest out. */
 import { type Address, addressOf } from "../core/address.ts";
-import { equalBytes } from "../core/blake3.ts";
 import { clampTick } from "../core/time.ts";
 import type { Sealed } from "../objects/column.ts";
 import {
@@ -96,10 +95,10 @@ export async function append(
       return draftOf(target, current, prepared, bases, opId);
     },
   });
-  const own = equalBytes(published.manifest.opId, opId)
-    ? published
-    : ((await findOperation(ctx.session, published, opId, -1)) ?? published);
-  return { tip: published, result: resultOf(own.address, own.manifest, prepared, bases, origin) };
+  // Not the last draft, perhaps: a request of an earlier attempt that arrived late had other anchors.
+  const { own } = published;
+  const found = resultOf(own.address, own.manifest, prepared, basesOf(own.manifest, prepared), origin);
+  return { tip: published.tip, result: found };
 }
 
 async function prepare(
@@ -208,7 +207,7 @@ function segmentEntries(batch: PreparedBatch, field: number, { base, span }: Bat
   return segments.map(({ rows, sealed }) => ({ base, span, rows, container: sealed.ref }));
 }
 
-/** Where the batches of an operation that is already in ended up: its Manifest names the end of the last. */
+/** Where the batches of an operation that is in ended up: its Manifest names the end of the last. */
 function basesOf(manifest: Manifest, prepared: Prepared): bigint[] {
   const rows = prepared.batches.reduce((sum, batch) => sum + batch.rows, 0);
   let next = manifest.autoHigh - 1n - LANES * BigInt(rows - 1);

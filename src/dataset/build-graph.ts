@@ -107,15 +107,15 @@ export async function buildGraph(
     },
   });
   const result = {
-    manifest: published.address,
-    seq: published.manifest.seq,
+    manifest: published.own.address,
+    seq: published.own.manifest.seq,
     nodes: built.index.rows,
     degree,
     pages: pages.length,
     bytes: pages.reduce((sum, page) => sum + page.bytes.length, built.bytes.length),
-    late: published.manifest.timeline.rows - rows,
+    late: published.own.manifest.timeline.rows - rows,
   };
-  return { tip: published, result };
+  return { tip: published.tip, result };
 }
 
 interface Asked {

@@ -86,12 +86,23 @@ export interface Operation {
   draft(tip: Tip): Promise<Draft>;
 }
 
+/** What publishing came to: the state that holds the operation, and the ref as it is by now, which may be further. */
+export interface Published {
+  own: { address: Address; manifest: Manifest };
+  tip: Tip;
+}
+
 /**
- * Publishes an operation on a branch and returns the new tip.
+ * Publishes an operation on a branch.
  * Errors: `Conflict` after `ctx.retries` lost races; `CommitUnknown` with the opId when the backend's answer was
  * lost and could not be read back; whatever `draft` throws. Nothing is half-visible in any of these.
  */
-export async function publish(ctx: Context, name: string, tip: Tip, operation: Operation): Promise<Tip> {
+export async function publish(
+  ctx: Context,
+  name: string,
+  tip: Tip,
+  operation: Operation,
+): Promise<Published> {
   const startSeq = tip.ref.seq;
   let current = tip;
   for (let attempt = 0; ; attempt++) {
@@ -102,13 +113,15 @@ export async function publish(ctx: Context, name: string, tip: Tip, operation: O
     await putObjects(ctx, [{ address, bytes }]);
     const ref = newRef(ctx, "branch", address, draft.manifest, bytes, current.ref.gcEpoch);
     const swapped = await swap(ctx, name, ref, current.etag, operation.opId);
-    if (swapped.etag !== undefined) return { ref, etag: swapped.etag, manifest: draft.manifest, address };
-
+    if (swapped.etag !== undefined) {
+      const moved = { ref, etag: swapped.etag, manifest: draft.manifest, address };
+      return { own: moved, tip: moved };
+    }
     const seen = swapped.tip;
-    if (equalBytes(seen.ref.writeId, ref.writeId)) return seen;
+    if (equalBytes(seen.ref.writeId, ref.writeId)) return { own: seen, tip: seen };
     refuseRollback(name, current, seen, { committed: "no" });
-    const own = await findOperation(ctx.session, seen, operation.opId, startSeq);
-    if (own !== undefined) return seen;
+    const own = await findOwn(ctx.session, name, seen, operation.opId, startSeq);
+    if (own !== undefined) return { own, tip: seen };
     if (attempt >= ctx.retries) {
       throw new DreamDBError("Conflict", `other writers moved "${name}" each time; nothing was published`, {
         field: name,
@@ -121,6 +134,21 @@ export async function publish(ctx: Context, name: string, tip: Tip, operation: O
     }
     current = seen;
     await backOff(ctx, attempt);
+  }
+}
+
+/** As `findOperation`, for a writer whose swap may have taken effect: not being able to look leaves that open. */
+async function findOwn(
+  session: Session,
+  name: string,
+  seen: Tip,
+  opId: Uint8Array,
+  startSeq: number,
+): ReturnType<typeof findOperation> {
+  try {
+    return await findOperation(session, seen, opId, startSeq);
+  } catch (error) {
+    throw commitUnknown(name, opId, error);
   }
 }
 
@@ -250,5 +278,5 @@ export async function findOperation(
 async function backOff(ctx: Context, attempt: number): Promise<void> {
   const limitMs = Math.min(100, 2 ** Math.min(attempt, 6) * 2);
   const share = (ctx.random(1)[0] as number) / 256;
-  await new Promise((resolve) => setTimeout(resolve, share * limitMs));
+  await ctx.sleep(share * limitMs);
 }

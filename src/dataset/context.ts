@@ -51,6 +51,8 @@ export interface DatasetOptions extends Cancellable {
   clock?: () => bigint;
   /** Random bytes, for ids. */
   random?: (count: number) => Uint8Array;
+  /** Waits so many milliseconds between lost races. Default `setTimeout`. */
+  sleep?: (ms: number) => Promise<void>;
   /** How often a commit is rebased on a tip that moved before `Conflict` is thrown. Default 100. */
   retries?: number;
   /** Which build of the compute core; "auto" takes SIMD where the engine has it. */
@@ -75,6 +77,7 @@ export interface Context {
   writer: string;
   clock: () => bigint;
   random: (count: number) => Uint8Array;
+  sleep: (ms: number) => Promise<void>;
   retries: number;
 }
 
@@ -119,6 +122,7 @@ export async function createContext(
     writer: checkWriter(options.writer ?? "dreamdb-ts"),
     clock: checkedClock(options.clock ?? (() => BigInt(Date.now()) * 1_000_000n)),
     random: checkedRandom(options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count)))),
+    sleep: options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms))),
     retries: budget("retries", options.retries ?? DEFAULT_RETRIES),
   };
 }

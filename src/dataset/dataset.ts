@@ -3,11 +3,11 @@ import { type Address, addressOf, addressToMultihash } from "../core/address.ts"
 import { equalBytes, fromHex } from "../core/blake3.ts";
 import { checkRefName, refKey } from "../core/ref-name.ts";
 import { clampTick, MAX_TICK, toTick } from "../core/time.ts";
-import { DreamDBError, isDreamDBError } from "../errors.ts";
+import { DreamDBError, isDreamDBError, writing } from "../errors.ts";
 import { decodeGenesis, encodeGenesis, type Genesis } from "../objects/genesis.ts";
 import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
-import { decodeRef, encodeRef, type RefType } from "../objects/ref.ts";
+import { decodeRef, encodeRef, type RefBody, type RefType } from "../objects/ref.ts";
 import { encodeSpatialIndex, isGraph, isTrained } from "../objects/spatial-index.ts";
 import { checkSignal, unlessAborted } from "../store/aborted.ts";
 import { openStore } from "../store/open.ts";
@@ -158,6 +158,15 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     backend: BackendArgument,
     options: CreateOptions = {},
   ): Promise<Dataset<F>> {
+    return writing(() => Dataset.createNew(name, schema, backend, options));
+  }
+
+  private static async createNew<F extends FieldTypes>(
+    name: string,
+    schema: Schema<F>,
+    backend: BackendArgument,
+    options: CreateOptions,
+  ): Promise<Dataset<F>> {
     checkRefName(name);
     if (!Array.isArray((schema as Schema | undefined)?.fields) || schema.fields.length === 0) {
       throw new DreamDBError("SchemaViolation", "a dataset needs a schema with at least one field", {
@@ -206,7 +215,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     await putObjects(ctx, [{ address: manifest.genesis, bytes: genesisBytes }, ...indexes]);
     await putObjects(ctx, [{ address, bytes }]);
     const tip = await createRef(ctx, name, "branch", { address, manifest, bytes });
-    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address });
+    // The ref's own state: another writer may have appended before our reply came.
+    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest: tip.manifest, address: tip.address });
   }
 
   /**
@@ -310,7 +320,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       });
     }
     const opId = options.opId === undefined ? this.state.ctx.random(16) : parseOpId(options.opId);
-    const turn = this.queue.then(async () => {
+    const work = async (): Promise<AppendResult> => {
       const { name, genesis } = this.state;
       const ctx = until(this.state.ctx, options.signal);
       const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
@@ -324,7 +334,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       );
       this.moveTo(done.tip);
       return done.result;
-    });
+    };
+    const turn = this.queue.then(() => writing(work));
     this.queue = turn.catch(() => undefined);
     return turn;
   }
@@ -507,10 +518,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * `StoreUnavailable`, `CommitUnknown`.
    */
   async snapshot(label: string, { signal }: Cancellable = {}): Promise<Snapshot> {
-    checkRefName(label, "label");
     const { manifest, address } = this.state;
     const ctx = until(this.state.ctx, signal);
-    await createRef(ctx, label, "tag", { address, manifest, bytes: await ctx.session.object(address) });
+    await writing(async () => {
+      checkRefName(label, "label");
+      await createRef(ctx, label, "tag", { address, manifest, bytes: await ctx.session.object(address) });
+    });
     return { label, manifest: address };
   }
 
@@ -583,14 +596,15 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     work: (target: RebuildTarget, tip: Tip) => Promise<{ tip: Tip; result: R }>,
   ): Promise<R> {
     const tip = this.writable();
-    const turn = this.queue.then(async () => {
+    const moving = async (): Promise<R> => {
       const { name, genesis } = this.state;
       const ctx = until(this.state.ctx, signal);
       const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
       const done = await work(target, this.state.tip ?? tip);
       this.moveTo(done.tip);
       return done.result;
-    });
+    };
+    const turn = this.queue.then(() => writing(moving));
     this.queue = turn.catch(() => undefined);
     return turn;
   }
@@ -670,12 +684,16 @@ async function createRef(
     if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
     const now = await readTip(ctx.session, name).catch(() => "unread" as const);
     if (now === "unread") throw creationUnknown(name, error);
-    if (now !== undefined && equalBytes(now.ref.writeId, ref.writeId)) return now;
+    if (now !== undefined && (equalBytes(now.ref.writeId, ref.writeId) || isOwnBranch(now, ref, state)))
+      return now;
     if (now !== undefined) throw nameTaken(name);
-    // Another creation came between and came to nothing: neither is there.
-    if (isDreamDBError(error, "Conflict")) throw error;
     throw creationUnknown(name, error);
   }
+}
+
+/** Whether `now` is the new branch, moved on by a writer who was faster than the reply: no other has its Genesis. */
+function isOwnBranch(now: Tip, ref: RefBody, { manifest }: { manifest: Manifest }): boolean {
+  return ref.type === "branch" && now.ref.type === "branch" && now.manifest.genesis === manifest.genesis;
 }
 
 function creationUnknown(name: string, cause: unknown): DreamDBError {

@@ -229,12 +229,17 @@ class IvfIndexer implements Indexer {
     this.assigner =
       books === undefined ? new CellAssigner(kernels, centroids, dim) : new PairAssigner(kernels, books);
     if (compressor === undefined) return;
-    const coder = coderOf(kernels, compressor, codebooks);
-    this.coder = coder;
-    this.encoder =
-      books === undefined
-        ? coder.encoderFor(centroids)
-        : new PairEncoder(kernels, books, (own) => coder.encoderFor(own));
+    try {
+      const coder = coderOf(kernels, compressor, codebooks);
+      this.coder = coder;
+      this.encoder =
+        books === undefined
+          ? coder.encoderFor(centroids)
+          : new PairEncoder(kernels, books, (own) => coder.encoderFor(own));
+    } catch (error) {
+      this.free();
+      throw error;
+    }
   }
 
   cellsOf(vectors: number, n: number): Uint32Array {

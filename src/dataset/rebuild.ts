@@ -449,10 +449,10 @@ async function replaceTrack(
   const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
   const largest = rowsOfCell.reduce((most, each) => Math.max(most, each), 0);
   return {
-    tip: published,
+    tip: published.tip,
     result: {
-      manifest: published.address,
-      seq: published.manifest.seq,
+      manifest: published.own.address,
+      seq: published.own.manifest.seq,
       cells: index.cells,
       rows,
       segments: entries.length,

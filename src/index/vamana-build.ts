@@ -123,8 +123,9 @@ async function groupRows(
     kernels.free(sample);
   }
   const assigner = new CellAssigner(kernels, centroids, dim);
-  const out = kernels.alloc(n * 4);
+  let out = 0;
   try {
+    out = kernels.alloc(n * 4);
     const step = Math.max(64, Math.floor(2e8 / (k * dim) / 64) * 64);
     for (let first = 0; first < n; first += step) {
       assigner.assign(vectors + first * dim * 4, Math.min(step, n - first), out + first * 4);
@@ -133,7 +134,7 @@ async function groupRows(
     }
     return { centroids, cells: kernels.u32(out, n).slice() };
   } finally {
-    kernels.free(out);
+    if (out !== 0) kernels.free(out);
     assigner.free();
   }
 }

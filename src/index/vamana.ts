@@ -279,8 +279,9 @@ export class VamanaGraph {
     this.plan(query, { topK, filter });
     const { rows: n, dim } = index;
     const top = kernels.topK(topK);
-    const block = kernels.alloc(dim * 4 + filter.length);
+    let block = 0;
     try {
+      block = kernels.alloc(dim * 4 + filter.length);
       kernels.f32(block, dim).set(query);
       const bits = block + dim * 4;
       kernels.bytes(bits, filter.length).set(filter);
@@ -293,7 +294,7 @@ export class VamanaGraph {
       const tickOf = (node: number): bigint => resident.ticks[node] as bigint;
       return { scores, nodes, ticks: BigUint64Array.from(nodes, tickOf) };
     } finally {
-      kernels.free(block);
+      if (block !== 0) kernels.free(block);
       top.free();
     }
   }

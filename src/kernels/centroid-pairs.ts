@@ -138,11 +138,12 @@ export class PairEncoder implements Encoder {
     const { kernels, books } = this;
     const { centroids, places } = centroidsOfRows(books, kernels.u32(cells, n));
     const encoder = this.encoderFor(centroids);
-    const renumbered = kernels.copyIn(places);
+    let renumbered = 0;
     try {
+      renumbered = kernels.copyIn(places);
       encoder.encode(y, n, renumbered, out);
     } finally {
-      kernels.free(renumbered);
+      if (renumbered !== 0) kernels.free(renumbered);
       encoder.free();
     }
   }

@@ -354,12 +354,13 @@ function entryOf(kernels: Kernels, places: Places & { heads: Uint32Array }): num
     for (let j = 0; j < mean.length; j++) mean[j] = (mean[j] as number) + share * (centroid[j] as number);
   }
   const topK = new TopK(kernels, 1);
-  const query = kernels.copyIn(Float32Array.from(mean));
+  let query = 0;
   try {
+    query = kernels.copyIn(Float32Array.from(mean));
     for (const head of heads) kernels.scanL2(vectors + head * rowBytes, 1, mean.length, query, head, topK);
     return topK.drain().ids[0] as number;
   } finally {
-    kernels.free(query);
+    if (query !== 0) kernels.free(query);
     topK.free();
   }
 }

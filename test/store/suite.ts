@@ -86,12 +86,12 @@ export function storeSuite(name: string, makePlace: () => Place, capabilities: C
       await store.put(key, utf8("0123456789"));
       for (const room of [0, 3, 100]) {
         const read = async (offset: number, length: number) =>
-          text(await store.get(key, { offset, length }, new Uint8Array(room)));
+          text(await store.get(key, { offset, length }, { into: new Uint8Array(room) }));
         expect(await read(2, 3)).toBe("234");
         expect(await read(8, 3)).toBe("89");
         expect(await read(10, 2)).toBe("");
       }
-      expect(await store.get("refs/none", { offset: 0, length: 1 }, new Uint8Array(1))).toBeUndefined();
+      expect(await store.get("refs/none", { offset: 0, length: 1 }, { into: new Uint8Array(1) })).toBeUndefined();
     });
 
     test.each([

@@ -1,0 +1,1 @@
+export const MUTANTS: Record<string, unknown>;

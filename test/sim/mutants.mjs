@@ -1,0 +1,148 @@
+/**
+ * Faults to plant, each by changing the text of one source file on its way into the explorer's bundle, and the options of
+ * the explorer that catch it; without `by`, all interleavings of two writers with one fault.
+ */
+export const MUTANTS = {
+  "blind retry": {
+    why: "a lost reply is taken for a lost race: the operation is published again on the new tip",
+    file: "src/dataset/commit.ts",
+    changes: [
+      ["if (unknown !== undefined && tip.etag === etag) throw", "if (false) throw"],
+      ["if (equalBytes(seen.ref.writeId, ref.writeId)) return { own: seen, tip: seen };", ""],
+      ["if (own !== undefined) return { own, tip: seen };", ""],
+    ],
+  },
+  "skipped read-back": {
+    why: "a lost reply is reported as a failure",
+    file: "src/dataset/commit.ts",
+    changes: [
+      [
+        'if (!isDreamDBError(error, "Conflict")) unknown = error;',
+        'if (!isDreamDBError(error, "Conflict")) throw new DreamDBError("StoreUnavailable", "lost", { committed: "no" });',
+      ],
+    ],
+  },
+  "not known by its operation": {
+    why: "after a lost reply the writer looks for its own write in the ref alone, not in the history below it",
+    file: "src/dataset/commit.ts",
+    changes: [["if (own !== undefined) return { own, tip: seen };", ""]],
+  },
+  "the same tag decides": {
+    why: "a ref that has not moved is taken for a request that failed, though it may still arrive",
+    file: "src/dataset/commit.ts",
+    changes: [
+      [
+        "if (unknown !== undefined && tip.etag === etag) throw commitUnknown(name, opId, unknown);",
+        'if (unknown !== undefined && tip.etag === etag) throw new DreamDBError("StoreUnavailable", "lost", { committed: "no" });',
+      ],
+    ],
+  },
+  "ref before objects": {
+    why: "the ref is moved before what it leads to is stored",
+    file: "src/dataset/commit.ts",
+    changes: [
+      ["    await putObjects(ctx, draft.objects);\n    await putObjects(ctx, [{ address, bytes }]);\n", ""],
+      [
+        "    if (swapped.etag !== undefined) {\n",
+        "    if (swapped.etag !== undefined) {\n      await putObjects(ctx, draft.objects);\n      await putObjects(ctx, [{ address, bytes }]);\n",
+      ],
+    ],
+  },
+  "data after the ref": {
+    why: "an append's columns are stored once it is published",
+    file: "src/dataset/append.ts",
+    changes: [
+      ["  await putObjects(ctx, dataObjects(prepared));\n\n", ""],
+      [
+        "  const { own } = published;\n",
+        "  await putObjects(ctx, dataObjects(prepared));\n  const { own } = published;\n",
+      ],
+    ],
+  },
+  "one writeId for all": {
+    why: "writes of refs are not told apart",
+    file: "src/dataset/commit.ts",
+    changes: [["    writeId: ctx.random(16),\n", "    writeId: new Uint8Array(16),\n"]],
+  },
+  "412 ignored": {
+    why: "a swap that was refused is taken for done",
+    file: "src/dataset/commit.ts",
+    changes: [
+      [
+        'if (!isDreamDBError(error, "Conflict")) unknown = error;',
+        'if (!isDreamDBError(error, "Conflict")) unknown = error;\n    else return { etag };',
+      ],
+    ],
+  },
+  "no condition": {
+    why: "the ref is put without If-Match",
+    file: "src/dataset/commit.ts",
+    changes: [["encodeRef(ref), { ifMatch: etag })", "encodeRef(ref))"]],
+  },
+  "rebased on nothing": {
+    why: "after a lost race the old draft is published again on the new tag",
+    file: "src/dataset/commit.ts",
+    changes: [["const draft = await operation.draft(current);", "const draft = await operation.draft(tip);"]],
+  },
+  "anchors of the last draft": {
+    why: "the anchors told are those of the last attempt, not of the one that took effect",
+    file: "src/dataset/append.ts",
+    changes: [
+      [
+        "basesOf(own.manifest, prepared), origin);\n  return { tip: published.tip",
+        "bases, origin);\n  return { tip: published.tip",
+      ],
+    ],
+  },
+  "look fails, not in": {
+    why: "when the history can't be read after a lost reply, the operation is said to have failed",
+    file: "src/dataset/commit.ts",
+    changes: [
+      [
+        "return await findOperation(session, seen, opId, startSeq);\n  } catch (error) {",
+        "return await findOperation(session, seen, opId, startSeq);\n  } catch (error) {\n    throw error;",
+      ],
+    ],
+    by: ["--only", "interleave", "--scenario", "2 reading", "--faults", "2"],
+  },
+  "creation by writeId alone": {
+    why: "a new dataset that another writer has appended to is taken for another's",
+    file: "src/dataset/dataset.ts",
+    changes: [[" || isOwnBranch(now, ref, state)", ""]],
+    by: ["--only", "interleave", "--scenario", "new dataset", "--faults", "1"],
+  },
+  "creation replaces": {
+    why: "a ref is created without If-None-Match",
+    file: "src/dataset/dataset.ts",
+    changes: [["encodeRef(ref), { create: true })", "encodeRef(ref))"]],
+    by: ["--only", "interleave", "--scenario", "new dataset", "--faults", "1"],
+  },
+  "anchors by the clock": {
+    why: "automatic anchors follow the clock, also when it goes back",
+    file: "src/dataset/anchors.ts",
+    changes: [["max(now, autoHigh, 0n)", "max(now, 0n)"]],
+    by: ["--only", "interleave", "--scenario", "2 twice", "--faults", "0"],
+  },
+  "late rows forgotten": {
+    why: "a rebuild leaves out the rows that came while it ran",
+    file: "src/dataset/rebuild.ts",
+    changes: [["if (current.manifest.timeline.rows > covered) {", "if (false) {"]],
+    by: ["--only", "interleave", "--scenario", "rebuild", "--faults", "0"],
+  },
+  "unchecked bytes": {
+    why: "bodies are not held against their address",
+    file: "src/dataset/session.ts",
+    changes: [
+      [
+        "const bytes = await this.verified(address, undefined, (found) => checkHash(found, digest, address));",
+        "const bytes = await this.read(address, undefined);",
+      ],
+    ],
+    by: ["--only", "crash", "--verb", "snapshot"],
+  },
+  "condition dropped on the way": {
+    why: "the backend ignores If-Match",
+    file: "test/sim/interleave.ts",
+    changes: [["    if (!holds(ask, now.etag)) {", "    if (false) {"]],
+  },
+};
