@@ -91,7 +91,9 @@ export function storeSuite(name: string, makePlace: () => Place, capabilities: C
         expect(await read(8, 3)).toBe("89");
         expect(await read(10, 2)).toBe("");
       }
-      expect(await store.get("refs/none", { offset: 0, length: 1 }, { into: new Uint8Array(1) })).toBeUndefined();
+      expect(
+        await store.get("refs/none", { offset: 0, length: 1 }, { into: new Uint8Array(1) }),
+      ).toBeUndefined();
     });
 
     test.each([
