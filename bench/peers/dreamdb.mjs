@@ -61,12 +61,13 @@ export function settings({ name, count }) {
   if (name === "lsh")
     return [defaults, ...[64, 256, 1024].map((nprobe) => ({ label: `nprobe ${nprobe}`, nprobe }))];
   if (name === "graph") return [defaults, ...walks()];
-  const probes = [4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 128, 192, 256].filter(
+  const probes = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384].filter(
     (n) => count > 50_000 || n <= 64,
   );
   // Estimates are given more benefit of the doubt the more cells are probed: each where it pays.
   const grid = probes.flatMap((nprobe) =>
     [
+      { epsilon: 1.05, rerankFactor: 1.8 },
       { epsilon: 1.2, rerankFactor: 2 },
       { epsilon: 1.35, rerankFactor: 2.4 },
       { epsilon: 1.7, rerankFactor: 3 },
