@@ -35,12 +35,10 @@ export function variants({ count }) {
   if (can("buildGraph"))
     list.push({
       name: "graph",
-      // Some 800 bytes a row: of the words a little more than the default budget.
       parameters: {
         algorithm: "dreamdb.vamana-cosine",
         graph: {},
         resident: "vectors",
-        residentBytes: 2 ** 30,
       },
     });
   const bare = { algorithm: "dreamdb.ivf-cosine", resident: "vectors" };
@@ -133,9 +131,8 @@ function record(rows, dim, row) {
   };
 }
 
-export async function open(_data, directory, { resident, residentBytes }) {
-  const budget = residentBytes === undefined ? {} : { residentBytes };
-  const ds = await Dataset.open(NAME, { backend: directory, ...budget });
+export async function open(_data, directory, { resident }) {
+  const ds = await Dataset.open(NAME, { backend: directory });
   let options = {};
   return {
     firstId: 1,

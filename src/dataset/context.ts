@@ -38,7 +38,7 @@ export interface DatasetOptions extends Cancellable {
   remote?: RemoteOptions;
   /** Budget in bytes of verified objects kept in memory. Default 64 MiB. */
   cacheBytes?: number;
-  /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB, or a quarter of `coreBytes`. */
+  /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default a quarter of `coreBytes`: 1 GiB. */
   residentBytes?: number;
   /**
    * The most bytes that the compute core's memory may reach, at least 1 MiB; it then has one of its own. Beyond it calls fail
@@ -82,7 +82,7 @@ export interface Context {
 }
 
 const DEFAULT_CACHE_BYTES = 64 << 20;
-const DEFAULT_RESIDENT_BYTES = 256 << 20;
+const DEFAULT_CORE_BYTES = 2 ** 32;
 const DEFAULT_RETRIES = 100;
 const MAX_WRITER_CHARS = 1024;
 
@@ -102,7 +102,7 @@ export async function createContext(
   });
   const cacheBytes = budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES);
   const session = new Session(store, cacheBytes);
-  const ample = Math.min(DEFAULT_RESIDENT_BYTES, Math.floor((coreBytes ?? Number.POSITIVE_INFINITY) / 4));
+  const ample = Math.floor((coreBytes ?? DEFAULT_CORE_BYTES) / 4);
   const residentBytes = budget("residentBytes", options.residentBytes ?? ample);
   const vectors = new ResidentVectors(session, kernels, residentBytes);
   return {
