@@ -408,6 +408,8 @@ export class IvfTrack {
     await this.loadVectors(again);
     // Where codes of one bit can't tell, only what is in memory is searched here.
     if (chosen === undefined) return this.scoreMatches(query, topK, filter, stats);
+    // Vectors that came may have driven cells out.
+    if (!this.isHoldingAll()) return undefined;
     const candidates = { cells: [...chosen.cells], rows: [...chosen.rows], ticks: [...chosen.ticks] };
     const vectors = await this.vectorsOfCandidates(candidates, vectorsOf);
     // Other queries ran meanwhile: the same rows are chosen anew, whatever is in memory by now.
