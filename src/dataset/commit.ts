@@ -116,8 +116,8 @@ export async function publish(
       const seen = await freshTip(ctx, name, current, operation.opId);
       // Requests of this call are settled by now. To look for them nevertheless would take long enough to lose the race.
       if (operation.isResumed === true) {
-        const own = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
-        if (own !== undefined) return { own, tip: seen };
+        const late = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
+        if (late !== undefined) return { own: late, tip: seen };
         searchedSeq = seen.ref.seq;
       }
       current = seen;
