@@ -84,6 +84,7 @@ export async function append(
 
   const published = await publish(ctx, name, tip, {
     opId,
+    isResumed,
     async draft(current) {
       if (current !== tip) {
         if (!hasSameIndexes(tip.manifest, current.manifest)) {

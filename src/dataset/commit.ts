@@ -82,6 +82,8 @@ export interface Draft {
 
 export interface Operation {
   opId: Uint8Array;
+  /** Whether a request of an earlier call may still be on its way. Default false: the opId is new. */
+  isResumed?: boolean;
   /** Builds on the given tip; called again after another writer moved the ref. */
   draft(tip: Tip): Promise<Draft>;
 }
@@ -103,9 +105,23 @@ export async function publish(
   tip: Tip,
   operation: Operation,
 ): Promise<Published> {
-  const startSeq = tip.ref.seq;
+  const { pace } = ctx;
+  // Up to here the operation has been looked for: it can only be in what comes later.
+  let searchedSeq = tip.ref.seq;
   let current = tip;
   for (let attempt = 0; ; attempt++) {
+    if (pace.isCrowded) {
+      await pace.wait(ctx);
+      // Others have moved the ref meanwhile, most likely: what is built on an old tip is lost before it is sent.
+      const seen = await freshTip(ctx, name, current, operation.opId);
+      // Requests of this call are settled by now. To look for them nevertheless would take long enough to lose the race.
+      if (operation.isResumed === true) {
+        const late = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
+        if (late !== undefined) return { own: late, tip: seen };
+        searchedSeq = seen.ref.seq;
+      }
+      current = seen;
+    }
     const draft = await operation.draft(current);
     const bytes = encodeManifest(draft.manifest);
     const address = addressOf(bytes);
@@ -114,14 +130,16 @@ export async function publish(
     const ref = newRef(ctx, "branch", address, draft.manifest, bytes, current.ref.gcEpoch);
     const swapped = await swap(ctx, name, ref, current.etag, operation.opId);
     if (swapped.etag !== undefined) {
+      pace.won();
       const moved = { ref, etag: swapped.etag, manifest: draft.manifest, address };
       return { own: moved, tip: moved };
     }
     const seen = swapped.tip;
     if (equalBytes(seen.ref.writeId, ref.writeId)) return { own: seen, tip: seen };
     refuseRollback(name, current, seen, { committed: "no" });
-    const own = await findOwn(ctx.session, name, seen, operation.opId, startSeq);
+    const own = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
     if (own !== undefined) return { own, tip: seen };
+    searchedSeq = seen.ref.seq;
     if (attempt >= ctx.retries) {
       throw new DreamDBError("Conflict", `other writers moved "${name}" each time; nothing was published`, {
         field: name,
@@ -133,8 +151,23 @@ export async function publish(
       });
     }
     current = seen;
-    await backOff(ctx, attempt);
+    pace.lost();
   }
+}
+
+/** The tip by now. Nothing of the operation is under way, so that no error leaves its outcome open. */
+async function freshTip(ctx: Context, name: string, current: Tip, opId: Uint8Array): Promise<Tip> {
+  const seen = await readTip(ctx.session, name);
+  if (seen === undefined) {
+    throw new DreamDBError("NotFound", "the ref was deleted meanwhile", {
+      field: name,
+      committed: "no",
+      opId: toHex(opId),
+    });
+  }
+  refuseRollback(name, current, seen, { committed: "no" });
+  // The same state: the caller compares tips to see whether it has to build anew.
+  return seen.etag === current.etag ? current : seen;
 }
 
 /** As `findOperation`, for a writer whose swap may have taken effect: not being able to look leaves that open. */
@@ -272,11 +305,4 @@ export async function findOperation(
     }
   }
   return undefined;
-}
-
-/** Waits a random while that grows with every lost race, so that writers fall out of step. */
-async function backOff(ctx: Context, attempt: number): Promise<void> {
-  const limitMs = Math.min(100, 2 ** Math.min(attempt, 6) * 2);
-  const share = (ctx.random(1)[0] as number) / 256;
-  await ctx.sleep(share * limitMs);
 }

@@ -10,6 +10,7 @@ import type { RemoteOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 import { WorkerPool } from "../workers/pool.ts";
+import { Pace } from "./pace.ts";
 import { Session } from "./session.ts";
 import { ResidentVectors } from "./vectors.ts";
 
@@ -51,7 +52,7 @@ export interface DatasetOptions extends Cancellable {
   clock?: () => bigint;
   /** Random bytes, for ids. */
   random?: (count: number) => Uint8Array;
-  /** Waits so many milliseconds between lost races. Default `setTimeout`. */
+  /** Waits so many milliseconds after lost races, a random part of two seconds at most. Default `setTimeout`. */
   sleep?: (ms: number) => Promise<void>;
   /** How often a commit is rebased on a tip that moved before `Conflict` is thrown. Default 100. */
   retries?: number;
@@ -79,6 +80,8 @@ export interface Context {
   random: (count: number) => Uint8Array;
   sleep: (ms: number) => Promise<void>;
   retries: number;
+  /** Of this dataset object's commits. */
+  pace: Pace;
 }
 
 const DEFAULT_CACHE_BYTES = 64 << 20;
@@ -124,6 +127,7 @@ export async function createContext(
     random: checkedRandom(options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count)))),
     sleep: options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms))),
     retries: budget("retries", options.retries ?? DEFAULT_RETRIES),
+    pace: new Pace(),
   };
 }
 

@@ -105,6 +105,12 @@ export const MUTANTS = {
     ],
     by: ["--only", "interleave", "--scenario", "2 reading", "--faults", "2"],
   },
+  "not looked for after a wait": {
+    why: "an operation that is resumed is not looked for in what came while its writer waited for its turn",
+    file: "src/dataset/commit.ts",
+    changes: [["if (operation.isResumed === true) {", "if (false) {"]],
+    by: ["--only", "interleave", "--scenario", "2 twice", "--faults", "1"],
+  },
   "creation by writeId alone": {
     why: "a new dataset that another writer has appended to is taken for another's",
     file: "src/dataset/dataset.ts",
