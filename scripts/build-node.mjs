@@ -1,10 +1,11 @@
 // Bundles the entries for Node into build/node: loading some 150 small modules took half of the time that a fresh process
 // needs to its first search result. What build/lib holds stays the readable form, for browsers' bundlers and for types.
 
-import { rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
 const out = "build/node";
+const { peerDependencies } = JSON.parse(await readFile("package.json", "utf8"));
 await rm(out, { recursive: true, force: true });
 
 await build({
@@ -17,6 +18,8 @@ await build({
   format: "esm",
   platform: "node",
   target: "es2022",
+  // Optional packages are the user's own; and inside the bundle the AWS SDK, which is CommonJS, can't require node:https.
+  external: Object.keys(peerDependencies),
   plugins: [{ name: "core", setup: leaveCoreWhereItIs }],
   // package.json names the files with effects as they are in build/lib.
   ignoreAnnotations: true,
