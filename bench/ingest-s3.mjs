@@ -12,7 +12,8 @@ import { DIM, OUT } from "./words.mjs";
 const MIB = 1 << 20;
 const CONCURRENCY = 8;
 const endpoint = process.env.AWS_ENDPOINT_URL;
-if (endpoint === undefined) throw new Error('no server: scripts/rgw.sh start && eval "$(scripts/rgw.sh env)"');
+if (endpoint === undefined)
+  throw new Error('no server: scripts/rgw.sh start && eval "$(scripts/rgw.sh env)"');
 
 if (process.argv[2] === "--copy") console.log(JSON.stringify(await copy(process.argv[3], process.argv[4])));
 else if (process.argv[2] === "--ingest")
@@ -44,8 +45,16 @@ async function compare(rounds, rows, algorithm = "dreamdb.ivf-cosine") {
   );
   line("ingest MB/s", of((s) => rate(s.written)).map(Number), 1);
   line("plain PUTs MB/s", of((s) => rate(s.plain)).map(Number), 1);
-  line("ratio", of((s) => s.ratio), 2);
-  line("peak resident MiB", of((s) => s.written.peakMiB), 0);
+  line(
+    "ratio",
+    of((s) => s.ratio),
+    2,
+  );
+  line(
+    "peak resident MiB",
+    of((s) => s.written.peakMiB),
+    0,
+  );
 }
 
 function rate({ bytes, ms }) {
@@ -133,5 +142,11 @@ async function copy(from, to) {
   const cpu = process.cpuUsage(began);
   await source.close?.();
   await target.close?.();
-  return { objects: values.length, bytes, ms, cpuMs: Math.round((cpu.user + cpu.system) / 1e3), largest: MIB };
+  return {
+    objects: values.length,
+    bytes,
+    ms,
+    cpuMs: Math.round((cpu.user + cpu.system) / 1e3),
+    largest: MIB,
+  };
 }

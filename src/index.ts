@@ -38,7 +38,9 @@ export {
   type ScalarOptions,
   Schema,
 } from "./dataset/schema.ts";
+export type { AppendProgress } from "./dataset/uploads.ts";
 export type { Where } from "./dataset/where.ts";
+export type { DatasetWriter, FlushResult, WriterOptions } from "./dataset/writer.ts";
 export { DreamDBError, type ErrorCode, isDreamDBError } from "./errors.ts";
 export type { EmbeddingField, FieldSpec, MediaField, ScalarField } from "./objects/field.ts";
 export { memoryStore } from "./store/memory.ts";

@@ -14,7 +14,7 @@ import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
-import type { AppendResult } from "./append.ts";
+import type { AppendOperation, AppendResult, AppendTarget, Staged } from "./append.ts";
 import type { BuildGraphOptions, BuildGraphResult } from "./build-graph.ts";
 import {
   errnoIn,
@@ -39,7 +39,7 @@ import { GraphTracks } from "./graph-tracks.ts";
 import { type Health, healthOf } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
-import { append, buildGraph, publishCompressor, rebuildIvf } from "./later.ts";
+import { append, buildGraph, publishCompressor, rebuildIvf, stage } from "./later.ts";
 import {
   chosenFields,
   explain,
@@ -51,6 +51,7 @@ import {
 } from "./query.ts";
 import { type ManyVectorQuery, queryMany } from "./query-many.ts";
 import type { PublishCompressorOptions, RebuildIvfOptions, RebuildResult, RebuildTarget } from "./rebuild.ts";
+import { RecordSource, type RowSource } from "./row-source.ts";
 import { readRow } from "./rows.ts";
 import {
   type AnyFields,
@@ -64,7 +65,9 @@ import type { Traffic } from "./session.ts";
 import { startingIndex } from "./starting-index.ts";
 import { streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
+import { type AppendProgress, checkProgress } from "./uploads.ts";
 import { filterOf, type Where } from "./where.ts";
+import { DatasetWriter, type WriterOptions } from "./writer.ts";
 
 export type Located = { backend: Backend } & DatasetOptions;
 type BackendArgument = Backend | Located;
@@ -83,6 +86,16 @@ export interface StreamOptions<F extends FieldTypes = AnyFields> extends Cancell
   range?: { from?: bigint; to?: bigint };
   /** Only records that meet this condition on their scalars. Default all. */
   where?: Where<F>;
+}
+
+export interface AppendOptions extends Cancellable {
+  /**
+   * 32 hex digits that name the operation, as `CommitUnknown` gave them: when it turns out to be in already, nothing is
+   * appended again.
+   */
+  opId?: string;
+  /** Called when an object of the append is stored. */
+  onProgress?: ((progress: AppendProgress) => void) | undefined;
 }
 
 export interface Snapshot {
@@ -300,17 +313,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /**
    * Appends records and publishes one new Manifest. Without `_anchor`s each record gets the next free nanosecond
-   * tick from now on.
-   * @param options.opId 32 hex digits that name the operation, as `CommitUnknown` gave them: when it turns out to
-   *   be in already, nothing is appended again.
+   * tick from now on. Where they make several batches (spec/0007 §1), those encoded are stored while the next is encoded.
    * Errors: `SchemaViolation`, `InvalidAnchor`, `DuplicateAnchor`, `ReadOnly`, `Conflict`, `CommitUnknown`,
    * `StoreUnavailable`. After any but `CommitUnknown` nothing was appended.
    */
-  async appendMany(
-    records: readonly RecordIn<F>[],
-    options: { opId?: string } & Cancellable = {},
-  ): Promise<AppendResult> {
-    const tip = this.writable();
+  async appendMany(records: readonly RecordIn<F>[], options: AppendOptions = {}): Promise<AppendResult> {
+    this.writable();
     if (!Array.isArray(records) || records.length === 0) {
       throw new DreamDBError("InvalidArgument", "records to append are needed", {
         field: "records",
@@ -319,25 +327,55 @@ export class Dataset<F extends FieldTypes = AnyFields> {
         committed: "no",
       });
     }
-    const opId = options.opId === undefined ? this.state.ctx.random(16) : parseOpId(options.opId);
+    return this.appendRows(new RecordSource(records as readonly Record<string, unknown>[]), options);
+  }
+
+  /**
+   * Groups many small writes into few appends: see `DatasetWriter`. Errors: `ReadOnly`, `InvalidArgument`.
+   */
+  writer(options: WriterOptions = {}): DatasetWriter<F> {
+    this.writable();
+    const { signal } = options;
+    return new DatasetWriter<F>(options, {
+      newOpId: () => this.state.ctx.random(16),
+      source: (records) => new RecordSource(records),
+      stage: (operation) => writing(() => stage(this.appendTarget(signal), this.state.tip as Tip, operation)),
+      commit: (operation, staged) => this.inTurn(operation, signal, staged),
+    });
+  }
+
+  private async appendRows(source: RowSource, options: AppendOptions): Promise<AppendResult> {
+    const { opId, signal, onProgress } = options;
+    checkProgress(onProgress);
+    const operation: AppendOperation = {
+      source,
+      opId: opId === undefined ? this.state.ctx.random(16) : parseOpId(opId),
+      isResumed: opId !== undefined,
+      onProgress,
+    };
+    return this.inTurn(operation, signal);
+  }
+
+  /** Appends after the appends and rebuilds of this object that were asked for before. */
+  private inTurn(
+    operation: AppendOperation,
+    signal: AbortSignal | undefined,
+    staged?: Staged,
+  ): Promise<AppendResult> {
     const work = async (): Promise<AppendResult> => {
-      const { name, genesis } = this.state;
-      const ctx = until(this.state.ctx, options.signal);
-      const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
-      const from = this.state.tip ?? tip;
-      const done = await append(
-        target,
-        from,
-        records as readonly Record<string, unknown>[],
-        opId,
-        options.opId !== undefined,
-      );
+      const done = await append(this.appendTarget(signal), this.state.tip as Tip, operation, staged);
       this.moveTo(done.tip);
       return done.result;
     };
     const turn = this.queue.then(() => writing(work));
     this.queue = turn.catch(() => undefined);
     return turn;
+  }
+
+  private appendTarget(signal: AbortSignal | undefined): AppendTarget {
+    const { name, genesis } = this.state;
+    const ctx = until(this.state.ctx, signal);
+    return { ctx, name, origin: genesis.origin, indexers: this.indexers };
   }
 
   /**

@@ -9,6 +9,8 @@ export const seldom = (): Promise<typeof Seldom> => import("./seldom.ts");
 
 export const append: typeof Seldom.append = async (...args) => (await seldom()).append(...args);
 
+export const stage: typeof Seldom.stage = async (...args) => (await seldom()).stage(...args);
+
 export const buildGraph: typeof Seldom.buildGraph = async (...args) => (await seldom()).buildGraph(...args);
 
 export const publishCompressor: typeof Seldom.publishCompressor = async (...args) =>

@@ -368,6 +368,8 @@ export function copyVector(
 }
 
 function isFloats(value: unknown): value is Float32Array | Float64Array {
+  // The common case; asking for the name, which arrays of another realm need, takes longer than copying a vector.
+  if (value instanceof Float32Array) return true;
   const name = Object.prototype.toString.call(value);
   return name === "[object Float32Array]" || name === "[object Float64Array]";
 }
