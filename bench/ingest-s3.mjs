@@ -9,7 +9,6 @@ import { Dataset, openStore, Schema } from "../build/lib/index.node.js";
 import { median, spread } from "./statistics.mjs";
 import { DIM, OUT } from "./words.mjs";
 
-const MIB = 1 << 20;
 const CONCURRENCY = 8;
 const endpoint = process.env.AWS_ENDPOINT_URL;
 if (endpoint === undefined)
@@ -38,7 +37,7 @@ async function compare(rounds, rows, algorithm = "dreamdb.ivf-cosine") {
   }
   const of = (pick) => samples.map(pick);
   const line = (what, values, digits) =>
-    console.log(`  ${what.padEnd(26)} ${median(values).toFixed(digits)}  ${spread(values)}`);
+    console.log(`  ${what.padEnd(26)} ${median(values).toFixed(digits)}  ${spread(values, digits)}`);
   const { rows: total, objects, bytes } = samples[0].written;
   console.log(
     `ingest ${total} × ${DIM} ${algorithm}, ${rows} a flush: ${objects} puts, ${(bytes / 1e6).toFixed(0)} MB`,

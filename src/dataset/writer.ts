@@ -50,8 +50,8 @@ interface Group {
   staged: Promise<Staged> | undefined;
 }
 
-/** Groups that may be under way while another is filled: one is committed, the next encoded and stored. */
-const GROUPS_AHEAD = 2;
+/** Groups that may be under way while another is filled: one is committed, the others encoded and stored meanwhile. */
+const GROUPS_AHEAD = 3;
 
 /**
  * Collects records and appends them in groups, in the order they were written: as one append when `flush()` or `close()`
@@ -206,10 +206,9 @@ export class DatasetWriter<F extends FieldTypes> {
     const { operation, records } = group;
     group.staged ??= this.port.stage(operation);
     const staged = await group.staged;
-    // Encoded while this one's objects travel; it may only be committed after it, so that order is kept.
     const commit = this.port.commit(operation, staged);
-    const ahead = this.stageAhead(commit);
-    const result = await commit.finally(() => ahead);
+    void this.stageAhead(commit);
+    const result = await commit;
     const opId = toHex(operation.opId);
     this.groups.shift();
     const { rows, appends } = this.done;
@@ -220,22 +219,24 @@ export class DatasetWriter<F extends FieldTypes> {
     };
   }
 
-  /** Stages the next group, if there is one before the commit under way ends. Its own turn tells what was wrong with it. */
+  /**
+   * Encodes the next groups while one is committed, so that their objects travel meanwhile. They are committed after it, in
+   * their order; what is wrong with one is thrown when its turn comes.
+   */
   private async stageAhead(commit: Promise<unknown>): Promise<void> {
     let isOver = false;
-    const over = commit.then(
-      () => {
-        isOver = true;
-      },
-      () => {
-        isOver = true;
-      },
-    );
-    while (!isOver && this.groups[1] === undefined) await Promise.race([over, this.change()]);
-    const next = this.groups[1];
-    if (isOver || next === undefined || next.staged !== undefined) return;
-    next.staged = this.port.stage(next.operation);
-    next.staged.catch(() => {});
+    const end = (): void => {
+      isOver = true;
+    };
+    const over = commit.then(end, end);
+    while (!isOver) {
+      const next = this.groups.slice(1, GROUPS_AHEAD).find((group) => group.staged === undefined);
+      if (next === undefined) await Promise.race([over, this.change()]);
+      else {
+        next.staged = this.port.stage(next.operation);
+        await next.staged.catch(() => {});
+      }
+    }
   }
 
   private fail(group: Group, error: unknown): void {

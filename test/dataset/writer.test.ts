@@ -141,7 +141,7 @@ test("a refused record stops its append and those after; discard hands them back
   expect(await numbersIn(ds as never)).toEqual([0, 1, 2, 3, 4, 99]);
 });
 
-test("memory is bounded: write waits while two appends are under way", async () => {
+test("memory is bounded: write waits while three appends are under way", async () => {
   let release = (): void => {};
   const held = new Promise<void>((resolve) => {
     release = resolve;
@@ -155,16 +155,17 @@ test("memory is bounded: write waits while two appends are under way", async () 
   isHeld = true;
   const writer = ds.writer({ rows: 10 });
   await writer.write(records(0, 10));
+  await writer.write(records(10, 20));
   let isThrough = false;
-  const second = writer.write(records(10, 20)).then(() => {
+  const third = writer.write(records(20, 30)).then(() => {
     isThrough = true;
   });
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect(isThrough).toBe(false);
   release();
-  await second;
+  await third;
   await writer.close();
-  expect(await ds.count()).toBe(20);
+  expect(await ds.count()).toBe(30);
 });
 
 test("an aborted signal ends it; nothing else is in", async () => {
