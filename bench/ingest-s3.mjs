@@ -146,6 +146,5 @@ async function copy(from, to) {
     bytes,
     ms,
     cpuMs: Math.round((cpu.user + cpu.system) / 1e3),
-    largest: MIB,
   };
 }

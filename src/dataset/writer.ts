@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** `ds.writer()`: many small writes, few appends. */
 import { toHex } from "../core/blake3.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
