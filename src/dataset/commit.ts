@@ -55,7 +55,7 @@ export async function putObjects(ctx: Context, objects: readonly NewPage[]): Pro
 }
 
 /** No ref reaches the object yet, so when the backend can't tell whether it is there, still nothing is committed. */
-async function putObject(ctx: Context, { address, bytes }: NewPage): Promise<void> {
+export async function putObject(ctx: Context, { address, bytes }: NewPage): Promise<void> {
   try {
     await ctx.store.put(objectKey(address), bytes);
   } catch (error) {

@@ -14,7 +14,8 @@ import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
-import type { AppendResult } from "./append.ts";
+import type { AppendOperation, AppendResult, AppendTarget, Staged } from "./append.ts";
+import type { ArrowBatch, ArrowLibrary, ArrowTable } from "./arrow-layout.ts";
 import type { BuildGraphOptions, BuildGraphResult } from "./build-graph.ts";
 import {
   errnoIn,
@@ -39,7 +40,15 @@ import { GraphTracks } from "./graph-tracks.ts";
 import { type Health, healthOf } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
-import { append, buildGraph, publishCompressor, rebuildIvf } from "./later.ts";
+import {
+  append,
+  arrowSource,
+  buildGraph,
+  publishCompressor,
+  rebuildIvf,
+  stage,
+  streamArrow,
+} from "./later.ts";
 import {
   chosenFields,
   explain,
@@ -51,6 +60,7 @@ import {
 } from "./query.ts";
 import { type ManyVectorQuery, queryMany } from "./query-many.ts";
 import type { PublishCompressorOptions, RebuildIvfOptions, RebuildResult, RebuildTarget } from "./rebuild.ts";
+import { RecordSource, type RowSource } from "./row-source.ts";
 import { readRow } from "./rows.ts";
 import {
   type AnyFields,
@@ -62,9 +72,11 @@ import {
 } from "./schema.ts";
 import type { Traffic } from "./session.ts";
 import { startingIndex } from "./starting-index.ts";
-import { streamColumns } from "./stream.ts";
+import { type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
+import { type AppendProgress, checkProgress } from "./uploads.ts";
 import { filterOf, type Where } from "./where.ts";
+import { DatasetWriter, type WriterOptions } from "./writer.ts";
 
 export type Located = { backend: Backend } & DatasetOptions;
 type BackendArgument = Backend | Located;
@@ -83,6 +95,24 @@ export interface StreamOptions<F extends FieldTypes = AnyFields> extends Cancell
   range?: { from?: bigint; to?: bigint };
   /** Only records that meet this condition on their scalars. Default all. */
   where?: Where<F>;
+}
+
+export interface ArrowStreamOptions<F extends FieldTypes = AnyFields, A extends ArrowLibrary = ArrowLibrary>
+  extends StreamOptions<F> {
+  /** The package apache-arrow, as `import * as arrow from "apache-arrow"` gives it. */
+  arrow: A;
+  /** Records a RecordBatch. Default 65,536. */
+  batchSize?: number;
+}
+
+export interface AppendOptions extends Cancellable {
+  /**
+   * 32 hex digits that name the operation, as `CommitUnknown` gave them: when it turns out to be in already, nothing is
+   * appended again.
+   */
+  opId?: string;
+  /** Called when an object of the append is stored. */
+  onProgress?: ((progress: AppendProgress) => void) | undefined;
 }
 
 export interface Snapshot {
@@ -121,6 +151,9 @@ export type VectorBatch<F extends FieldTypes> = Partial<Omit<Batch<F>, "_time_an
   /** Present when distances are estimates: `rerankFactor` was 0. */
   _estimated?: true;
 };
+
+const DEFAULT_STREAM_ROWS = 256;
+const DEFAULT_ARROW_ROWS = 65_536;
 
 interface State {
   ctx: Context;
@@ -300,17 +333,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /**
    * Appends records and publishes one new Manifest. Without `_anchor`s each record gets the next free nanosecond
-   * tick from now on.
-   * @param options.opId 32 hex digits that name the operation, as `CommitUnknown` gave them: when it turns out to
-   *   be in already, nothing is appended again.
+   * tick from now on. Where they make several batches (spec/0007 §1), those encoded are stored while the next is encoded.
    * Errors: `SchemaViolation`, `InvalidAnchor`, `DuplicateAnchor`, `ReadOnly`, `Conflict`, `CommitUnknown`,
    * `StoreUnavailable`. After any but `CommitUnknown` nothing was appended.
    */
-  async appendMany(
-    records: readonly RecordIn<F>[],
-    options: { opId?: string } & Cancellable = {},
-  ): Promise<AppendResult> {
-    const tip = this.writable();
+  async appendMany(records: readonly RecordIn<F>[], options: AppendOptions = {}): Promise<AppendResult> {
+    this.writable();
     if (!Array.isArray(records) || records.length === 0) {
       throw new DreamDBError("InvalidArgument", "records to append are needed", {
         field: "records",
@@ -319,25 +347,75 @@ export class Dataset<F extends FieldTypes = AnyFields> {
         committed: "no",
       });
     }
-    const opId = options.opId === undefined ? this.state.ctx.random(16) : parseOpId(options.opId);
+    return this.appendRows(new RecordSource(records as readonly Record<string, unknown>[]), options);
+  }
+
+  /**
+   * Appends the rows of a Table or of RecordBatches of apache-arrow, column by column, and publishes one new Manifest. Columns
+   * go by the names of the schema's fields; `_anchor` is optional, as timestamps or Int64 of Unix nanoseconds; nulls stand for
+   * no value. Do not change the table's buffers before it resolves. Errors: as `appendMany`.
+   */
+  async appendArrow(
+    table: ArrowTable | ArrowBatch | readonly ArrowBatch[],
+    options: AppendOptions = {},
+  ): Promise<AppendResult> {
+    this.writable();
+    const source = await arrowSource(table);
+    if (source.rows > 0) return this.appendRows(source, options);
+    throw new DreamDBError("InvalidArgument", "rows to append are needed", {
+      field: "table",
+      found: "0 rows",
+      expected: "at least one row",
+      committed: "no",
+    });
+  }
+
+  /**
+   * Groups many small writes into few appends: see `DatasetWriter`. Errors: `ReadOnly`, `InvalidArgument`.
+   */
+  writer(options: WriterOptions = {}): DatasetWriter<F> {
+    this.writable();
+    const { signal } = options;
+    return new DatasetWriter<F>(options, {
+      newOpId: () => this.state.ctx.random(16),
+      source: (records) => new RecordSource(records),
+      stage: (operation) => writing(() => stage(this.appendTarget(signal), this.state.tip as Tip, operation)),
+      commit: (operation, staged) => this.inTurn(operation, signal, staged),
+    });
+  }
+
+  private async appendRows(source: RowSource, options: AppendOptions): Promise<AppendResult> {
+    const { opId, signal, onProgress } = options;
+    checkProgress(onProgress);
+    const operation: AppendOperation = {
+      source,
+      opId: opId === undefined ? this.state.ctx.random(16) : parseOpId(opId),
+      isResumed: opId !== undefined,
+      onProgress,
+    };
+    return this.inTurn(operation, signal);
+  }
+
+  /** Appends after the appends and rebuilds of this object that were asked for before. */
+  private inTurn(
+    operation: AppendOperation,
+    signal: AbortSignal | undefined,
+    staged?: Staged,
+  ): Promise<AppendResult> {
     const work = async (): Promise<AppendResult> => {
-      const { name, genesis } = this.state;
-      const ctx = until(this.state.ctx, options.signal);
-      const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
-      const from = this.state.tip ?? tip;
-      const done = await append(
-        target,
-        from,
-        records as readonly Record<string, unknown>[],
-        opId,
-        options.opId !== undefined,
-      );
+      const done = await append(this.appendTarget(signal), this.state.tip as Tip, operation, staged);
       this.moveTo(done.tip);
       return done.result;
     };
     const turn = this.queue.then(() => writing(work));
     this.queue = turn.catch(() => undefined);
     return turn;
+  }
+
+  private appendTarget(signal: AbortSignal | undefined): AppendTarget {
+    const { name, genesis } = this.state;
+    const ctx = until(this.state.ctx, signal);
+    return { ctx, name, origin: genesis.origin, indexers: this.indexers };
   }
 
   /**
@@ -390,20 +468,40 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * whatever the size. Errors: `InvalidArgument`, `InvalidAnchor`.
    */
   iterStream(options: StreamOptions<F> = {}): AsyncIterableIterator<Batch<F>> {
+    const columns = streamColumns(this.streamSource(options, DEFAULT_STREAM_ROWS));
+    return columns as unknown as AsyncIterableIterator<Batch<F>>;
+  }
+
+  /**
+   * All records in time order, or those that `where` chooses, as RecordBatches of apache-arrow, which the caller brings:
+   * `_anchor` as timestamps in nanoseconds, vectors as FixedSizeList of Float32, categorical text as Dictionary, media as Binary.
+   * Columns are copied as they lie: no object is made for a row.
+   * Errors: as `iterStream`; `LimitExceeded` for an anchor after the year 2262, which Arrow can't hold.
+   */
+  iterArrow<A extends ArrowLibrary>(
+    options: ArrowStreamOptions<F, A>,
+  ): AsyncIterableIterator<InstanceType<A["RecordBatch"]>> {
+    const source = this.streamSource(options, DEFAULT_ARROW_ROWS);
+    return streamArrow(source, options.arrow) as AsyncGenerator<InstanceType<A["RecordBatch"]>>;
+  }
+
+  private streamSource(options: StreamOptions<F>, defaultRows: number): StreamSource {
     const { ctx, manifest, genesis } = this.state;
-    const fields = chosenFields(manifest.fields, options.fields, () => true);
-    const batchSize = positive("batchSize", options.batchSize ?? 256, 1 << 24);
     const { from, to } = options.range ?? {};
     checkBound("range.from", from);
     checkBound("range.to", to);
-    const range = {
-      from: from === undefined || from < genesis.origin ? 0n : from - genesis.origin,
-      to: to === undefined ? MAX_TICK : to - genesis.origin,
+    return {
+      fields: chosenFields(manifest.fields, options.fields, () => true),
+      batchSize: positive("batchSize", options.batchSize ?? defaultRows, 1 << 24),
+      range: {
+        from: from === undefined || from < genesis.origin ? 0n : from - genesis.origin,
+        to: to === undefined ? MAX_TICK : to - genesis.origin,
+      },
+      condition: filterOf({ where: options.where }, manifest.fields),
+      session: ctx.session.until(options.signal),
+      manifest,
+      origin: genesis.origin,
     };
-    const condition = filterOf({ where: options.where }, manifest.fields);
-    const session = ctx.session.until(options.signal);
-    const columns = streamColumns(session, manifest, genesis.origin, fields, range, batchSize, condition);
-    return columns as unknown as AsyncIterableIterator<Batch<F>>;
   }
 
   /**

@@ -66,19 +66,23 @@ export class ColumnReader {
   }
 
   /** Appends the values of rows [from, to) to `out`. */
-  async read(from: number, to: number, out: unknown[]): Promise<void> {
+  read(from: number, to: number, out: unknown[]): Promise<void> {
+    return this.visit(from, to, (block, first, end) =>
+      readValues(this.field, this.head, block, first, end, out),
+    );
+  }
+
+  /** Calls `use` with the blocks that hold rows [from, to), in their order, and which rows of each. */
+  async visit(
+    from: number,
+    to: number,
+    use: (block: BlockRows, first: number, end: number) => void,
+  ): Promise<void> {
     for (let row = from; row < to; ) {
       const index = blockOfRow(this.head, row);
       const block = this.head.blocks[index] as ColumnBlock;
       const end = Math.min(to, block.firstRow + block.rows);
-      readValues(
-        this.field,
-        this.head,
-        await this.block(index, to),
-        row - block.firstRow,
-        end - block.firstRow,
-        out,
-      );
+      use(await this.block(index, to), row - block.firstRow, end - block.firstRow);
       row = end;
     }
   }

@@ -52,11 +52,8 @@ export const MUTANTS = {
     why: "an append's columns are stored once it is published",
     file: "src/dataset/append.ts",
     changes: [
-      ["  await putObjects(ctx, dataObjects(prepared));\n\n", ""],
-      [
-        "  const { own } = published;\n",
-        "  await putObjects(ctx, dataObjects(prepared));\n  const { own } = published;\n",
-      ],
+      ["  await ready.uploads.finish();\n\n", ""],
+      ["  const { own } = published;\n", "  await ready.uploads.finish();\n  const { own } = published;\n"],
     ],
   },
   "one writeId for all": {
