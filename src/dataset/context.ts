@@ -10,6 +10,7 @@ import type { RemoteOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 import { WorkerPool } from "../workers/pool.ts";
+import type { Reads } from "./coalesce.ts";
 import { Session } from "./session.ts";
 import { ResidentVectors } from "./vectors.ts";
 
@@ -38,6 +39,11 @@ export interface DatasetOptions extends Cancellable {
   remote?: RemoteOptions;
   /** Budget in bytes of verified objects kept in memory. Default 64 MiB. */
   cacheBytes?: number;
+  /**
+   * How ranges of objects are put together: two with at most `gapBytes` between them are read as one (default 64 KiB), and
+   * beyond `ranges` of one step those that lie nearest (default 24 for backends reached by HTTP, else no limit).
+   */
+  reads?: Partial<Reads>;
   /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default 256 MiB, or a quarter of `coreBytes`. */
   residentBytes?: number;
   /**
@@ -101,7 +107,7 @@ export async function createContext(
     ...(singleWriter === undefined ? {} : { singleWriter }),
   });
   const cacheBytes = budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES);
-  const session = new Session(store, cacheBytes);
+  const session = new Session(store, cacheBytes, undefined, checkedReads(options.reads));
   const ample = Math.min(DEFAULT_RESIDENT_BYTES, Math.floor((coreBytes ?? Number.POSITIVE_INFINITY) / 4));
   const residentBytes = budget("residentBytes", options.residentBytes ?? ample);
   const vectors = new ResidentVectors(session, kernels, residentBytes);
@@ -168,6 +174,13 @@ function checkedRandom(random: (count: number) => Uint8Array): (count: number) =
 
 function invalid(field: string, found: unknown, expected: string): DreamDBError {
   return new DreamDBError("InvalidArgument", "this option can't be", { field, found, expected });
+}
+
+function checkedReads({ gapBytes, ranges }: Partial<Reads> = {}): Partial<Reads> {
+  return {
+    ...(gapBytes === undefined ? {} : { gapBytes: budget("reads.gapBytes", gapBytes) }),
+    ...(ranges === undefined ? {} : { ranges: Math.max(1, budget("reads.ranges", ranges)) }),
+  };
 }
 
 function budget(field: string, value: number): number {

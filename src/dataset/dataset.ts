@@ -4,7 +4,7 @@ import { equalBytes, fromHex } from "../core/blake3.ts";
 import { checkRefName, refKey } from "../core/ref-name.ts";
 import { clampTick, MAX_TICK, toTick } from "../core/time.ts";
 import { DreamDBError, isDreamDBError, writing } from "../errors.ts";
-import { decodeGenesis, encodeGenesis, type Genesis } from "../objects/genesis.ts";
+import { encodeGenesis, type Genesis } from "../objects/genesis.ts";
 import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef, encodeRef, type RefBody, type RefType } from "../objects/ref.ts";
@@ -40,6 +40,7 @@ import { type Health, healthOf } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
 import { append, buildGraph, publishCompressor, rebuildIvf } from "./later.ts";
+import { LaterGenesis } from "./later-genesis.ts";
 import {
   chosenFields,
   explain,
@@ -62,7 +63,7 @@ import {
 } from "./schema.ts";
 import type { Traffic } from "./session.ts";
 import { startingIndex } from "./starting-index.ts";
-import { streamColumns } from "./stream.ts";
+import { type Columns, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
 import { filterOf, type Where } from "./where.ts";
 
@@ -125,7 +126,7 @@ export type VectorBatch<F extends FieldTypes> = Partial<Omit<Batch<F>, "_time_an
 interface State {
   ctx: Context;
   name: string;
-  genesis: Genesis;
+  genesis: LaterGenesis;
   /** Undefined when opened at a Manifest that no ref was named for. */
   tip: Tip | undefined;
   manifest: Manifest;
@@ -216,7 +217,14 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     await putObjects(ctx, [{ address, bytes }]);
     const tip = await createRef(ctx, name, "branch", { address, manifest, bytes });
     // The ref's own state: another writer may have appended before our reply came.
-    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest: tip.manifest, address: tip.address });
+    return new Dataset<F>({
+      ctx: lasting,
+      name,
+      genesis: LaterGenesis.of(genesis),
+      tip,
+      manifest: tip.manifest,
+      address: tip.address,
+    });
   }
 
   /**
@@ -240,7 +248,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       });
     }
     const { manifest, address } = tip;
-    const genesis = await readGenesis(ctx, manifest);
+    const genesis = LaterGenesis.read(lasting.session, manifest.genesis);
     return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address });
   }
 
@@ -267,7 +275,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return new Dataset<F>({
       ctx: lasting,
       name: address,
-      genesis: await readGenesis(ctx, manifest),
+      genesis: LaterGenesis.read(lasting.session, manifest.genesis),
       tip: undefined,
       manifest,
       address,
@@ -321,7 +329,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     }
     const opId = options.opId === undefined ? this.state.ctx.random(16) : parseOpId(options.opId);
     const work = async (): Promise<AppendResult> => {
-      const { name, genesis } = this.state;
+      const { name } = this.state;
+      const genesis = await this.state.genesis.get();
       const ctx = until(this.state.ctx, options.signal);
       const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
       const from = this.state.tip ?? tip;
@@ -373,9 +382,10 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     anchor: bigint,
     options: { fields?: string[] } & Cancellable = {},
   ): Promise<RecordOut<F> | undefined> {
-    const { manifest, genesis } = this.state;
+    const { manifest } = this.state;
     const session = this.state.ctx.session.until(options.signal);
     const fields = chosenFields(manifest.fields, options.fields, () => true);
+    const genesis = await this.state.genesis.get();
     const at = await locate(session, manifest.timeline, toTick(anchor, genesis.origin, "anchor"));
     if (at === undefined) return undefined;
     const values = await readRow(session, fields, at);
@@ -396,13 +406,17 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const { from, to } = options.range ?? {};
     checkBound("range.from", from);
     checkBound("range.to", to);
-    const range = {
-      from: from === undefined || from < genesis.origin ? 0n : from - genesis.origin,
-      to: to === undefined ? MAX_TICK : to - genesis.origin,
-    };
     const condition = filterOf({ where: options.where }, manifest.fields);
     const session = ctx.session.until(options.signal);
-    const columns = streamColumns(session, manifest, genesis.origin, fields, range, batchSize, condition);
+    const columnsFrom = ({ origin }: Genesis): AsyncGenerator<Columns> => {
+      const range = {
+        from: from === undefined || from < origin ? 0n : from - origin,
+        to: to === undefined ? MAX_TICK : to - origin,
+      };
+      return streamColumns(session, manifest, origin, fields, range, batchSize, condition);
+    };
+    const columns =
+      genesis.known === undefined ? afterReading(genesis, columnsFrom) : columnsFrom(genesis.known);
     return columns as unknown as AsyncIterableIterator<Batch<F>>;
   }
 
@@ -530,7 +544,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   /** Up to `limit` Manifests from this state back, newest first, each once. */
   async history(limit = 20, { signal }: Cancellable = {}): Promise<HistoryEntry[]> {
     positive("limit", limit, Number.MAX_SAFE_INTEGER);
-    const { address, manifest, genesis } = this.state;
+    const { address, manifest } = this.state;
+    const { origin } = await this.state.genesis.get();
     const session = this.state.ctx.session.until(signal);
     const waiting = [{ address, manifest }];
     const seen = new Set<Address>([address]);
@@ -541,7 +556,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       const { ts, writer, op, seq, parents, timeline } = node.manifest;
       entries.push({
         manifest: node.address,
-        ts: ts + genesis.origin,
+        ts: ts + origin,
         writer,
         op,
         seq,
@@ -583,7 +598,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return {
       ctx: until(ctx, signal),
       manifest,
-      origin: genesis.origin,
+      origin: genesis.known?.origin ?? (() => genesis.get().then(({ origin }) => origin)),
       indexers: this.indexers,
       ivf: this.ivf,
       graphs: this.graphs,
@@ -597,7 +612,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   ): Promise<R> {
     const tip = this.writable();
     const moving = async (): Promise<R> => {
-      const { name, genesis } = this.state;
+      const { name } = this.state;
+      const genesis = await this.state.genesis.get();
       const ctx = until(this.state.ctx, signal);
       const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
       const done = await work(target, this.state.tip ?? tip);
@@ -649,8 +665,11 @@ async function refsOf(store: Store): Promise<RefEntry[]> {
   return refs;
 }
 
-async function readGenesis(ctx: Context, manifest: Manifest): Promise<Genesis> {
-  return decodeGenesis(await ctx.session.object(manifest.genesis));
+async function* afterReading(
+  genesis: LaterGenesis,
+  columnsFrom: (genesis: Genesis) => AsyncGenerator<Columns>,
+): AsyncGenerator<Columns> {
+  yield* columnsFrom(await genesis.get());
 }
 
 async function* endingWith<T>(

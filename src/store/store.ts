@@ -43,6 +43,9 @@ export interface Store {
   /** The address by which any thread of this process can open the same store; absent where there is none. */
   readonly sharedUrl?: string;
 
+  /** Whether requests travel over a network, so that few large ones are better than many small ones. */
+  readonly isRemote?: boolean;
+
   /** The value, or part of it; undefined when there is no such key. Strongly consistent after a put. */
   get(key: string, range?: ByteRange, options?: GetOptions): Promise<StoredValue | undefined>;
 
