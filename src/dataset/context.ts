@@ -51,6 +51,11 @@ export interface DatasetOptions extends Cancellable {
    * with `OutOfMemory`, and the dataset stays usable. Default 4 GiB, shared by all datasets of the process.
    */
   coreBytes?: number;
+  /**
+   * Milliseconds that the state which reads show may lag behind the ref's: a read after that looks at the ref first, one request.
+   * 0: every read does. Default: never, until `refresh()`.
+   */
+  maxStaleness?: number;
   /** Named in every Manifest this dataset object publishes. Default "dreamdb-ts". */
   writer?: string;
   /** Unix nanoseconds now; the source of automatic anchors. */
@@ -80,6 +85,8 @@ export interface Context {
   residentBytes: number;
   /** Undefined when all work is done on this thread. */
   pool: WorkerPool | undefined;
+  /** Undefined when only `refresh()` looks at the ref. */
+  maxStalenessMs: number | undefined;
   writer: string;
   clock: () => bigint;
   random: (count: number) => Uint8Array;
@@ -125,6 +132,7 @@ export async function createContext(
             mode: kernels.mode,
             module: await kernelModule(kernels.mode),
           }),
+    maxStalenessMs: options.maxStaleness === undefined ? undefined : staleness(options.maxStaleness),
     writer: checkWriter(options.writer ?? "dreamdb-ts"),
     clock: checkedClock(options.clock ?? (() => BigInt(Date.now()) * 1_000_000n)),
     random: checkedRandom(options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count)))),
@@ -181,6 +189,11 @@ function checkedReads({ gapBytes, ranges }: Partial<Reads> = {}): Partial<Reads>
     ...(gapBytes === undefined ? {} : { gapBytes: budget("reads.gapBytes", gapBytes) }),
     ...(ranges === undefined ? {} : { ranges: Math.max(1, budget("reads.ranges", ranges)) }),
   };
+}
+
+function staleness(ms: number): number {
+  if (typeof ms === "number" && ms >= 0) return ms;
+  throw invalid("maxStaleness", ms, "milliseconds, from 0");
 }
 
 function budget(field: string, value: number): number {

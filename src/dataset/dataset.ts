@@ -140,9 +140,13 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   private readonly graphs: GraphTracks;
   /** Appends of one Dataset object run one after the other; more would only race each other. */
   private queue: Promise<unknown> = Promise.resolve();
+  /** When the ref was last asked for, or moved by this object: Unix nanoseconds. Undefined until `maxStaleness` needs it. */
+  private asOf: bigint | undefined;
+  private refreshing: Promise<unknown> | undefined;
 
-  private constructor(state: State) {
+  private constructor(state: State, asOf?: bigint) {
     this.state = state;
+    this.asOf = asOf;
     this.indexers = new Indexers(state.ctx.kernels, state.ctx.session);
     this.ivf = new IvfTracks(state.ctx);
     this.graphs = new GraphTracks(state.ctx);
@@ -239,6 +243,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     checkRefName(name);
     const lasting = await createContext(backend, optionsOf(backend, options));
     const ctx = until(lasting, options.signal);
+    const asked = lasting.maxStalenessMs === undefined ? undefined : lasting.clock();
     const tip = await readTip(ctx.session, name);
     if (tip === undefined) {
       throw new DreamDBError("NotFound", "no dataset, branch or snapshot has this name", {
@@ -249,7 +254,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     }
     const { manifest, address } = tip;
     const genesis = LaterGenesis.read(lasting.session, manifest.genesis);
-    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address });
+    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address }, asked);
   }
 
   /** Opens a snapshot or branch by its label; the same as `open`. */
@@ -369,12 +374,38 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   async refresh({ signal }: Cancellable = {}): Promise<Address> {
     const { tip, ctx, name } = this.state;
     if (tip === undefined) return this.state.address;
+    const asked = ctx.maxStalenessMs === undefined ? undefined : ctx.clock();
     const now = await readTip(ctx.session.until(signal), name);
     if (now === undefined)
       throw new DreamDBError("NotFound", "the ref is gone", { field: "name", found: name });
     refuseRollback(name, tip, now);
     this.moveTo(now);
+    if (asked !== undefined && asked > (this.asOf ?? -1n)) this.asOf = asked;
     return this.state.address;
+  }
+
+  /**
+   * Whether a read has to look at the ref first. A clock that was set back makes the state old, never young; a snapshot never is.
+   */
+  private isStale(): boolean {
+    const { ctx, tip } = this.state;
+    if (ctx.maxStalenessMs === undefined || tip?.ref.type !== "branch") return false;
+    if (this.asOf === undefined) return true;
+    const age = Number(ctx.clock() - this.asOf) / 1e6;
+    return age < 0 || age >= ctx.maxStalenessMs;
+  }
+
+  /** Reads that come while the ref is being asked for share the answer, unless each has to ask for itself. */
+  private async becomeFresh(signal: AbortSignal | undefined): Promise<void> {
+    if (!this.isStale()) return;
+    if (signal !== undefined || this.state.ctx.maxStalenessMs === 0) {
+      await this.refresh({ signal });
+      return;
+    }
+    this.refreshing ??= this.refresh().finally(() => {
+      this.refreshing = undefined;
+    });
+    await this.refreshing;
   }
 
   /** The record anchored at `anchor` (Unix ns), or undefined. Media and vectors included unless `fields` is given. */
@@ -382,6 +413,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     anchor: bigint,
     options: { fields?: string[] } & Cancellable = {},
   ): Promise<RecordOut<F> | undefined> {
+    if (this.isStale()) await this.becomeFresh(options.signal);
     const { manifest } = this.state;
     const session = this.state.ctx.session.until(options.signal);
     const fields = chosenFields(manifest.fields, options.fields, () => true);
@@ -400,6 +432,16 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * whatever the size. Errors: `InvalidArgument`, `InvalidAnchor`.
    */
   iterStream(options: StreamOptions<F> = {}): AsyncIterableIterator<Batch<F>> {
+    if (this.isStale()) return this.streamAfresh(options);
+    return this.streamNow(options);
+  }
+
+  private async *streamAfresh(options: StreamOptions<F>): AsyncGenerator<Batch<F>> {
+    await this.becomeFresh(options.signal);
+    yield* this.streamNow(options);
+  }
+
+  private streamNow(options: StreamOptions<F>): AsyncIterableIterator<Batch<F>> {
     const { ctx, manifest, genesis } = this.state;
     const fields = chosenFields(manifest.fields, options.fields, () => true);
     const batchSize = positive("batchSize", options.batchSize ?? 256, 1 << 24);
@@ -426,15 +468,24 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   iterVector(query: VectorQuery<F> & Cancellable): VectorResults<VectorBatch<F>> {
     const { signal } = query;
-    const target = this.searchTarget(signal);
+    const now = this.isStale() ? undefined : this.searchTarget(signal);
     let all: Promise<VectorBatch<F>[]> | undefined;
-    const run = (): AsyncGenerator<VectorBatch<F>> =>
-      endingWith(signal, search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
+    const batches = async function* (this: Dataset<F>): AsyncGenerator<Columns> {
+      yield* search(now ?? (await this.freshTarget(signal)), query);
+    };
+    const run = (): AsyncGenerator<VectorBatch<F>> => {
+      const found = now === undefined ? batches.call(this) : search(now, query);
+      return endingWith(signal, found as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
+    };
+    const runAll = (): Promise<Columns[]> =>
+      now === undefined
+        ? this.freshTarget(signal).then((target) => searchAll(target, query))
+        : searchAll(now, query);
     return {
       [Symbol.asyncIterator]: run,
       // biome-ignore lint/suspicious/noThenProperty: the documented shape is both awaitable and iterable
       then(onFulfilled, onRejected) {
-        all ??= searchAll(target, query) as Promise<unknown> as Promise<VectorBatch<F>[]>;
+        all ??= runAll() as Promise<unknown> as Promise<VectorBatch<F>[]>;
         return all.then(onFulfilled, onRejected);
       },
     };
@@ -448,7 +499,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   queryMany(query: ManyVectorQuery<F> & Cancellable): Promise<VectorBatch<F>[]> {
     const { signal } = query;
-    const batches = queryMany(this.searchTarget(signal), query as ManyVectorQuery, this.state.address);
+    const batches = this.freshTarget(signal).then((target) =>
+      queryMany(target, query as ManyVectorQuery, this.state.address),
+    );
     return unlessAborted(batches as Promise<unknown> as Promise<VectorBatch<F>[]>, signal);
   }
 
@@ -457,7 +510,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * Errors: as `iterVector`.
    */
   explain(query: VectorQuery & Cancellable): Promise<Explanation> {
-    return unlessAborted(explain(this.searchTarget(query.signal), query), query.signal);
+    const explained = this.freshTarget(query.signal).then((target) => explain(target, query));
+    return unlessAborted(explained, query.signal);
   }
 
   /**
@@ -544,6 +598,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   /** Up to `limit` Manifests from this state back, newest first, each once. */
   async history(limit = 20, { signal }: Cancellable = {}): Promise<HistoryEntry[]> {
     positive("limit", limit, Number.MAX_SAFE_INTEGER);
+    if (this.isStale()) await this.becomeFresh(signal);
     const { address, manifest } = this.state;
     const { origin } = await this.state.genesis.get();
     const session = this.state.ctx.session.until(signal);
@@ -580,6 +635,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /** Records in this state. */
   async count(): Promise<number> {
+    if (this.isStale()) await this.becomeFresh(undefined);
     return this.state.manifest.timeline.rows;
   }
 
@@ -590,6 +646,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     await this.graphs.free();
     await this.indexers.free();
     this.state.ctx.vectors.clear();
+  }
+
+  private async freshTarget(signal: AbortSignal | undefined): Promise<SearchTarget> {
+    if (this.isStale()) await this.becomeFresh(signal);
+    return this.searchTarget(signal);
   }
 
   /** Indexes that several queries load together are not given up for one that ends. */

@@ -322,7 +322,7 @@ export class Session {
       trips.begun++;
       traffic.roundTrips++;
     }
-    const started = watchers.size === 0 ? 0 : performance.now();
+    const started = performance.now();
     try {
       const found = await ask();
       const bytes = found?.bytes.length ?? 0;
