@@ -237,7 +237,7 @@ export class Session {
           receive(list, index, bytes, members.length === 1);
         } catch (error) {
           if (!isDreamDBError(error, "HashMismatch")) throw error;
-          receive(list, index, await this.range(address, span.offset, span.bytes), true);
+          receive(list, index, await this.range(address, span.offset, span.bytes, undefined, true), true);
         }
       }
     };
@@ -276,7 +276,7 @@ export class Session {
       check(first);
       return first;
     } catch {
-      const second = await this.read(address, range);
+      const second = await this.read(address, range, undefined, true);
       check(second);
       return second;
     }
@@ -287,10 +287,11 @@ export class Session {
     offset: number,
     length: number,
     into?: Uint8Array,
+    isAgain = false,
   ): Promise<Uint8Array> {
-    const bytes = await this.read(address, { offset, length }, into);
+    const bytes = await this.read(address, { offset, length }, into, isAgain);
     if (bytes.length !== length) {
-      const again = await this.read(address, { offset, length });
+      const again = await this.read(address, { offset, length }, undefined, true);
       if (again.length !== length) throw lengthMismatch(`${address} from ${offset}`, again.length, length);
       return again;
     }
@@ -301,10 +302,12 @@ export class Session {
     address: Address,
     range: { offset: number; length: number } | undefined,
     into?: Uint8Array,
+    isAgain = false,
   ): Promise<Uint8Array> {
     const key = objectKey(address);
+    const options = { ...(into === undefined ? {} : { into }), ...(isAgain ? { again: true } : {}) };
     const found = await this.counted(() =>
-      into === undefined ? this.store.get(key, range) : this.store.get(key, range, { into }),
+      into === undefined && !isAgain ? this.store.get(key, range) : this.store.get(key, range, options),
     );
     if (found === undefined) {
       throw new DreamDBError("NotFound", "an object that the dataset refers to is missing", {

@@ -25,6 +25,8 @@ export interface GetOptions extends RequestOptions {
    * then a part of it. A store may as well leave it alone.
    */
   into?: Uint8Array | undefined;
+  /** What came before did not have the hash it should: caches are to be passed by. */
+  again?: boolean | undefined;
 }
 
 export interface ListedKey {
