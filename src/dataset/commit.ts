@@ -23,7 +23,7 @@ export interface Tip {
 
 /** The ref's current state, or undefined when there is none by this name. */
 export async function readTip(session: Session, name: string): Promise<Tip | undefined> {
-  const found = await session.store.get(refKey(name));
+  const found = await session.current(refKey(name));
   if (found === undefined) return undefined;
   const ref = decodeRef(found.bytes);
   if (ref.type === "dead") return undefined;

@@ -4,7 +4,7 @@ import { equalBytes, fromHex } from "../core/blake3.ts";
 import { checkRefName, refKey } from "../core/ref-name.ts";
 import { clampTick, MAX_TICK, toTick } from "../core/time.ts";
 import { DreamDBError, isDreamDBError, writing } from "../errors.ts";
-import { decodeGenesis, encodeGenesis, type Genesis } from "../objects/genesis.ts";
+import { encodeGenesis, type Genesis } from "../objects/genesis.ts";
 import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef, encodeRef, type RefBody, type RefType } from "../objects/ref.ts";
@@ -49,6 +49,7 @@ import {
   stage,
   streamArrow,
 } from "./later.ts";
+import { LaterGenesis } from "./later-genesis.ts";
 import {
   chosenFields,
   explain,
@@ -72,7 +73,7 @@ import {
 } from "./schema.ts";
 import type { Traffic } from "./session.ts";
 import { startingIndex } from "./starting-index.ts";
-import { type StreamSource, streamColumns } from "./stream.ts";
+import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
 import { type AppendProgress, checkProgress } from "./uploads.ts";
 import { filterOf, type Where } from "./where.ts";
@@ -158,7 +159,7 @@ const DEFAULT_ARROW_ROWS = 65_536;
 interface State {
   ctx: Context;
   name: string;
-  genesis: Genesis;
+  genesis: LaterGenesis;
   /** Undefined when opened at a Manifest that no ref was named for. */
   tip: Tip | undefined;
   manifest: Manifest;
@@ -172,9 +173,13 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   private readonly graphs: GraphTracks;
   /** Appends of one Dataset object run one after the other; more would only race each other. */
   private queue: Promise<unknown> = Promise.resolve();
+  /** When the ref was last asked for, or moved by this object: Unix nanoseconds. Undefined until `maxStaleness` needs it. */
+  private asOf: bigint | undefined;
+  private refreshing: Promise<unknown> | undefined;
 
-  private constructor(state: State) {
+  private constructor(state: State, asOf?: bigint) {
     this.state = state;
+    this.asOf = asOf;
     this.indexers = new Indexers(state.ctx.kernels, state.ctx.session);
     this.ivf = new IvfTracks(state.ctx);
     this.graphs = new GraphTracks(state.ctx);
@@ -249,7 +254,14 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     await putObjects(ctx, [{ address, bytes }]);
     const tip = await createRef(ctx, name, "branch", { address, manifest, bytes });
     // The ref's own state: another writer may have appended before our reply came.
-    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest: tip.manifest, address: tip.address });
+    return new Dataset<F>({
+      ctx: lasting,
+      name,
+      genesis: LaterGenesis.of(genesis),
+      tip,
+      manifest: tip.manifest,
+      address: tip.address,
+    });
   }
 
   /**
@@ -264,6 +276,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     checkRefName(name);
     const lasting = await createContext(backend, optionsOf(backend, options));
     const ctx = until(lasting, options.signal);
+    const asked = lasting.maxStalenessMs === undefined ? undefined : lasting.clock();
     const tip = await readTip(ctx.session, name);
     if (tip === undefined) {
       throw new DreamDBError("NotFound", "no dataset, branch or snapshot has this name", {
@@ -273,8 +286,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       });
     }
     const { manifest, address } = tip;
-    const genesis = await readGenesis(ctx, manifest);
-    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address });
+    const genesis = LaterGenesis.read(lasting.session, manifest.genesis);
+    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address }, asked);
   }
 
   /** Opens a snapshot or branch by its label; the same as `open`. */
@@ -300,7 +313,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return new Dataset<F>({
       ctx: lasting,
       name: address,
-      genesis: await readGenesis(ctx, manifest),
+      genesis: LaterGenesis.read(lasting.session, manifest.genesis),
       tip: undefined,
       manifest,
       address,
@@ -379,7 +392,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return new DatasetWriter<F>(options, {
       newOpId: () => this.state.ctx.random(16),
       source: (records) => new RecordSource(records),
-      stage: (operation) => writing(() => stage(this.appendTarget(signal), this.state.tip as Tip, operation)),
+      stage: (operation) =>
+        writing(async () => stage(await this.appendTarget(signal), this.state.tip as Tip, operation)),
       commit: (operation, staged) => this.inTurn(operation, signal, staged),
     });
   }
@@ -403,7 +417,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     staged?: Staged,
   ): Promise<AppendResult> {
     const work = async (): Promise<AppendResult> => {
-      const done = await append(this.appendTarget(signal), this.state.tip as Tip, operation, staged);
+      const target = await this.appendTarget(signal);
+      const done = await append(target, this.state.tip as Tip, operation, staged);
       this.moveTo(done.tip);
       return done.result;
     };
@@ -412,10 +427,10 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return turn;
   }
 
-  private appendTarget(signal: AbortSignal | undefined): AppendTarget {
+  private async appendTarget(signal: AbortSignal | undefined): Promise<AppendTarget> {
     const { name, genesis } = this.state;
-    const ctx = until(this.state.ctx, signal);
-    return { ctx, name, origin: genesis.origin, indexers: this.indexers };
+    const { origin } = await genesis.get();
+    return { ctx: until(this.state.ctx, signal), name, origin, indexers: this.indexers };
   }
 
   /**
@@ -438,12 +453,38 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   async refresh({ signal }: Cancellable = {}): Promise<Address> {
     const { tip, ctx, name } = this.state;
     if (tip === undefined) return this.state.address;
+    const asked = ctx.maxStalenessMs === undefined ? undefined : ctx.clock();
     const now = await readTip(ctx.session.until(signal), name);
     if (now === undefined)
       throw new DreamDBError("NotFound", "the ref is gone", { field: "name", found: name });
     refuseRollback(name, tip, now);
     this.moveTo(now);
+    if (asked !== undefined && asked > (this.asOf ?? -1n)) this.asOf = asked;
     return this.state.address;
+  }
+
+  /**
+   * Whether a read has to look at the ref first. A clock that was set back makes the state old, never young; a snapshot never is.
+   */
+  private isStale(): boolean {
+    const { ctx, tip } = this.state;
+    if (ctx.maxStalenessMs === undefined || tip?.ref.type !== "branch") return false;
+    if (this.asOf === undefined) return true;
+    const age = Number(ctx.clock() - this.asOf) / 1e6;
+    return age < 0 || age >= ctx.maxStalenessMs;
+  }
+
+  /** Reads that come while the ref is being asked for share the answer, unless each has to ask for itself. */
+  private async becomeFresh(signal: AbortSignal | undefined): Promise<void> {
+    if (!this.isStale()) return;
+    if (signal !== undefined || this.state.ctx.maxStalenessMs === 0) {
+      await this.refresh({ signal });
+      return;
+    }
+    this.refreshing ??= this.refresh().finally(() => {
+      this.refreshing = undefined;
+    });
+    await this.refreshing;
   }
 
   /** The record anchored at `anchor` (Unix ns), or undefined. Media and vectors included unless `fields` is given. */
@@ -451,9 +492,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     anchor: bigint,
     options: { fields?: string[] } & Cancellable = {},
   ): Promise<RecordOut<F> | undefined> {
-    const { manifest, genesis } = this.state;
+    if (this.isStale()) await this.becomeFresh(options.signal);
+    const { manifest } = this.state;
     const session = this.state.ctx.session.until(options.signal);
     const fields = chosenFields(manifest.fields, options.fields, () => true);
+    const genesis = await this.state.genesis.get();
     const at = await locate(session, manifest.timeline, toTick(anchor, genesis.origin, "anchor"));
     if (at === undefined) return undefined;
     const values = await readRow(session, fields, at);
@@ -468,7 +511,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * whatever the size. Errors: `InvalidArgument`, `InvalidAnchor`.
    */
   iterStream(options: StreamOptions<F> = {}): AsyncIterableIterator<Batch<F>> {
-    const columns = streamColumns(this.streamSource(options, DEFAULT_STREAM_ROWS));
+    const columns = this.streaming(options, DEFAULT_STREAM_ROWS, streamColumns);
     return columns as unknown as AsyncIterableIterator<Batch<F>>;
   }
 
@@ -481,26 +524,45 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   iterArrow<A extends ArrowLibrary>(
     options: ArrowStreamOptions<F, A>,
   ): AsyncIterableIterator<InstanceType<A["RecordBatch"]>> {
-    const source = this.streamSource(options, DEFAULT_ARROW_ROWS);
-    return streamArrow(source, options.arrow) as AsyncGenerator<InstanceType<A["RecordBatch"]>>;
+    const batches = this.streaming(options, DEFAULT_ARROW_ROWS, (source) =>
+      streamArrow(source, options.arrow),
+    );
+    return batches as AsyncGenerator<InstanceType<A["RecordBatch"]>>;
   }
 
-  private streamSource(options: StreamOptions<F>, defaultRows: number): StreamSource {
+  /** Streams the state of now, or, where that is stale, of when the first batch is asked for. */
+  private streaming<B>(
+    options: StreamOptions<F>,
+    defaultRows: number,
+    begin: (source: StreamSource) => AsyncGenerator<B>,
+  ): AsyncGenerator<B> {
+    const now = this.isStale() ? undefined : this.streamSource(options, defaultRows);
+    return async function* (this: Dataset<F>) {
+      if (now === undefined) await this.becomeFresh(options.signal);
+      yield* begin(await (now ?? this.streamSource(options, defaultRows))());
+    }.call(this);
+  }
+
+  /** What a stream reads: checked at once, whereas the Genesis is only waited for when batches are. */
+  private streamSource(options: StreamOptions<F>, defaultRows: number): () => Promise<StreamSource> {
     const { ctx, manifest, genesis } = this.state;
     const { from, to } = options.range ?? {};
     checkBound("range.from", from);
     checkBound("range.to", to);
-    return {
+    const checked = {
       fields: chosenFields(manifest.fields, options.fields, () => true),
       batchSize: positive("batchSize", options.batchSize ?? defaultRows, 1 << 24),
-      range: {
-        from: from === undefined || from < genesis.origin ? 0n : from - genesis.origin,
-        to: to === undefined ? MAX_TICK : to - genesis.origin,
-      },
       condition: filterOf({ where: options.where }, manifest.fields),
       session: ctx.session.until(options.signal),
       manifest,
-      origin: genesis.origin,
+    };
+    return async () => {
+      const { origin } = await genesis.get();
+      const range = {
+        from: from === undefined || from < origin ? 0n : from - origin,
+        to: to === undefined ? MAX_TICK : to - origin,
+      };
+      return { ...checked, origin, range };
     };
   }
 
@@ -510,15 +572,24 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   iterVector(query: VectorQuery<F> & Cancellable): VectorResults<VectorBatch<F>> {
     const { signal } = query;
-    const target = this.searchTarget(signal);
+    const now = this.isStale() ? undefined : this.searchTarget(signal);
     let all: Promise<VectorBatch<F>[]> | undefined;
-    const run = (): AsyncGenerator<VectorBatch<F>> =>
-      endingWith(signal, search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
+    const batches = async function* (this: Dataset<F>): AsyncGenerator<Columns> {
+      yield* search(now ?? (await this.freshTarget(signal)), query);
+    };
+    const run = (): AsyncGenerator<VectorBatch<F>> => {
+      const found = now === undefined ? batches.call(this) : search(now, query);
+      return endingWith(signal, found as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
+    };
+    const runAll = (): Promise<Columns[]> =>
+      now === undefined
+        ? this.freshTarget(signal).then((target) => searchAll(target, query))
+        : searchAll(now, query);
     return {
       [Symbol.asyncIterator]: run,
       // biome-ignore lint/suspicious/noThenProperty: the documented shape is both awaitable and iterable
       then(onFulfilled, onRejected) {
-        all ??= searchAll(target, query) as Promise<unknown> as Promise<VectorBatch<F>[]>;
+        all ??= runAll() as Promise<unknown> as Promise<VectorBatch<F>[]>;
         return all.then(onFulfilled, onRejected);
       },
     };
@@ -532,7 +603,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   queryMany(query: ManyVectorQuery<F> & Cancellable): Promise<VectorBatch<F>[]> {
     const { signal } = query;
-    const batches = queryMany(this.searchTarget(signal), query as ManyVectorQuery, this.state.address);
+    const batches = this.freshTarget(signal).then((target) =>
+      queryMany(target, query as ManyVectorQuery, this.state.address),
+    );
     return unlessAborted(batches as Promise<unknown> as Promise<VectorBatch<F>[]>, signal);
   }
 
@@ -541,7 +614,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * Errors: as `iterVector`.
    */
   explain(query: VectorQuery & Cancellable): Promise<Explanation> {
-    return unlessAborted(explain(this.searchTarget(query.signal), query), query.signal);
+    const explained = this.freshTarget(query.signal).then((target) => explain(target, query));
+    return unlessAborted(explained, query.signal);
   }
 
   /**
@@ -628,7 +702,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   /** Up to `limit` Manifests from this state back, newest first, each once. */
   async history(limit = 20, { signal }: Cancellable = {}): Promise<HistoryEntry[]> {
     positive("limit", limit, Number.MAX_SAFE_INTEGER);
-    const { address, manifest, genesis } = this.state;
+    if (this.isStale()) await this.becomeFresh(signal);
+    const { address, manifest } = this.state;
+    const { origin } = await this.state.genesis.get();
     const session = this.state.ctx.session.until(signal);
     const waiting = [{ address, manifest }];
     const seen = new Set<Address>([address]);
@@ -639,7 +715,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       const { ts, writer, op, seq, parents, timeline } = node.manifest;
       entries.push({
         manifest: node.address,
-        ts: ts + genesis.origin,
+        ts: ts + origin,
         writer,
         op,
         seq,
@@ -663,6 +739,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /** Records in this state. */
   async count(): Promise<number> {
+    if (this.isStale()) await this.becomeFresh(undefined);
     return this.state.manifest.timeline.rows;
   }
 
@@ -675,13 +752,18 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     this.state.ctx.vectors.clear();
   }
 
+  private async freshTarget(signal: AbortSignal | undefined): Promise<SearchTarget> {
+    if (this.isStale()) await this.becomeFresh(signal);
+    return this.searchTarget(signal);
+  }
+
   /** Indexes that several queries load together are not given up for one that ends. */
   private searchTarget(signal: AbortSignal | undefined): SearchTarget {
     const { ctx, manifest, genesis } = this.state;
     return {
       ctx: until(ctx, signal),
       manifest,
-      origin: genesis.origin,
+      origin: genesis.known?.origin ?? (() => genesis.get().then(({ origin }) => origin)),
       indexers: this.indexers,
       ivf: this.ivf,
       graphs: this.graphs,
@@ -695,10 +777,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   ): Promise<R> {
     const tip = this.writable();
     const moving = async (): Promise<R> => {
-      const { name, genesis } = this.state;
-      const ctx = until(this.state.ctx, signal);
-      const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
-      const done = await work(target, this.state.tip ?? tip);
+      const done = await work(await this.appendTarget(signal), this.state.tip ?? tip);
       this.moveTo(done.tip);
       return done.result;
     };
@@ -745,10 +824,6 @@ async function refsOf(store: Store): Promise<RefEntry[]> {
       refs.push({ name: key.slice("refs/".length), type: ref.type, manifest: ref.manifest, seq: ref.seq });
   }
   return refs;
-}
-
-async function readGenesis(ctx: Context, manifest: Manifest): Promise<Genesis> {
-  return decodeGenesis(await ctx.session.object(manifest.genesis));
 }
 
 async function* endingWith<T>(
