@@ -19,6 +19,7 @@ export {
   type VectorBatch,
   type VectorResults,
 } from "./dataset/dataset.ts";
+export type { DeleteOptions, Deletion, Doomed } from "./dataset/delete.ts";
 export type { Explanation } from "./dataset/explain.ts";
 export type { FsckOptions, FsckProblem, FsckReport } from "./dataset/fsck.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";

@@ -2,6 +2,7 @@
 import { MAX_TICK } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
 import { type BatchEntry, batchCodec, type IndexRoot } from "../objects/index-tree.ts";
+import type { Deleted } from "./deleted.ts";
 import type { Session } from "./session.ts";
 import { anchorsOf, type BatchAnchors, entriesIn } from "./timeline.ts";
 
@@ -10,17 +11,25 @@ export const LANES = 4096n;
 
 /**
  * The first of `rows` automatic ticks: not before `now`, after every automatic one already given, ≡ lane modulo
- * 4096, and clear of all records there are. Errors: `InvalidAnchor` when time has run out.
+ * 4096, and clear of all records there are or were deleted. Errors: `InvalidAnchor` when time has run out.
  */
 export async function nextFree(
   session: Session,
   timeline: IndexRoot<BatchEntry>,
-  { now, autoHigh, lane, rows }: { now: bigint; autoHigh: bigint; lane: number; rows: number },
+  {
+    now,
+    autoHigh,
+    lane,
+    rows,
+    deleted,
+  }: { now: bigint; autoHigh: bigint; lane: number; rows: number; deleted: Deleted },
 ): Promise<bigint> {
   const span = LANES * BigInt(rows - 1);
   let start = alignToLane(max(now, autoHigh, 0n), BigInt(lane));
   for (;;) {
-    const next = await firstClear(session, timeline, start, span);
+    // A deleted record may be gone from the timeline.
+    const dead = deleted.within(start, start + span).at(-1);
+    const next = dead === undefined ? await firstClear(session, timeline, start, span) : dead + 1n;
     if (next === start) break;
     start = alignToLane(next, BigInt(lane));
   }

@@ -1,6 +1,7 @@
 /** `appendMany`: records in, a new Manifest out. */
 import { type Address, addressOf } from "../core/address.ts";
 import { clampTick } from "../core/time.ts";
+import { DreamDBError } from "../errors.ts";
 import type { Sealed } from "../objects/column.ts";
 import {
   appendToIndex,
@@ -17,9 +18,11 @@ import { LANES, nextFree } from "./anchors.ts";
 import { evenStep, type Prepared, type PreparedBatch, prepareBatches } from "./batch.ts";
 import { type Draft, findOperation, publish, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
+import type { Deleted } from "./deleted.ts";
 import { indexedRowsOf, isStale } from "./health.ts";
 import { type Indexers, keyOf } from "./indexer.ts";
 import type { RowSource } from "./row-source.ts";
+import type { SpaceRegistry } from "./space-registry.ts";
 import { refuseTaken } from "./timeline.ts";
 import { type AppendProgress, Uploads } from "./uploads.ts";
 
@@ -62,6 +65,7 @@ export interface AppendTarget {
   name: string;
   origin: bigint;
   indexers: Indexers;
+  space: SpaceRegistry;
 }
 
 /** What an append is made of, beside its rows. */
@@ -178,18 +182,38 @@ function dataObjects(batch: PreparedBatch): Sealed[] {
   );
 }
 
+/** Errors: `DuplicateAnchor` for a tick that a deleted record has: it names that record for good. */
+function refuseDeleted(deleted: Deleted, ticks: readonly bigint[], origin: bigint): void {
+  if (deleted.within(ticks[0] as bigint, ticks.at(-1) as bigint).length === 0) return;
+  const tick = ticks.find((each) => deleted.has(each));
+  if (tick === undefined) return;
+  throw new DreamDBError("DuplicateAnchor", "a record with this anchor was deleted; nothing was written", {
+    field: "_anchor",
+    found: tick + origin,
+    expected: "an anchor that no record has or had",
+    committed: "no",
+  });
+}
+
 /** The first tick of each batch on top of `tip`. Explicit anchors that are taken by now are refused. */
 async function chooseBases(target: AppendTarget, tip: Tip, staged: Staged): Promise<bigint[]> {
-  const { ctx, origin } = target;
+  const { ctx, origin, space } = target;
   const { prepared } = staged;
+  // Read after the tip: what a compaction dropped from it is known to be deleted.
+  const isLater = tip !== staged.tip || prepared.ticks !== undefined;
+  const { deleted } = isLater ? await space.refresh(ctx.session) : await space.get(ctx.session);
   const { timeline, autoHigh, lane } = tip.manifest;
   if (prepared.ticks !== undefined) {
+    refuseDeleted(deleted, prepared.ticks, origin);
     // Staging looked at its own tip already.
     if (tip !== staged.tip) await refuseTaken(ctx.session, timeline, prepared.ticks, origin);
     return prepared.batches.map((batch) => (batch.ticks as bigint[])[0] as bigint);
   }
   const rows = prepared.batches.reduce((sum, batch) => sum + batch.rows, 0);
-  let next = await nextFree(ctx.session, timeline, { now: ctx.clock() - origin, autoHigh, lane, rows });
+  let next = await nextFree(ctx.session, timeline, {
+    ...{ now: ctx.clock() - origin, autoHigh, lane, rows },
+    deleted,
+  });
   return prepared.batches.map((batch) => {
     const base = next;
     next += LANES * BigInt(batch.rows);

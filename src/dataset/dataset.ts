@@ -35,6 +35,7 @@ import {
   type DatasetOptions,
   until,
 } from "./context.ts";
+import type { DeleteOptions, Deletion, Doomed } from "./delete.ts";
 import type { Explanation } from "./explain.ts";
 import { GraphTracks } from "./graph-tracks.ts";
 import { type Health, healthOf } from "./health.ts";
@@ -44,6 +45,8 @@ import {
   append,
   arrowSource,
   buildGraph,
+  deleteRecords,
+  deletionsOf,
   publishCompressor,
   rebuildIvf,
   stage,
@@ -72,11 +75,12 @@ import {
   Schema,
 } from "./schema.ts";
 import type { Traffic } from "./session.ts";
+import { SpaceRegistry } from "./space-registry.ts";
 import { startingIndex } from "./starting-index.ts";
 import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
 import { type AppendProgress, checkProgress } from "./uploads.ts";
-import { filterOf, type Where } from "./where.ts";
+import { both, filterOf, type Where } from "./where.ts";
 import { DatasetWriter, type WriterOptions } from "./writer.ts";
 
 export type Located = { backend: Backend } & DatasetOptions;
@@ -129,7 +133,7 @@ export interface HistoryEntry {
   /** The verb that made it: "create", "append", … */
   op: string;
   seq: number;
-  /** Records in this state. */
+  /** Records in this state, without those deleted. */
   rows: number;
   parents: Address[];
 }
@@ -160,6 +164,7 @@ interface State {
   ctx: Context;
   name: string;
   genesis: LaterGenesis;
+  space: SpaceRegistry;
   /** Undefined when opened at a Manifest that no ref was named for. */
   tip: Tip | undefined;
   manifest: Manifest;
@@ -258,6 +263,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       ctx: lasting,
       name,
       genesis: LaterGenesis.of(genesis),
+      space: SpaceRegistry.ofNew(lasting.session, manifest.genesis),
       tip,
       manifest: tip.manifest,
       address: tip.address,
@@ -287,7 +293,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     }
     const { manifest, address } = tip;
     const genesis = LaterGenesis.read(lasting.session, manifest.genesis);
-    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address }, asked);
+    const space = new SpaceRegistry(lasting.session, manifest.genesis);
+    return new Dataset<F>({ ctx: lasting, name, genesis, space, tip, manifest, address }, asked);
   }
 
   /** Opens a snapshot or branch by its label; the same as `open`. */
@@ -314,6 +321,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       ctx: lasting,
       name: address,
       genesis: LaterGenesis.read(lasting.session, manifest.genesis),
+      space: new SpaceRegistry(lasting.session, manifest.genesis),
       tip: undefined,
       manifest,
       address,
@@ -428,9 +436,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   }
 
   private async appendTarget(signal: AbortSignal | undefined): Promise<AppendTarget> {
-    const { name, genesis } = this.state;
+    const { name, genesis, space } = this.state;
     const { origin } = await genesis.get();
-    return { ctx: until(this.state.ctx, signal), name, origin, indexers: this.indexers };
+    return { ctx: until(this.state.ctx, signal), name, origin, indexers: this.indexers, space };
   }
 
   /**
@@ -449,12 +457,21 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return found === undefined ? undefined : { manifest: found.address };
   }
 
-  /** Moves to the ref's current state. Errors: `RefRollback` when the backend shows an older one. */
+  /** Moves to the ref's current state, and to the deletions of now. Errors: `RefRollback` when the backend shows an older one. */
   async refresh({ signal }: Cancellable = {}): Promise<Address> {
-    const { tip, ctx, name } = this.state;
-    if (tip === undefined) return this.state.address;
+    const { tip, ctx, name, space } = this.state;
+    const session = ctx.session.until(signal);
+    // Where nothing asked for it yet, whatever comes first reads the registry of then.
+    const deletions = space.known === undefined ? undefined : space.refresh(session);
+    // When both fail, the other is told.
+    deletions?.catch(() => {});
+    if (tip === undefined) {
+      await deletions;
+      return this.state.address;
+    }
     const asked = ctx.maxStalenessMs === undefined ? undefined : ctx.clock();
-    const now = await readTip(ctx.session.until(signal), name);
+    const now = await readTip(session, name);
+    await deletions;
     if (now === undefined)
       throw new DreamDBError("NotFound", "the ref is gone", { field: "name", found: name });
     refuseRollback(name, tip, now);
@@ -496,8 +513,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const { manifest } = this.state;
     const session = this.state.ctx.session.until(options.signal);
     const fields = chosenFields(manifest.fields, options.fields, () => true);
-    const genesis = await this.state.genesis.get();
-    const at = await locate(session, manifest.timeline, toTick(anchor, genesis.origin, "anchor"));
+    const [{ origin }, { deleted }] = await Promise.all([
+      this.state.genesis.get(),
+      this.state.space.get(session),
+    ]);
+    const tick = toTick(anchor, origin, "anchor");
+    const at = deleted.has(tick) ? undefined : await locate(session, manifest.timeline, tick);
     if (at === undefined) return undefined;
     const values = await readRow(session, fields, at);
     const present = fields
@@ -545,7 +566,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /** What a stream reads: checked at once, whereas the Genesis is only waited for when batches are. */
   private streamSource(options: StreamOptions<F>, defaultRows: number): () => Promise<StreamSource> {
-    const { ctx, manifest, genesis } = this.state;
+    const { ctx, manifest, genesis, space } = this.state;
     const { from, to } = options.range ?? {};
     checkBound("range.from", from);
     checkBound("range.to", to);
@@ -557,12 +578,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       manifest,
     };
     return async () => {
-      const { origin } = await genesis.get();
+      const [{ origin }, live] = await Promise.all([genesis.get(), space.live(manifest, checked.session)]);
       const range = {
         from: from === undefined || from < origin ? 0n : from - origin,
         to: to === undefined ? MAX_TICK : to - origin,
       };
-      return { ...checked, origin, range };
+      return { ...checked, condition: both(live, checked.condition), origin, range };
     };
   }
 
@@ -682,7 +703,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /** How well the indexes fit their data, as figures. Reads the heads of all segments. */
   health({ signal }: Cancellable = {}): Promise<Health> {
-    return healthOf(until(this.state.ctx, signal), this.state.manifest);
+    const { ctx, manifest, space } = this.state;
+    return healthOf(until(ctx, signal), manifest, space);
   }
 
   /**
@@ -704,22 +726,23 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     positive("limit", limit, Number.MAX_SAFE_INTEGER);
     if (this.isStale()) await this.becomeFresh(signal);
     const { address, manifest } = this.state;
-    const { origin } = await this.state.genesis.get();
+    const { space } = this.state;
     const session = this.state.ctx.session.until(signal);
+    const [{ origin }] = await Promise.all([this.state.genesis.get(), space.get(session)]);
     const waiting = [{ address, manifest }];
     const seen = new Set<Address>([address]);
     const entries: HistoryEntry[] = [];
     while (waiting.length > 0 && entries.length < limit) {
       waiting.sort((a, b) => a.manifest.seq - b.manifest.seq);
       const node = waiting.pop() as { address: Address; manifest: Manifest };
-      const { ts, writer, op, seq, parents, timeline } = node.manifest;
+      const { ts, writer, op, seq, parents } = node.manifest;
       entries.push({
         manifest: node.address,
         ts: ts + origin,
         writer,
         op,
         seq,
-        rows: timeline.rows,
+        rows: await space.count(node.manifest, session),
         parents,
       });
       for (const parent of parents) {
@@ -737,10 +760,40 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return refsOf(signalled(this.state.ctx.store, signal));
   }
 
-  /** Records in this state. */
+  /** Records in this state, without those deleted: the stored count, less what is reckoned once for each state. */
   async count(): Promise<number> {
     if (this.isStale()) await this.becomeFresh(undefined);
-    return this.state.manifest.timeline.rows;
+    return this.state.space.count(this.state.manifest);
+  }
+
+  /**
+   * Deletes records, by their anchors or by a condition: no read of any branch or snapshot of this dataset returns them
+   * again, older ones included, and their anchors can't be used anew. For good; asking again changes nothing. Their bytes
+   * stay until they are compacted away. Resolves to the Manifest that records it.
+   * Errors: `InvalidArgument`, `InvalidAnchor`; `NotFound` for an anchor that no record of this branch has, or had before it was
+   * deleted, upon which nothing is deleted; `ReadOnly`, `Conflict`, `StoreUnavailable`, `CommitUnknown`.
+   */
+  async delete(doomed: Doomed<F>, options: DeleteOptions = {}): Promise<Address> {
+    return this.rebuild(options, (target, tip) =>
+      deleteRecords({ ...target, space: this.state.space }, tip, doomed as Doomed, options),
+    );
+  }
+
+  /** The anchors of all deleted records of this dataset, whatever branch they were on, in Unix nanoseconds, ascending. */
+  async tombstoneSet({ signal }: Cancellable = {}): Promise<Set<bigint>> {
+    if (this.isStale()) await this.becomeFresh(signal);
+    const { ctx, space, genesis } = this.state;
+    const session = ctx.session.until(signal);
+    const [{ origin }, { deleted }] = await Promise.all([genesis.get(), space.get(session)]);
+    return new Set(Array.from(deleted.ticks, (tick) => tick + origin));
+  }
+
+  /** Every call of `delete` on this dataset, on whatever branch, oldest first: when, why, and which anchors. */
+  async deletions({ signal }: Cancellable = {}): Promise<Deletion[]> {
+    if (this.isStale()) await this.becomeFresh(signal);
+    const { ctx, space, genesis } = this.state;
+    const { origin } = await genesis.get();
+    return deletionsOf(space, ctx.session.until(signal), origin);
   }
 
   /** Frees what it holds in memory and ends its workers. The object can't be used afterwards. */
@@ -759,7 +812,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /** Indexes that several queries load together are not given up for one that ends. */
   private searchTarget(signal: AbortSignal | undefined): SearchTarget {
-    const { ctx, manifest, genesis } = this.state;
+    const { ctx, manifest, genesis, space } = this.state;
     return {
       ctx: until(ctx, signal),
       manifest,
@@ -767,6 +820,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       indexers: this.indexers,
       ivf: this.ivf,
       graphs: this.graphs,
+      space,
     };
   }
 

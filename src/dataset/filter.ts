@@ -17,6 +17,7 @@ import { type BatchEntry, batchCodec } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest } from "../objects/manifest.ts";
 import { Lru } from "../store/lru.ts";
 import { matchColumn } from "./column-match.ts";
+import { liveRows } from "./deleted.ts";
 import { matchIndex } from "./index-match.ts";
 import { inParallel, type Session } from "./session.ts";
 import { entriesIn } from "./timeline.ts";
@@ -138,6 +139,8 @@ export async function matchBatch(session: Session, entry: BatchEntry, condition:
       complement(bits, entry.rows);
       return bits;
     }
+    case "live":
+      return liveRows(session, entry, condition.deleted);
     default:
       return matchLeaf(session, entry, condition);
   }
@@ -160,6 +163,8 @@ function costOf(condition: Condition): number {
       return condition.of.reduce((sum, part) => sum + costOf(part), 0);
     case "not":
       return costOf(condition.of);
+    case "live":
+      return 0;
     default:
       if (condition.field.index || condition.op === "exists") return 1;
       return { bool: 1, categorical: 4, int: 8, float: 8, timestamp: 8, string: 24 }[condition.field.kind];

@@ -21,6 +21,7 @@ import {
 } from "../objects/index-tree.ts";
 import { codingOf, decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef } from "../objects/ref.ts";
+import { decodeRegistry, registryKey } from "../objects/registry.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
 import {
   type CentroidsRef,
@@ -31,6 +32,7 @@ import {
   isTrained,
   tablesOf,
 } from "../objects/spatial-index.ts";
+import { decodeTombstones } from "../objects/tombstones.ts";
 import { decodeVectorCompressor } from "../objects/vector-compressor.ts";
 import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
@@ -57,8 +59,10 @@ export interface FsckReport {
   /** Objects reached and checked, and their bytes. */
   objects: number;
   bytes: number;
-  /** Records of the states that refs name, each state counted once. */
+  /** Records of the states that refs name, each state counted once, deleted ones included. */
   rows: number;
+  /** Anchors that registries of Spaces declare deleted. */
+  deleted: number;
   /** Data objects (columns, segments, indexes over scalars, pages of graphs) among `objects`, and how many of them were read whole. */
   data: number;
   dataRead: number;
@@ -126,6 +130,7 @@ class Checker {
     objects: 0,
     bytes: 0,
     rows: 0,
+    deleted: 0,
     data: 0,
     dataRead: 0,
     unreachable: 0,
@@ -142,6 +147,8 @@ class Checker {
 
   async run(): Promise<FsckReport> {
     for await (const { key } of this.store.list("refs/")) await this.guard(key, () => this.ref(key));
+    for await (const { key } of this.store.list("meta/"))
+      if (key.endsWith("/registry")) await this.guard(key, () => this.registry(key));
     for (const [address, manifest] of this.manifests)
       await this.guard(objectKey(address), async () => this.checkLineage(manifest));
     for (const address of this.named) await this.guard(objectKey(address), () => this.state(address));
@@ -173,6 +180,34 @@ class Checker {
     if (named === undefined) return;
     this.named.add(ref.manifest);
     if (named.seq !== ref.seq) throw fault("ref.seq", ref.seq, named.seq);
+  }
+
+  /** A Space's registry, and the lists that it names. */
+  private async registry(key: string): Promise<void> {
+    const found = await this.store.get(key);
+    if (found === undefined) return;
+    const { genesis, tombstones } = decodeRegistry(found.bytes);
+    if (registryKey(genesis) !== key) throw fault("registry.genesis", registryKey(genesis), key);
+    const anchors = new Set<bigint>();
+    const lists = async (address: Address, count?: number): Promise<void> => {
+      await this.once(address, "tombstones", async (bytes) => {
+        const list = decodeTombstones(bytes);
+        if (list.genesis !== genesis) throw fault("tombstones.genesis", list.genesis, genesis);
+        if (count !== undefined && list.anchors.length !== count)
+          throw fault("registry.tombstones", count, list.anchors.length);
+        for (const anchor of list.anchors) anchors.add(anchor);
+        for (const each of list.of ?? []) await lists(each);
+      });
+    };
+    for (const { address, count, inline } of tombstones) {
+      if (inline !== undefined && addressOf(inline) !== address) {
+        throw new DreamDBError("HashMismatch", "the list inside a registry does not match its address", {
+          field: "registry.tombstones",
+        });
+      }
+      await lists(address, count);
+    }
+    this.report.deleted += anchors.size;
   }
 
   /** A Manifest and its ancestors, one after the other: histories are long, so no recursion. */

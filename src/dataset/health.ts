@@ -5,6 +5,7 @@ import { cellCount, isGraph, tablesOf } from "../objects/spatial-index.ts";
 import type { VectorCompressor } from "../objects/vector-compressor.ts";
 import type { Context } from "./context.ts";
 import { entriesOf, openSegments } from "./segments.ts";
+import type { SpaceRegistry } from "./space-registry.ts";
 
 /** The state of one vector field's index. */
 export interface TrackHealth {
@@ -34,19 +35,22 @@ export interface TrackHealth {
 }
 
 export interface Health {
-  /** Records, and the batches that their columns lie in. */
+  /** Records, without those deleted. */
   rows: number;
+  /** Deleted records whose bytes are still stored here: figures of the tracks count them. */
+  deletedRows: number;
   tracks: TrackHealth[];
 }
 
 /** Reads the heads of all segments; their contents are not needed. */
-export async function healthOf(ctx: Context, manifest: Manifest): Promise<Health> {
+export async function healthOf(ctx: Context, manifest: Manifest, space: SpaceRegistry): Promise<Health> {
   const tracks: TrackHealth[] = [];
   for (const field of manifest.fields) {
     if (field.kind !== "embedding") continue;
     tracks.push(await trackHealth(ctx, manifest, field, manifest.tracks.get(field.id) as Track));
   }
-  return { rows: manifest.timeline.rows, tracks };
+  const rows = await space.count(manifest, ctx.session);
+  return { rows, deletedRows: manifest.timeline.rows - rows, tracks };
 }
 
 async function trackHealth(

@@ -16,6 +16,12 @@ export const stage: typeof Seldom.stage = async (...args) => (await seldom()).st
 
 export const buildGraph: typeof Seldom.buildGraph = async (...args) => (await seldom()).buildGraph(...args);
 
+export const deleteRecords: typeof Seldom.deleteRecords = async (...args) =>
+  (await seldom()).deleteRecords(...args);
+
+export const deletionsOf: typeof Seldom.deletionsOf = async (...args) =>
+  (await seldom()).deletionsOf(...args);
+
 export const publishCompressor: typeof Seldom.publishCompressor = async (...args) =>
   (await seldom()).publishCompressor(...args);
 

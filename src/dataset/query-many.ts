@@ -135,6 +135,7 @@ async function searchOnWorkers(
     url,
     manifest: at,
     origin: await originOf(target),
+    registry: (await target.space.get(ctx.session)).seq,
     cacheBytes: ctx.cacheBytes,
     residentBytes: ctx.residentBytes,
   };

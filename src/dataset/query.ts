@@ -3,6 +3,7 @@
  * cells only decide which vectors are looked at.
  */
 import { DreamDBError } from "../errors.ts";
+import type { LshPlanes } from "../kernels/kernels.ts";
 import { MAX_BEAM, MAX_SLACK } from "../kernels/vamana-walk.ts";
 import type { EmbeddingField, FieldSpec } from "../objects/field.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
@@ -25,10 +26,11 @@ import { RowNumbers } from "./row-numbers.ts";
 import { readRows } from "./rows.ts";
 import { RowsAhead } from "./rows-ahead.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
+import type { SpaceRegistry } from "./space-registry.ts";
 import { type Columns, emptyColumns } from "./stream.ts";
 import { locateAll } from "./timeline.ts";
 import { copyVector } from "./values.ts";
-import { type Condition, filterOf, type Where } from "./where.ts";
+import { both, type Condition, filterOf, type Live, type Where } from "./where.ts";
 
 export interface VectorQuery<F extends FieldTypes = AnyFields> {
   /** Name of the vector field. */
@@ -101,6 +103,7 @@ export interface SearchTarget {
   indexers: Indexers;
   ivf: IvfTracks;
   graphs: GraphTracks;
+  space: SpaceRegistry;
 }
 
 export async function originOf({ origin }: SearchTarget): Promise<bigint> {
@@ -175,7 +178,9 @@ export interface Plan {
   track: Track;
   topK: number;
   batchSize: number;
+  /** What the caller asks; where rows are deleted, with what `live` asks added to it. */
   condition: Condition | undefined;
+  live?: Live;
   fields: FieldSpec[];
   nprobe: number | undefined;
   rerankFactor: number | undefined;
@@ -341,10 +346,36 @@ export interface Found {
  * that is left out counts. Undefined when it takes more than that.
  */
 export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefined {
+  if (!hasAllRows(target)) return undefined;
   const graph = target.graphs.opened(plan.track);
   if (graph !== undefined) return walkNow(target, plan, graph);
   const ready = readyFor(target, plan);
   return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
+}
+
+/** Whether it is known that no row of the state is deleted. */
+function hasAllRows({ space, manifest }: SearchTarget): boolean {
+  const now = space.liveNow(manifest);
+  return now !== undefined && now.live === undefined;
+}
+
+/** The plan for the rows that are not deleted. */
+async function livingPlan(target: SearchTarget, plan: VectorPlan): Promise<VectorPlan> {
+  const { space, manifest, ctx } = target;
+  const live = await space.live(manifest, ctx.session);
+  return live === undefined ? plan : { ...plan, live, condition: both(live, plan.condition) };
+}
+
+/** Begins to open the Track's index: what deletions there are can be read meanwhile. */
+function openAhead({ graphs, indexers, ivf }: SearchTarget, { field, track }: Plan): void {
+  const { spatialIndex } = track;
+  const opening: Promise<unknown> = isGraph(spatialIndex)
+    ? graphs.of(field, { ...track, spatialIndex })
+    : isTrained(spatialIndex)
+      ? ivf.of(track)
+      : indexers.of(track);
+  // Whoever needs it asks again.
+  opening.catch(() => {});
 }
 
 function walkNow(target: SearchTarget, plan: VectorPlan, opened: OpenedGraph): Found | undefined {
@@ -357,9 +388,18 @@ function walkNow(target: SearchTarget, plan: VectorPlan, opened: OpenedGraph): F
 }
 
 /** Brings in what `findManyNow` needs for so many queries, where that is less work than one after the other. */
-export async function warmFor({ ivf }: SearchTarget, plan: Plan, queries: number): Promise<void> {
+export async function warmFor(target: SearchTarget, plan: Plan, queries: number): Promise<void> {
+  const { ivf } = target;
   const { track, topK, condition } = plan;
-  if (queries < 2 || condition !== undefined || topK > MAX_PROBED_TOP_K || !isTrained(track.spatialIndex))
+  openAhead(target, plan);
+  await target.space.live(target.manifest, target.ctx.session);
+  if (
+    queries < 2 ||
+    !hasAllRows(target) ||
+    condition !== undefined ||
+    topK > MAX_PROBED_TOP_K ||
+    !isTrained(track.spatialIndex)
+  )
     return;
   const opened = await ivf.of(track);
   await opened.warmFor(queries * probingOf(opened, topK, plan).nprobe);
@@ -367,7 +407,7 @@ export async function warmFor({ ivf }: SearchTarget, plan: Plan, queries: number
 
 /** As `findNow` for many vectors (n × dim) at once: those that it leaves undefined are searched one by one. */
 export function findManyNow(target: SearchTarget, plan: Plan, vectors: Float32Array): (Found | undefined)[] {
-  const ready = readyFor(target, plan);
+  const ready = hasAllRows(target) ? readyFor(target, plan) : undefined;
   if (ready === undefined) return [];
   const { ivf, probing } = ready;
   return (ivf.searchManyNow(vectors, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));
@@ -396,41 +436,72 @@ export async function findHits(
   given: VectorPlan,
   explaining?: Explaining,
 ): Promise<Found> {
-  const plan = { ...given, vector: given.vector.slice() };
-  const { spatialIndex } = plan.track;
-  if (isGraph(spatialIndex) && plan.topK <= MAX_PROBED_TOP_K) {
-    const hits = await findByGraph(target, plan, { ...plan.track, spatialIndex }, explaining);
+  const { track, topK } = given;
+  const own = { ...given, vector: given.vector.slice() };
+  const { spatialIndex } = track;
+  const ahead = aheadFor(target, own);
+  if (target.space.known === undefined) openAhead(target, own);
+  const plan = await livingPlan(target, own);
+  if (isGraph(spatialIndex) && topK <= MAX_PROBED_TOP_K) {
+    const hits = await findByGraph(target, plan, { ...track, spatialIndex }, explaining);
     if (hits !== undefined) return { hits, isExact: true };
   }
   // A trained index is searched without what encodes rows for it, which takes as long to make as the search.
   const isBuilt = isTrained(spatialIndex);
-  const indexer = isBuilt ? undefined : await target.indexers.of(plan.track);
-  const planes = plan.condition === undefined ? planesOf(indexer) : undefined;
-  if (isBuilt && plan.topK <= MAX_PROBED_TOP_K) {
-    const found = await findByIvf(target, plan, explaining);
+  const indexer = isBuilt ? undefined : await target.indexers.of(track);
+  const planes = own.condition === undefined ? planesOf(indexer) : undefined;
+  if (isBuilt && topK <= MAX_PROBED_TOP_K) {
+    const found = await findByIvf(target, plan, ahead, explaining);
     if (found !== undefined) return found;
   }
-  const isProbed = planes !== undefined && probesOf(plan, planes) < cellsOf(planes);
+  if (planes !== undefined && probesOf(plan, planes) < cellsOf(planes))
+    return { hits: await findByPlanes(target, plan, planes, explaining), isExact: true };
   const { kernels, session } = target.ctx;
-  // Each of several hash tables may come up with the same rows.
-  const kept = plan.topK * (isProbed ? planes.length : 1);
-  const scan = new Scan<Source>(kernels, metricOf(plan.field.algorithm), plan.vector, kept);
+  const scan = new Scan<Source>(kernels, metricOf(plan.field.algorithm), plan.vector, topK);
   try {
-    const cellsProbed = isProbed ? await scanCells(target, plan, scan, planes) : 1;
-    if (!isProbed) {
-      await scanColumns(target, plan.field, scan, (entry) =>
-        plan.condition === undefined ? Promise.resolve("all") : matchingRows(session, entry, plan.condition),
-      );
-      target.ivf.opened(plan.track)?.wentBeside(4 * plan.field.dim * scan.scored);
-    }
+    await scanColumns(target, plan.field, scan, (entry) =>
+      plan.condition === undefined ? Promise.resolve("all") : matchingRows(session, entry, plan.condition),
+    );
+    target.ivf.opened(track)?.wentBeside(4 * plan.field.dim * scan.scored);
     if (explaining !== undefined) {
-      explaining.strategy = isProbed ? "lsh" : "exact";
-      if (isProbed) Object.assign(explaining, { cells: planes.length * cellsOf(planes), cellsProbed });
+      explaining.strategy = "exact";
       explaining.reranked = scan.scored;
     }
-    return { hits: (await hitsOf(session, scan)).slice(0, plan.topK), isExact: true };
+    return { hits: await hitsOf(session, scan), isExact: true };
   } finally {
     scan.free();
+  }
+}
+
+/** Rows beyond topK that a search by hyperplanes looks for at first where some are deleted. */
+const LEAST_SPARE = 16;
+
+/** The nearest rows in the cells that hyperplanes name. These know no filter: more are looked for than are deleted among them. */
+async function findByPlanes(
+  target: SearchTarget,
+  plan: VectorPlan,
+  planes: readonly LshPlanes[],
+  explaining: Explaining | undefined,
+): Promise<Hit[]> {
+  const { kernels, session } = target.ctx;
+  const { topK, live } = plan;
+  for (let spare = live === undefined ? 0 : Math.max(LEAST_SPARE, topK); ; spare *= 2) {
+    const wide = { ...plan, topK: topK + spare };
+    // Each of several hash tables may come up with the same rows.
+    const kept = wide.topK * planes.length;
+    const scan = new Scan<Source>(kernels, metricOf(plan.field.algorithm), plan.vector, kept);
+    try {
+      const cellsProbed = await scanCells(target, wide, scan, planes);
+      if (explaining !== undefined) {
+        Object.assign(explaining, { strategy: "lsh", cells: planes.length * cellsOf(planes), cellsProbed });
+        explaining.reranked += scan.scored;
+      }
+      const found = await hitsOf(session, scan);
+      const alive = live === undefined ? found : found.filter(({ tick }) => !live.deleted.has(tick));
+      if (alive.length >= topK || found.length < wide.topK) return alive.slice(0, topK);
+    } finally {
+      scan.free();
+    }
   }
 }
 
@@ -465,14 +536,21 @@ async function findByGraph(
   return searchGraph(target, graph, field, vector, walking, condition, explaining);
 }
 
+/** What reads the fields of hits beside their vectors, where a built index is searched. */
+function aheadFor(target: SearchTarget, { track, topK, fields }: Plan): RowsAhead | undefined {
+  if (!isTrained(track.spatialIndex) || topK > MAX_PROBED_TOP_K) return undefined;
+  const ahead = RowsAhead.for(target.ctx.session, target.manifest, fields);
+  if (target.ivf.opened(track) === undefined) ahead?.warm();
+  return ahead;
+}
+
 async function findByIvf(
   target: SearchTarget,
   plan: VectorPlan,
+  ahead: RowsAhead | undefined,
   explaining: Explaining | undefined,
 ): Promise<Found | undefined> {
   const { field, track, vector, topK } = plan;
-  const ahead = RowsAhead.for(target.ctx.session, target.manifest, plan.fields);
-  if (target.ivf.opened(track) === undefined) ahead?.warm();
   const ivf = await target.ivf.of(track);
   const { cells } = ivf;
   const measured = await measuredFor(target, plan);

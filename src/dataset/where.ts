@@ -5,6 +5,7 @@
 import { isWellFormed } from "../core/utf8.ts";
 import { DreamDBError } from "../errors.ts";
 import type { FieldSpec, ScalarField } from "../objects/field.ts";
+import type { Deleted } from "./deleted.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
 
 const MAX_DEPTH = 32;
@@ -66,8 +67,18 @@ export type Leaf =
   /** At least one bound; those of int and timestamp are closed and fit 64 bits. */
   | { op: "range"; field: ScalarField; low?: Bound; high?: Bound };
 
+/** That a record is not deleted: what every read asks of a state with deleted records, beside what its caller asks. */
+export interface Live {
+  op: "live";
+  deleted: Deleted;
+}
+
 /** The normal form of a filter: `and` of none holds always, `or` of none never. */
-export type Condition = { op: "and" | "or"; of: readonly Condition[] } | { op: "not"; of: Condition } | Leaf;
+export type Condition =
+  | { op: "and" | "or"; of: readonly Condition[] }
+  | { op: "not"; of: Condition }
+  | Live
+  | Leaf;
 
 const ALWAYS: Condition = { op: "and", of: [] };
 const NEVER: Condition = { op: "or", of: [] };
@@ -88,6 +99,12 @@ export function filterOf(
   return isAlways(condition) ? undefined : condition;
 }
 
+/** What asks both. */
+export function both(live: Live | undefined, condition: Condition | undefined): Condition | undefined {
+  if (live === undefined || condition === undefined) return live ?? condition;
+  return { op: "and", of: [live, condition] };
+}
+
 /** One text for all conditions that are written alike but for order, so that results can be kept by it. */
 export function canonicalForm(condition: Condition): string {
   switch (condition.op) {
@@ -96,6 +113,8 @@ export function canonicalForm(condition: Condition): string {
       return `${condition.op}(${condition.of.map(canonicalForm).sort().join()})`;
     case "not":
       return `not(${canonicalForm(condition.of)})`;
+    case "live":
+      return `live(${condition.deleted.key})`;
     case "exists":
       return `${condition.field.id}?`;
     case "among":

@@ -91,6 +91,11 @@ export class Shape {
     return value;
   }
 
+  /** Keys and values of a map. */
+  entries(): [unknown, unknown][] {
+    return Array.isArray(this.items) ? [...this.items.entries()] : [...this.items];
+  }
+
   value(key: string | number): unknown {
     return Array.isArray(this.items) ? this.items[key as number] : this.items.get(key);
   }

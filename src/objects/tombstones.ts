@@ -1,5 +1,5 @@
-/** Anchors that no read may return any more (spec/0001-data-model.md §8). The shape only: no verb writes it yet. */
-import { type Address, addressToCbor } from "../core/address.ts";
+/** Anchors that no read may return any more (spec/0020-maintenance.md §1). */
+import { type Address, addressFromCbor, addressToCbor } from "../core/address.ts";
 import { encodeCbor } from "../core/cbor.ts";
 import { tickToCbor, uint64 } from "../core/time.ts";
 import { corrupt, decodeObject, FORMAT_VERSION } from "./shape.ts";
@@ -13,10 +13,12 @@ export interface TombstoneList {
   reason: string;
   /** The writer's clock, as a tick. */
   ts: bigint;
+  /** Of a list that stands for many: those, oldest first, whose anchors it repeats and whose reasons hold. */
+  of?: Address[];
 }
 
 export function encodeTombstones(list: TombstoneList): Uint8Array {
-  const { anchors, reason, ts } = list;
+  const { anchors, reason, ts, of } = list;
   return encodeCbor({
     kind: KIND,
     version: FORMAT_VERSION,
@@ -24,6 +26,7 @@ export function encodeTombstones(list: TombstoneList): Uint8Array {
     anchors,
     reason,
     ts: tickToCbor(ts),
+    ...(of === undefined ? {} : { of: of.map(addressToCbor) }),
   });
 }
 
@@ -33,5 +36,12 @@ export function decodeTombstones(bytes: Uint8Array): TombstoneList {
   if (anchors.some((anchor, i) => i > 0 && anchor <= (anchors[i - 1] as bigint))) {
     throw corrupt("tombstones.anchors", "anchors out of order", "strictly ascending");
   }
-  return { genesis: shape.address("genesis"), anchors, reason: shape.text("reason"), ts: shape.tick("ts") };
+  const list = {
+    genesis: shape.address("genesis"),
+    anchors,
+    reason: shape.text("reason"),
+    ts: shape.tick("ts"),
+  };
+  if (!shape.has("of")) return list;
+  return { ...list, of: shape.array("of").map((each, i) => addressFromCbor(each, `tombstones.of[${i}]`)) };
 }

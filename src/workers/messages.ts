@@ -21,6 +21,8 @@ export interface ReadFrom {
   url: string;
   manifest: Address;
   origin: bigint;
+  /** The registry's number: a worker that knows an older one reads it anew. */
+  registry: number;
   cacheBytes: number;
   residentBytes: number;
 }

@@ -5,6 +5,7 @@ import { Indexers } from "../dataset/indexer.ts";
 import { IvfTracks } from "../dataset/ivf-tracks.ts";
 import type { SearchTarget } from "../dataset/query.ts";
 import { type ManyVectorQuery, searchHere } from "../dataset/query-many.ts";
+import { SpaceRegistry } from "../dataset/space-registry.ts";
 import type { KernelMode } from "../kernels/load.ts";
 import type { Manifest } from "../objects/manifest.ts";
 import type { ReadFrom, Verbs } from "./messages.ts";
@@ -18,6 +19,7 @@ export class Reader {
   private readonly graphs: GraphTracks;
   private address = "";
   private manifest: Manifest | undefined;
+  private space: SpaceRegistry | undefined;
 
   private constructor(from: ReadFrom, ctx: Context) {
     this.from = from;
@@ -40,7 +42,7 @@ export class Reader {
 
   /** A batch for each query of n × dim values. Errors: as `queryMany`. */
   async search(
-    { manifest: address, origin }: ReadFrom,
+    { manifest: address, origin, registry }: ReadFrom,
     query: Record<string, unknown>,
     vectors: Float32Array,
   ): Promise<Verbs["search"]["value"]> {
@@ -49,8 +51,12 @@ export class Reader {
       this.manifest = await readManifest(ctx.session, address);
       this.address = address;
     }
+    const { genesis } = this.manifest;
+    if (this.space?.genesis !== genesis) this.space = new SpaceRegistry(ctx.session, genesis);
+    const { space } = this;
+    await space.atLeast(registry);
     const before = { ...ctx.session.traffic };
-    const target: SearchTarget = { ctx, manifest: this.manifest, origin, indexers, ivf, graphs };
+    const target: SearchTarget = { ctx, manifest: this.manifest, origin, indexers, ivf, graphs, space };
     const batches = await searchHere(target, { ...query, queries: vectors } as ManyVectorQuery);
     const { requests, bytes, roundTrips } = ctx.session.traffic;
     return {
