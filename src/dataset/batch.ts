@@ -80,7 +80,7 @@ export async function prepareBatches(
 const INDEX_ENTRY_BYTES = 14;
 
 /** Rows that no column of fixed width passes the target with, so that its builder is never larger; nor their index. */
-function rowsOfBatch(fields: readonly FieldSpec[]): number {
+export function rowsOfBatch(fields: readonly FieldSpec[]): number {
   const indexed = fields.filter((field) => "index" in field).length;
   const widths = [...fields.map((field) => valueTypeOf(field).width), INDEX_ENTRY_BYTES * indexed].filter(
     (width) => width > 0,
@@ -127,7 +127,7 @@ function inverse(order: Uint32Array): Uint32Array {
   return places;
 }
 
-async function sealBatch(
+export async function sealBatch(
   manifest: Manifest,
   sources: ColumnSource[],
   rows: number,

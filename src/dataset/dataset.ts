@@ -27,6 +27,7 @@ import {
   refuseRollback,
   type Tip,
 } from "./commit.ts";
+import type { CompactOptions, CompactResult } from "./compact.ts";
 import {
   type Backend,
   type Cancellable,
@@ -45,6 +46,7 @@ import {
   append,
   arrowSource,
   buildGraph,
+  compact,
   deleteRecords,
   deletionsOf,
   publishCompressor,
@@ -63,7 +65,7 @@ import {
   type VectorQuery,
 } from "./query.ts";
 import { type ManyVectorQuery, queryMany } from "./query-many.ts";
-import type { PublishCompressorOptions, RebuildIvfOptions, RebuildResult, RebuildTarget } from "./rebuild.ts";
+import type { PublishCompressorOptions, RebuildIvfOptions, RebuildResult } from "./rebuild.ts";
 import { RecordSource, type RowSource } from "./row-source.ts";
 import { readRow } from "./rows.ts";
 import {
@@ -701,6 +703,17 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return this.rebuild(options, (target, tip) => buildGraph(target, tip, options));
   }
 
+  /**
+   * Brings the columns into few batches in the order of time, and each cell's rows into one run: what many appends leave
+   * behind costs queries. Deleted records are left out of what is rewritten. Reads go on meanwhile, and appends are kept. Where nothing is to do, nothing is
+   * published: a second call changes nothing.
+   * Errors: `InvalidArgument` (fields, memoryBytes), `ReadOnly`, `Conflict` when another writer rebuilt or compacted
+   * meanwhile, `OutOfMemory`, `StoreUnavailable`, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
+   */
+  compact(options: CompactOptions = {}): Promise<CompactResult> {
+    return this.rebuild(options, (target, tip) => compact(target, tip, options));
+  }
+
   /** How well the indexes fit their data, as figures. Reads the heads of all segments. */
   health({ signal }: Cancellable = {}): Promise<Health> {
     const { ctx, manifest, space } = this.state;
@@ -774,9 +787,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * deleted, upon which nothing is deleted; `ReadOnly`, `Conflict`, `StoreUnavailable`, `CommitUnknown`.
    */
   async delete(doomed: Doomed<F>, options: DeleteOptions = {}): Promise<Address> {
-    return this.rebuild(options, (target, tip) =>
-      deleteRecords({ ...target, space: this.state.space }, tip, doomed as Doomed, options),
-    );
+    return this.rebuild(options, (target, tip) => deleteRecords(target, tip, doomed as Doomed, options));
   }
 
   /** The anchors of all deleted records of this dataset, whatever branch they were on, in Unix nanoseconds, ascending. */
@@ -827,7 +838,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   /** Takes its turn among this object's appends. */
   private rebuild<R>(
     { signal }: Cancellable,
-    work: (target: RebuildTarget, tip: Tip) => Promise<{ tip: Tip; result: R }>,
+    work: (target: AppendTarget, tip: Tip) => Promise<{ tip: Tip; result: R }>,
   ): Promise<R> {
     const tip = this.writable();
     const moving = async (): Promise<R> => {

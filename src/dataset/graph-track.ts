@@ -61,8 +61,8 @@ export class GraphTrack {
   private queries = 0;
   /** Whether queries may bring the vectors into memory. */
   private keepsVectors = true;
-  /** By node, the number of its row in the timeline. */
-  private ordinals: Promise<Uint32Array> | undefined;
+  /** By node, the number of its row in a timeline: compaction may give rows other numbers. */
+  private ordinals: { root: IndexRoot<BatchEntry>; numbers: Promise<Uint32Array> } | undefined;
   private readonly filters = new WeakMap<Uint8Array, NodeFilter>();
   private late: { root: IndexRoot<BatchEntry>; entries: Promise<BatchEntry[]> } | undefined;
 
@@ -160,11 +160,12 @@ export class GraphTrack {
     const held = this.filters.get(bits);
     if (held !== undefined) return held;
     if (!this.isSettled(false)) await this.load(target, false);
-    this.ordinals ??= this.numberNodes(target);
-    this.ordinals.catch(() => {
+    const root = target.manifest.timeline;
+    if (this.ordinals?.root !== root) this.ordinals = { root, numbers: this.numberNodes(target) };
+    this.ordinals.numbers.catch(() => {
       this.ordinals = undefined;
     });
-    const ordinals = await this.ordinals;
+    const ordinals = await this.ordinals.numbers;
     const found = new Uint8Array(Math.ceil(ordinals.length / 8));
     let count = 0;
     for (let node = 0; node < ordinals.length; node++) {
@@ -243,7 +244,7 @@ export class GraphTrack {
     const ordinals = new Uint32Array(this.nodes);
     numbers.fill(this.graph.ticks, ordinals);
     for (const [node, row] of ordinals.entries()) nodes[row] = node;
-    this.ordinals ??= Promise.resolve(ordinals);
+    this.ordinals ??= { root: target.manifest.timeline, numbers: Promise.resolve(ordinals) };
     const source = await VectorSource.open(
       this.ctx,
       target.manifest,

@@ -16,6 +16,8 @@ export const stage: typeof Seldom.stage = async (...args) => (await seldom()).st
 
 export const buildGraph: typeof Seldom.buildGraph = async (...args) => (await seldom()).buildGraph(...args);
 
+export const compact: typeof Seldom.compact = async (...args) => (await seldom()).compact(...args);
+
 export const deleteRecords: typeof Seldom.deleteRecords = async (...args) =>
   (await seldom()).deleteRecords(...args);
 

@@ -530,17 +530,18 @@ function buffersOf({ vectors, codes, offsets }: SegmentSource): ArrayBuffer[] {
 
 /**
  * Sorts a run into cells and cuts it into segments of about 64 MiB, a cell after the other. Cells and codes are those
- * that workers have `derived`, or are made here.
+ * that workers have `derived`, or are made here: those of one hash table, where there are several.
  */
-function* segmentsOf(
+export function* segmentsOf(
   kernels: Kernels,
   track: Track,
   indexer: Indexer,
   { vectors, rows, ticks }: VectorRun,
   derived: Derived | undefined,
   withVectors: boolean,
+  table = 0,
 ): Generator<SegmentPart> {
-  const cellOf = derived?.cells ?? indexer.cellsOf(vectors, rows);
+  const cellOf = derived?.cells ?? indexer.cellsOf(vectors, rows, table);
   const byTime = timeOrder(ticks);
   const order = orderByCell(
     kernels,
@@ -621,7 +622,7 @@ function timeOrder(ticks: BigUint64Array): Uint32Array | undefined {
   return order.sort((a, b) => ((ticks[a] as bigint) < (ticks[b] as bigint) ? -1 : 1));
 }
 
-function memory(bytes: number | undefined): number {
+export function memory(bytes: number | undefined): number {
   return count("memoryBytes", bytes ?? DEFAULT_MEMORY_BYTES, 2 ** 32 - 1);
 }
 

@@ -4,6 +4,7 @@ export { streamArrow } from "./arrow-batches.ts";
 export { ArrowSource } from "./arrow-source.ts";
 export { buildGraph } from "./build-graph.ts";
 export { calibrateGraph, calibrateIvf } from "./calibrate.ts";
+export { compact } from "./compact.ts";
 export { deleteRecords, deletionsOf } from "./delete.ts";
 export { fsck } from "./fsck.ts";
 export { searchGraph, searchGraphNow, walkingOf } from "./graph-search.ts";
