@@ -21,7 +21,7 @@ import {
 } from "../objects/index-tree.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { encodeSegment } from "../objects/segment.ts";
-import { isGraph, tablesOf } from "../objects/spatial-index.ts";
+import { encodeSpatialIndex, isGraph, tablesOf } from "../objects/spatial-index.ts";
 import type { AppendTarget } from "./append.ts";
 import { type PreparedBatch, rowsOfBatch, sealBatch } from "./batch.ts";
 import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
@@ -31,6 +31,7 @@ import { type Indexer, keyOf } from "./indexer.ts";
 import { memory, segmentsOf } from "./rebuild.ts";
 import { TARGET_BYTES } from "./row-source.ts";
 import { entriesOf, openSegments } from "./segments.ts";
+import { startingIndex } from "./starting-index.ts";
 import { streamColumns } from "./stream.ts";
 import { entriesIn } from "./timeline.ts";
 import { columnBuilder } from "./values.ts";
@@ -47,6 +48,11 @@ export interface CompactProgress {
 export interface CompactOptions extends Cancellable {
   /** Vector fields whose cells are compacted; columns are then left as they are. Default: columns, and all vector fields. */
   fields?: string[];
+  /**
+   * Leaves no deleted row in the new state: every batch that has one is rewritten, and a graph that covers one is given up, so
+   * that the field is scanned until `buildGraph`. Older states keep their containers. Not beside `fields`. Default false.
+   */
+  purge?: boolean;
   /** Vectors held in memory at a time, in bytes. Default 1 GiB. */
   memoryBytes?: number;
   /** Only tells what there is to do: nothing is written. Default false. */
@@ -67,6 +73,8 @@ export interface CompactResult {
   batchesAfter: number;
   /** Deleted rows that the new state does not hold any more. */
   rowsDropped: number;
+  /** Vector fields whose graph was given up, since it covered rows that are dropped. */
+  graphsDropped: string[];
 }
 
 /** A batch is full from half of the target on: it is joined with no other. */
@@ -103,12 +111,16 @@ export async function compact(
   const old = tip.manifest;
   const memoryBytes = memory(options.memoryBytes);
   const fields = chosenFields(old, options.fields);
+  if (options.purge === true && options.fields !== undefined)
+    throw invalid("purge", "purge beside fields", "one or the other: all fields are purged");
   await space.refresh(session);
   const live = await space.live(old, session);
   const before = await listed(session, old.timeline, batchCodec);
+  const lost = options.purge === true ? await graphsWithDead(target, old, before, live) : [];
+  const dropped = await withoutGraphs(target, old, lost);
   const columns =
     options.fields === undefined
-      ? await compactColumns(target, old, before, live, options)
+      ? await compactColumns(target, dropped, before, live, options)
       : { entries: before, isChanged: false };
   const timeline = inlineRoot(columns.entries);
   const result: CompactResult = {
@@ -119,6 +131,7 @@ export async function compact(
     batchesBefore: before.length,
     batchesAfter: columns.entries.length,
     rowsDropped: old.timeline.rows - timeline.rows,
+    graphsDropped: lost.map(({ name }) => name),
   };
   const folds = new Map<number, Folded>();
   for (const field of old.fields) {
@@ -137,7 +150,8 @@ export async function compact(
   const opId = ctx.random(16);
   const published = await publish(ctx, name, tip, {
     opId,
-    draft: (current) => draftOf(target, current, { old, before, after: columns.entries, folds }, opId),
+    draft: (current) =>
+      draftOf(target, current, { old, dropped, before, after: columns.entries, folds }, opId),
   });
   return { tip: published.tip, result: { ...result, manifest: published.own.address } };
 }
@@ -155,8 +169,48 @@ function chosenFields({ fields }: Manifest, names: readonly string[] | undefined
   });
 }
 
+/** Fields whose graph covers a deleted row. */
+async function graphsWithDead(
+  { ctx }: AppendTarget,
+  { fields, tracks }: Manifest,
+  batches: readonly BatchEntry[],
+  live: Live | undefined,
+): Promise<EmbeddingField[]> {
+  if (live === undefined) return [];
+  let firstDead = Number.POSITIVE_INFINITY;
+  let row = 0;
+  for (const entry of batches) {
+    const first = row;
+    await eachDead(ctx.session, entry, live.deleted, (at) => {
+      firstDead = Math.min(firstDead, first + at);
+    });
+    row += entry.rows;
+  }
+  return fields.filter((field): field is EmbeddingField => {
+    const index = tracks.get(field.id)?.spatialIndex;
+    return index !== undefined && isGraph(index) && index.rows > firstDead;
+  });
+}
+
+/** The state with the index of these fields as it was before any graph. */
+async function withoutGraphs(
+  { ctx }: AppendTarget,
+  manifest: Manifest,
+  fields: readonly EmbeddingField[],
+): Promise<Manifest> {
+  const tracks = new Map(manifest.tracks);
+  for (const field of fields) {
+    const spatialIndex = await startingIndex(ctx, field, undefined);
+    const address = addressOf(encodeSpatialIndex(spatialIndex));
+    tracks.set(field.id, { address, spatialIndex, segments: emptyIndex() });
+  }
+  return { ...manifest, tracks };
+}
+
 interface Compacted {
   old: Manifest;
+  /** The same without the graphs that are given up. */
+  dropped: Manifest;
   before: BatchEntry[];
   after: BatchEntry[];
   folds: ReadonlyMap<number, Folded>;
@@ -166,7 +220,7 @@ interface Compacted {
 async function draftOf(
   { ctx, origin }: AppendTarget,
   current: Tip,
-  { old, before, after, folds }: Compacted,
+  { old, dropped, before, after, folds }: Compacted,
   opId: Uint8Array,
 ): Promise<Draft> {
   const objects: NewPage[] = [];
@@ -191,6 +245,14 @@ async function draftOf(
     if (fold.after === undefined) continue;
     const all = [...fold.after, ...entries.slice(was.length)];
     tracks.set(id, { ...track, segments: appendToIndex(emptyIndex(), all, segmentCodec, store) });
+  }
+  for (const [id, track] of dropped.tracks) {
+    const was = old.tracks.get(id) as Track;
+    if (track === was) continue;
+    const current = now.tracks.get(id);
+    if (current === undefined || keyOf(current) !== keyOf(was)) throw replaced(`field ${id}`);
+    store(encodeSpatialIndex(track.spatialIndex));
+    tracks.set(id, track);
   }
   const manifest: Manifest = {
     ...now,
@@ -259,7 +321,8 @@ async function compactColumns(
     let zone = batches;
     // What is left of a group of overlapping batches may join the next one.
     for (;;) {
-      const groups = await groupsOf(target, manifest, zone, isFixed ? undefined : live);
+      const share = options.purge === true ? 0 : DEAD_SHARE;
+      const groups = await groupsOf(target, manifest, zone, isFixed ? undefined : live, share);
       const next: BatchEntry[] = [];
       const total = groups.reduce((sum, each) => sum + (each.isRewritten ? rowsIn(each) : 0), 0);
       let done = 0;
@@ -322,6 +385,7 @@ async function groupsOf(
   { fields }: Manifest,
   batches: readonly BatchEntry[],
   live: Live | undefined,
+  deadShare: number,
 ): Promise<Group[]> {
   const byTime = [...batches].sort((a, b) => (a.base < b.base ? -1 : Number(a.base > b.base)));
   const fullRows = rowsOfBatch(fields) / 2;
@@ -344,7 +408,7 @@ async function groupsOf(
     const [entry] = group.entries as [BatchEntry];
     let dead = 0;
     await eachDead(ctx.session, entry, live.deleted, () => dead++);
-    group.isRewritten = dead > DEAD_SHARE * entry.rows;
+    group.isRewritten = dead > deadShare * entry.rows;
   }
   return groups;
 }
