@@ -1488,6 +1488,18 @@ def records_example(tiny):
     return "\n".join(rows) + "\n\nquery " + str(list(QUERY)) + ", every cell probed\n" + table([(h["_anchor"], f"{h['_distance']:.9g}") for h in hits])
 
 
+def tombstones_example(tiny):
+    return {"kind": "dreamdb.tombstones", "version": 1, "genesis": Address(tiny.genesis_bytes, "the Genesis"), "anchors": [4096, 2**40],
+            "reason": "asked for", "ts": Anchor(2**41)}
+
+
+def registry_example(tiny):
+    tombstones = cbor(tombstones_example(tiny))
+    body = {"kind": "dreamdb.registry", "version": 1, "genesis": Address(tiny.genesis_bytes, "the Genesis"), "seq": 0, "writeId": bytes(range(16)),
+            "tombstones": [[Address(tombstones, "the list"), len(tombstones), 2, tombstones]], "redactions": []}
+    return f"key meta/{text_address(multihash(tiny.genesis_bytes))}/registry\n\n" + cbor_dump(body) + f"\n\n{len(cbor(body))} bytes"
+
+
 def examples():
     tiny, ivf, graph = Tiny(), TinyIvf(), GraphExample()
     ref = dict(tiny.branch)
@@ -1504,6 +1516,8 @@ def examples():
         "spatial-index-ivf": object_example({"kind": "dreamdb.spatial-index", "version": 1, "algorithm": "dreamdb.ivf-cosine", "dim": 4, "cells": 1, "parents": []}),
         "manifest": object_example(tiny.manifests[1][0]),
         "ref": object_example(ref),
+        "tombstones": object_example(tombstones_example(tiny)),
+        "registry": registry_example(tiny),
         "ref-inline": f"{len(cbor(small))} bytes, of which `inline` {len(small['inline'])}\nkey refs/tiny-v1",
         "time": time_example(),
         "auto": auto_example(),

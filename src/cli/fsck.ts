@@ -58,7 +58,7 @@ async function check(options: FsckCliOptions): Promise<void> {
 }
 
 function describe(found: FsckReport, output: Output): string {
-  const { refs, objects, bytes, rows, data, dataRead, unreachable, problems } = found;
+  const { refs, objects, bytes, rows, deleted, data, dataRead, unreachable, problems } = found;
   const lines: string[] = [];
   if (problems.length > 0) {
     const columns = [{ title: "problem" }, { title: "key" }];
@@ -74,6 +74,7 @@ function describe(found: FsckReport, output: Output): string {
   lines.push(
     `checked ${plural(refs, "ref")}, ${plural(objects, "object")}, ${bytesText(bytes)}, ${plural(rows, "record")} in all`,
   );
+  if (deleted > 0) lines.push(`deleted: ${plural(deleted, "anchor")}, which may be among these records`);
   if (dataRead < data)
     lines.push(`read whole: ${dataRead} of ${plural(data, "data object")}, the others head and length`);
   if (unreachable > 0)

@@ -3,6 +3,8 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { buildGraphCommand } from "./build-graph.ts";
+import { compactCommand } from "./compact.ts";
+import { deleteCommand } from "./delete.ts";
 import { EXIT_CODES_HELP } from "./exit-code.ts";
 import { report } from "./failure.ts";
 import { fsckCommand } from "./fsck.ts";
@@ -22,6 +24,8 @@ const commands = [
   publishRabitqCommand,
   publishPqCommand,
   buildGraphCommand,
+  compactCommand,
+  deleteCommand,
   snapshotCommand,
   refsCommand,
   fsckCommand,
