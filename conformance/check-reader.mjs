@@ -226,6 +226,13 @@ class Written {
     return anchors;
   }
 
+  /** Deletes the records that `isGone` chooses by their place in time. */
+  async remove(isGone) {
+    const gone = [...this.lines.keys()].sort((a, b) => (a < b ? -1 : 1)).filter((_, i) => isGone(i));
+    await this.ds.delete(gone, { reason: "check-reader" });
+    for (const anchor of gone) this.lines.delete(anchor);
+  }
+
   /** `count` records with automatic anchors. */
   automatic(count, only) {
     return this.append(Array.from({ length: count }, () => this.record(undefined, only)));
@@ -298,6 +305,24 @@ async function writeAll(root) {
   await b.automatic(20_000);
   expected.set("lab/run-a", b.expected());
 
+  // Deleted records, from a snapshot that was made before too; the branch is compacted, twice, and written on.
+  const c = await Written.create("gone", SMALL, root);
+  await c.at(irregular(1000, 400, 1));
+  await c.at(irregular(500, 300, 2));
+  await c.automatic(200);
+  await c.ds.snapshot("gone-before");
+  const early = new Set(c.lines.keys());
+  await c.remove((i) => i % 3 === 0);
+  for (let i = 0; i < 70; i++) await c.remove((at) => at === 2 * i);
+  await c.ds.compact();
+  await c.automatic(50);
+  await c.remove((i) => i % 40 === 7);
+  await c.ds.snapshot("gone-compacted");
+  expected.set("gone-compacted", c.expected());
+  await c.ds.compact({ purge: true });
+  expected.set("gone", c.expected());
+  for (const anchor of c.lines.keys()) if (!early.has(anchor)) c.lines.delete(anchor);
+  expected.set("gone-before", c.expected());
   await Written.create("empty", FULL, root);
   expected.set("empty", []);
   return expected;

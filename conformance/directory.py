@@ -80,6 +80,13 @@ class Directory:
         walk("refs+", [])
         return found
 
+    def cell(self, key):
+        """The value of a key outside objects/, or None."""
+        segments = key.split("/")
+        names = [path_name(segment, i == len(segments) - 1) for i, segment in enumerate(segments)]
+        path = os.path.join(self.root, *names)
+        return current_value(path, key) if os.path.isdir(path) else None
+
     def path(self, digest, what):
         name = text_address(digest)
         if name in self.broken:

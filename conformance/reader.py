@@ -735,8 +735,8 @@ class Reader:
         self.indexes = Indexes(directory)
         self.manifests, self.geneses, self.spatial, self.codes = {}, {}, {}, {}
         self.done_batches, self.done_segments, self.done_graphs = {}, {}, {}
-        self.ticks, self.columns, self.flat = {}, {}, {}
-        self.counts = dict.fromkeys(("refs", "manifests", "records", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed", "graphs"), 0)
+        self.ticks, self.columns, self.flat, self.tombstones = {}, {}, {}, {}
+        self.counts = dict.fromkeys(("refs", "manifests", "records", "deleted", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed", "graphs"), 0)
 
     # Manifests
 
@@ -833,6 +833,13 @@ class Reader:
     def check_append(self, m, p, batches, segments, what):
         """What an append adds: batches after those of the parent, automatic anchors as 0003 §4 makes them."""
         before, segments_before = self.entries(p)
+        if m.op == "compact":
+            # 0020 §4; what a graph covers is in order apart from the rest.
+            if not any("vamana" in (f.algorithm or "") for f in m.fields):
+                ordered = all(a.base + a.span < b.base for a, b in zip(batches, batches[1:]))
+                writer(ordered, f"{what}: compacted batches that are not in the order of time")
+            writer(m.auto_high == p.auto_high, f"{what}: a compaction with another autoHigh")
+            return
         writer(batches[:len(before)] == before, f"{what}: does not begin with its parent's batches")
         for id_, found in segments.items():
             if m.op == "append":
@@ -847,6 +854,53 @@ class Reader:
             writer(batch.base >= p.auto_high and batch.base % 4096 == m.lane, f"{what}: automatic anchors from {batch.base}")
             if isinstance(batch.anchors, int):
                 writer(batch.anchors % 4096 == 0, f"{what}: automatic anchors {batch.anchors} apart")
+
+    # Deleted records, 0020
+
+    def deleted(self, genesis):
+        """Ticks that no read may return, of all branches of the Space."""
+        if genesis not in self.tombstones:
+            self.tombstones[genesis] = set()
+            key = f"meta/{text_address(genesis)}/registry"
+            body = self.directory.cell(key)
+            self.tombstones[genesis] = (guarded(key, self.read_registry, body, genesis, key) if body is not None else None) or set()
+            self.counts["deleted"] += len(self.tombstones[genesis])
+        return self.tombstones[genesis]
+
+    def read_registry(self, body, genesis, what):
+        value = of_kind(body, "dreamdb.registry", what)
+        must(address(value.get("genesis"), f"{what} genesis") == genesis, "Corrupt", f"{what}: of another Space")
+        get(value, "seq", is_uint, what)
+        get(value, "writeId", is_bytes(16), what)
+        lists = get(value, "tombstones", is_list, what)
+        writer(get(value, "redactions", is_list, what) == [], f"{what}: redactions")
+        writer(len(lists) <= 64, f"{what}: {len(lists)} lists")
+        found = set()
+        for i, item in enumerate(lists):
+            at = f"{what} list {i}"
+            must(is_list(item) and len(item) in (3, 4) and is_uint(item[1]) and is_uint(item[2]), "Corrupt", f"{at}: {str(item)[:80]}")
+            digest = address(item[0], at)
+            if len(item) == 4:
+                must(is_bytes(item[1])(item[3]), "Corrupt", f"{at}: inline of another length")
+                must(digests_of([item[3]]) == [digest], "HashMismatch", f"{at}: inline does not hash to its address")
+                writer(len(item[3]) <= 8192, f"{at}: inline of {len(item[3])} bytes")
+            anchors = self.tombstone_list(digest, genesis, at)
+            must(len(anchors) == item[2], "Corrupt", f"{at}: {len(anchors)} anchors, not {item[2]}")
+            found |= anchors
+        return found
+
+    def tombstone_list(self, digest, genesis, what):
+        value = of_kind(self.directory.read(digest, what, limit=MAX_CBOR), "dreamdb.tombstones", what)
+        only_keys(value, ("kind", "version", "genesis", "anchors", "reason", "ts", "of"), what)
+        must(address(value.get("genesis"), f"{what} genesis") == genesis, "Corrupt", f"{what}: of another Space")
+        anchors = get(value, "anchors", is_list, what)
+        must(all(is_uint(a, 0, MAX_TICK) for a in anchors), "Corrupt", f"{what}: anchors that are no ticks")
+        must(all(a < b for a, b in zip(anchors, anchors[1:])), "Corrupt", f"{what}: anchors out of order")
+        get(value, "reason", is_text, what)
+        if "of" in value:
+            parts = [self.tombstone_list(address(a, f"{what} of"), genesis, f"{what} of {i}") for i, a in enumerate(get(value, "of", is_list, what))]
+            must(set(anchors) == set().union(*parts), "Corrupt", f"{what}: not the union of its lists")
+        return set(anchors)
 
     # Batches and segments
 
@@ -1024,22 +1078,25 @@ class Reader:
         origin = self.geneses[m.genesis]["origin"]
         fields = sorted(m.fields, key=lambda f: f.id)
         open_columns, count = {}, 0
+        deleted, shown = self.deleted(m.genesis), 0
         for tick, i, row in self.records(m):
             count += 1
+            shown += tick not in deleted
             if out is None:
                 continue
             if row == 0:
                 listed = dict(batches[i].columns)
                 open_columns[i] = [(f.name, Column(self.directory, listed[f.id], f.kind, f.type, f.width, batches[i].rows, f"field {f.name}"))
                                    for f in fields if f.id in listed]
-            values = {name: column.json(row) for name, column in open_columns[i]}
-            values = {name: value for name, value in values.items() if value is not None}
-            json.dump({"anchor": str(origin + tick), "values": values}, out, ensure_ascii=False, separators=(",", ":"))
-            out.write("\n")
+            if tick not in deleted:
+                values = {name: column.json(row) for name, column in open_columns[i]}
+                values = {name: value for name, value in values.items() if value is not None}
+                json.dump({"anchor": str(origin + tick), "values": values}, out, ensure_ascii=False, separators=(",", ":"))
+                out.write("\n")
             if row == batches[i].rows - 1:
                 del open_columns[i]
         must(count == m.rows, "Corrupt", f"{what}: {count} records, rows {m.rows}")
-        self.counts["records"] += count
+        self.counts["records"] += shown
 
     # Refs
 
