@@ -654,7 +654,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     } & Cancellable = {},
   ): Promise<void> {
     checkSignal(options.signal);
-    const { ctx, manifest } = this.state;
+    const { ctx, manifest, space } = this.state;
+    await space.live(manifest, ctx.session.until(options.signal));
     for (const field of chosenFields(manifest.fields, options.fields, (each) => each.kind === "embedding")) {
       const track = manifest.tracks.get(field.id);
       if (track === undefined || field.kind !== "embedding") continue;

@@ -346,17 +346,11 @@ export interface Found {
  * that is left out counts. Undefined when it takes more than that.
  */
 export function findNow(target: SearchTarget, plan: VectorPlan): Found | undefined {
-  if (!hasAllRows(target)) return undefined;
+  if (!target.space.hasAllRows(target.manifest)) return undefined;
   const graph = target.graphs.opened(plan.track);
   if (graph !== undefined) return walkNow(target, plan, graph);
   const ready = readyFor(target, plan);
   return ready && foundOf(ready.ivf.searchNow(plan.vector, ready.probing), ready.probing, ready.ivf);
-}
-
-/** Whether it is known that no row of the state is deleted. */
-function hasAllRows({ space, manifest }: SearchTarget): boolean {
-  const now = space.liveNow(manifest);
-  return now !== undefined && now.live === undefined;
 }
 
 /** The plan for the rows that are not deleted. */
@@ -395,7 +389,7 @@ export async function warmFor(target: SearchTarget, plan: Plan, queries: number)
   await target.space.live(target.manifest, target.ctx.session);
   if (
     queries < 2 ||
-    !hasAllRows(target) ||
+    !target.space.hasAllRows(target.manifest) ||
     condition !== undefined ||
     topK > MAX_PROBED_TOP_K ||
     !isTrained(track.spatialIndex)
@@ -407,7 +401,7 @@ export async function warmFor(target: SearchTarget, plan: Plan, queries: number)
 
 /** As `findNow` for many vectors (n × dim) at once: those that it leaves undefined are searched one by one. */
 export function findManyNow(target: SearchTarget, plan: Plan, vectors: Float32Array): (Found | undefined)[] {
-  const ready = hasAllRows(target) ? readyFor(target, plan) : undefined;
+  const ready = target.space.hasAllRows(target.manifest) ? readyFor(target, plan) : undefined;
   if (ready === undefined) return [];
   const { ivf, probing } = ready;
   return (ivf.searchManyNow(vectors, probing) ?? []).map((nearest) => foundOf(nearest, probing, ivf));

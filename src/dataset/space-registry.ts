@@ -82,13 +82,9 @@ export class SpaceRegistry {
     return this.known !== undefined && this.known.seq >= seq ? this.known : this.refresh();
   }
 
-  /** What every read of a state has to ask of its rows, without waiting: undefined when that is not known yet. */
-  liveNow(manifest: Manifest): { live: Live | undefined } | undefined {
-    if (this.known === undefined) return undefined;
-    const { deleted } = this.known;
-    const dead = deadNow(manifest, deleted);
-    if (dead === undefined) return undefined;
-    return { live: dead === 0 ? undefined : { op: "live", deleted } };
+  /** Whether it is known by now that no row of a state is deleted. */
+  hasAllRows(manifest: Manifest): boolean {
+    return this.known !== undefined && deadNow(manifest, this.known.deleted) === 0;
   }
 
   /** What every read of a state has to ask of its rows: undefined where none of them is deleted. */

@@ -235,6 +235,65 @@ describe.each(kinds)("%s", (_name, faults, prepare) => {
     expect(unknowns).toBeGreaterThanOrEqual(1);
   });
 
+  test("delete", async () => {
+    const left = old.filter((n) => n !== 1);
+    const commits = new Set<unknown>();
+    const requests = await explore(
+      fresh,
+      faults,
+      (dataset) => dataset.delete({ where: { n: 1 } }),
+      async (faulty, inner, dataset, what) => {
+        const done = await dataset.delete({ where: { n: 1 } }).catch((error: unknown) => error);
+        const state = await numbers(inner);
+        const isIn = state.length < old.length;
+        expect({ what, state }).toEqual({ what, state: isIn ? left : old });
+        await expectSound(inner);
+        faulty.disarm();
+        if (done instanceof Error) {
+          if (!isDreamDBError(done)) throw done;
+          const { code, committed } = done;
+          commits.add(committed);
+          expect(["StoreUnavailable", "CommitUnknown"]).toContain(code);
+          if (committed !== "unknown")
+            expect({ what, isIn, committed }).toEqual({ what, isIn: committed === "yes", committed });
+        } else expect({ what, isIn }).toEqual({ what, isIn: true });
+        // What a caller does who was not told of success: the same again.
+        await dataset.delete({ where: { n: 1 } });
+        expect({ what, state: await numbers(inner) }).toEqual({ what, state: left });
+        expect({ what, state: (await rowsOf(dataset)).map(({ n }) => n) }).toEqual({ what, state: left });
+        await expectSound(inner);
+      },
+    );
+    expect(requests).toBeGreaterThanOrEqual(6);
+    expect(commits).toEqual(new Set(["no", "yes", "unknown"]));
+  }, 120_000);
+
+  test("compact", async () => {
+    await explore(
+      fresh,
+      DISK_FAULTS,
+      (dataset) => dataset.compact(),
+      async (faulty, inner, dataset, what) => {
+        const before = dataset.currentManifest();
+        const done = await dataset.compact().catch((error: unknown) => error);
+        const now = (await Dataset.open("main", inner)).currentManifest();
+        expect({ what, state: await numbers(inner) }).toEqual({ what, state: old });
+        await expectSound(inner);
+        faulty.disarm();
+        if (done instanceof Error) {
+          if (!isDreamDBError(done)) throw done;
+          expect(["StoreUnavailable", "CommitUnknown"]).toContain(done.code);
+          if (done.committed === "no") expect({ what, now }).toEqual({ what, now: before });
+        } else expect({ what, moved: now !== before }).toEqual({ what, moved: true });
+        await dataset.refresh();
+        await dataset.compact();
+        expect((await dataset.health()).tracks[0]).toMatchObject({ fragmentation: 1 });
+        expect({ what, state: await numbers(inner) }).toEqual({ what, state: old });
+        await expectSound(inner);
+      },
+    );
+  }, 240_000);
+
   test("appendMany with anchors, beside another writer who is faster", async () => {
     const anchorsFrom = (dataset: Dataset, store: Store) => async () => {
       // The other writer moves the ref between our reading it and our swap.

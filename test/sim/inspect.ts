@@ -54,7 +54,9 @@ export class Inspector {
     view.apply({ verb: "put", key: "refs/main", bytes: body });
     const needs = new Set<string>();
     const store = clientStore(async (call) => {
-      if (call.verb === "get" && !isRef(call.key)) needs.add(call.key);
+      // A Space may be without a registry.
+      const isNeeded = !isRef(call.key) && !call.key.startsWith("meta/");
+      if (call.verb === "get" && isNeeded) needs.add(call.key);
       return view.apply(call);
     });
     const ref = decodeRef(body);
