@@ -15,18 +15,9 @@ import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 import type { AppendOperation, AppendResult, AppendTarget, Staged } from "./append.ts";
+import { type AppendProgress, checkProgress } from "./append-progress.ts";
 import type { ArrowBatch, ArrowLibrary, ArrowTable } from "./arrow-layout.ts";
 import type { BuildGraphOptions, BuildGraphResult } from "./build-graph.ts";
-import {
-  errnoIn,
-  findOperation,
-  newRef,
-  putObjects,
-  readManifest,
-  readTip,
-  refuseRollback,
-  type Tip,
-} from "./commit.ts";
 import {
   type Backend,
   type Cancellable,
@@ -37,19 +28,21 @@ import {
 } from "./context.ts";
 import type { Explanation } from "./explain.ts";
 import { GraphTracks } from "./graph-tracks.ts";
-import { type Health, healthOf } from "./health.ts";
+import type { Health } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
 import {
   append,
   arrowSource,
   buildGraph,
+  healthOf,
   publishCompressor,
   rebuildIvf,
   stage,
   streamArrow,
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
+import { errnoIn, putObjects } from "./put-objects.ts";
 import {
   chosenFields,
   explain,
@@ -75,7 +68,7 @@ import type { Traffic } from "./session.ts";
 import { startingIndex } from "./starting-index.ts";
 import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
-import { type AppendProgress, checkProgress } from "./uploads.ts";
+import { findOperation, newRef, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
 import { filterOf, type Where } from "./where.ts";
 import { DatasetWriter, type WriterOptions } from "./writer.ts";
 
