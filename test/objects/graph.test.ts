@@ -78,7 +78,15 @@ function graphOf(
   const pages = sources.map(pageOf);
   const index: GraphIndex = {
     algorithm: isL2 ? "dreamdb.vamana-l2" : "dreamdb.vamana-cosine",
-    ...{ dim, exponent: isL2 ? -3 : 0, rows, degree, entries: 1 + ((rows - 1) % 256), heads: rows, blockNodes },
+    ...{
+      dim,
+      exponent: isL2 ? -3 : 0,
+      rows,
+      degree,
+      entries: 1 + ((rows - 1) % 256),
+      heads: rows,
+      blockNodes,
+    },
     ...{ cells: 1, iterations: 6, candidates: 250, probes: 10 },
     seed: defaultGraphSeed(isL2 ? "l2" : "cosine", dim, degree),
     parents: [],
