@@ -1,10 +1,11 @@
 // Bundles the entries for Node into build/node: loading some 150 small modules took half of the time that a fresh process
 // needs to its first search result. What build/lib holds stays the readable form, for browsers' bundlers and for types.
 
-import { rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
 
 const out = "build/node";
+const { peerDependencies: peers } = JSON.parse(await readFile("package.json", "utf8"));
 await rm(out, { recursive: true, force: true });
 
 await build({
@@ -16,10 +17,14 @@ await build({
   splitting: true,
   format: "esm",
   platform: "node",
+  // An optional peer: the application's own is loaded, if at all.
+  external: ["@aws-sdk/client-s3"],
   target: "es2022",
   plugins: [{ name: "core", setup: leaveCoreWhereItIs }],
   // package.json names the files with effects as they are in build/lib.
   ignoreAnnotations: true,
+  // Optional peers, which the user installs: a bundled copy of the SDK can't even load (it requires Node's modules).
+  external: Object.keys(peers),
   legalComments: "none",
   logLevel: "error",
 });

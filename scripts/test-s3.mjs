@@ -1,14 +1,24 @@
-// The suites that need real object stores: `npm run test:s3 [-- arguments for jest]`. Starts Ceph's gateway and Swift,
-// runs the store suite and the dataset suites against them, and stops them. A missing package is a failure.
+// The suites that need real object stores: `npm run test:s3 [-- --full] [-- arguments for jest]`. Starts Ceph's gateway and
+// Swift, runs the store suite and the dataset suites against them, and stops them. A missing package is a failure.
+// --full has 16 processes append 50 times each to one ref, kills a cluster ten times, and takes some ten minutes more.
+// The last line is "N passed, N failed[, N skipped]".
 // DREAMDB_TEST_S3_URL names an S3 server that runs already; Ceph is then not started (AWS_* must be set).
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 const servers = [];
+const own = process.argv.slice(2).filter((arg) => arg !== "--full");
+const scratch = mkdtempSync(join(tmpdir(), "dreamdb-s3-"));
+const results = join(scratch, "jest.json");
 process.exitCode = run();
+rmSync(scratch, { recursive: true, force: true });
 
 function run() {
   try {
     const env = { ...process.env };
+    if (process.argv.includes("--full")) env.DREAMDB_TEST_FULL = "1";
     if (env.DREAMDB_TEST_S3_URL === undefined) {
       Object.assign(env, start("rgw"));
       env.DREAMDB_TEST_S3_URL = env.AWS_ENDPOINT_URL;
@@ -17,16 +27,30 @@ function run() {
     env.DREAMDB_TEST_SWIFT = JSON.stringify(swift);
     const began = performance.now();
     const jest = ["--experimental-vm-modules", "--no-warnings", "node_modules/jest/bin/jest.js"];
-    const args = [...jest, "-c", "jest.s3.config.json", ...process.argv.slice(2)];
-    const { status } = spawnSync(process.execPath, args, { stdio: "inherit", env });
+    // One file at a time: they share the servers, and the figures that they print are worth more.
+    const args = [...jest, "-i", "-c", "jest.s3.config.json", "--json", `--outputFile=${results}`, ...own];
+    const { status } = spawnSync(process.execPath, args, { stdio: ["inherit", "ignore", "inherit"], env });
     console.log(`against real object stores: ${Math.round((performance.now() - began) / 1000)} s`);
-    return status ?? 1;
+    return report(status ?? 1);
   } catch (error) {
     console.error(error.message);
+    console.log("0 passed, 1 failed");
     return 1;
   } finally {
     for (const name of servers) spawnSync("bash", [`scripts/${name}.sh`, "stop"], { stdio: "inherit" });
   }
+}
+
+function report(status) {
+  const found = JSON.parse(readFileSync(results, "utf8"));
+  const failed = found.numFailedTests + found.numRuntimeErrorTestSuites;
+  const skipped = found.numPendingTests + found.numTodoTests;
+  // Nothing run is a failure.
+  const others = failed === 0 && (status !== 0 || found.numPassedTests === 0) ? 1 : 0;
+  console.log(
+    `${found.numPassedTests} passed, ${failed + others} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`,
+  );
+  return failed + others > 0 ? 1 : 0;
 }
 
 /** Starts a server and gives what it says to export. */

@@ -1,6 +1,7 @@
 // The whole check, as `npm test` and CI run it: build, lint and types, tests, conformance vectors on both builds of
 // the compute core, the determinism matrix (on all engines in CI, elsewhere on this Node alone: `npm run engines` does
-// the rest). Ends with one line, "N passed, N failed[, N skipped]", and exits non-zero on any failure.
+// the rest), and the suites on real object stores (in CI, elsewhere with DREAMDB_TEST_S3=1 or as `npm run test:s3`: they
+// need Debian's packages of Ceph and Swift, and some minutes). Ends with one line, "N passed, N failed[, N skipped]", and exits non-zero on any failure.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,6 +20,9 @@ runCounted("engines", [
   "conformance/engines/run.mjs",
   ...(process.env.CI === "true" ? ["--required"] : ["--only", "node"]),
 ]);
+if (process.env.CI === "true" || process.env.DREAMDB_TEST_S3 === "1") {
+  runCounted("real object stores", ["scripts/test-s3.mjs"]);
+}
 rmSync(scratch, { recursive: true, force: true });
 
 const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : "";

@@ -4,3 +4,4 @@ import "./workers/node.ts";
 
 export * from "./index.ts";
 export { directoryStore } from "./store/directory.ts";
+export { cachedInDirectory, type DirectoryCacheOptions } from "./store/directory-cache.ts";

@@ -3,9 +3,13 @@ export { type Address, addressOf, isAddress } from "./core/address.ts";
 export { formatTick, parseTick } from "./core/time.ts";
 export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
 export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
+export type { AppendProgress } from "./dataset/append-progress.ts";
+export type { ArrowBatch, ArrowData, ArrowLibrary, ArrowTable } from "./dataset/arrow-layout.ts";
 export type { BuildGraphOptions, BuildGraphProgress, BuildGraphResult } from "./dataset/build-graph.ts";
 export type { Backend, Cancellable, DatasetOptions } from "./dataset/context.ts";
 export {
+  type AppendOptions,
+  type ArrowStreamOptions,
   type CreateOptions,
   Dataset,
   type HistoryEntry,
@@ -39,6 +43,7 @@ export {
   Schema,
 } from "./dataset/schema.ts";
 export type { Where } from "./dataset/where.ts";
+export type { Committed, DatasetWriter, FlushResult, WriterOptions } from "./dataset/writer.ts";
 export { DreamDBError, type ErrorCode, isDreamDBError } from "./errors.ts";
 export type { EmbeddingField, FieldSpec, MediaField, ScalarField } from "./objects/field.ts";
 export { memoryStore } from "./store/memory.ts";

@@ -31,7 +31,7 @@ export async function bundle() {
 function entry() {
   const modules = [...MODULES, "kernels/load"];
   const files = readdirSync(new URL("..", import.meta.url))
-    .filter((name) => name.endsWith(".json"))
+    .filter((name) => name.endsWith(".json") && name !== "http.json")
     .sort();
   return `
     import "./shell.mjs";

@@ -1,7 +1,7 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { type FsckReport, fsck } from "../index.node.ts";
 import { existingBackend } from "./backend.ts";
-import { type CommonOptions, command, Output } from "./command.ts";
+import { type CommonOptions, command, countFrom, Output } from "./command.ts";
 import { ExitCode } from "./exit-code.ts";
 import { Progress } from "./progress.ts";
 import { table } from "./table.ts";
@@ -9,22 +9,44 @@ import { bytesText, plural } from "./text.ts";
 
 const EXAMPLES = `
 dreamdb fsck
-dreamdb fsck --backend /data/store --json --quiet || echo "damage: exit code $?"`;
+dreamdb fsck --backend /data/store --json --quiet || echo "damage: exit code $?"
+dreamdb fsck --backend s3://my-bucket/photos --sample 0.05 --seed "$(date +%j)"`;
+
+interface FsckCliOptions extends CommonOptions {
+  sample: number;
+  seed: number;
+}
 
 export function fsckCommand(): Command {
   return command(
     "fsck",
     "read and check everything that refs reach; exit code 5 when something is wrong",
     EXAMPLES,
-  ).action(check);
+  )
+    .option(
+      "--sample <share>",
+      "share of the data objects to read whole, 0 to 1; of the others head and length are checked, and metadata always",
+      share,
+      1,
+    )
+    .option("--seed <n>", "chooses the sample; equal seeds choose the same objects", countFrom(0), 0)
+    .action(check);
 }
 
-async function check(options: CommonOptions): Promise<void> {
+function share(text: string): number {
+  const value = /^(\d+(\.\d+)?|\.\d+)$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= 0 && value <= 1) return value;
+  throw new InvalidArgumentError("Expected a share from 0 to 1.");
+}
+
+async function check(options: FsckCliOptions): Promise<void> {
   const output = new Output(options);
   const backend = await existingBackend(options.backend);
   const progress = new Progress({ label: "checking", unit: "objects", isQuiet: output.isQuiet });
   try {
     const found = await fsck(backend, {
+      sample: options.sample,
+      seed: options.seed,
       onProgress: ({ objects, bytes }) => progress.update(objects, bytesText(bytes)),
     });
     progress.stop();
@@ -36,7 +58,7 @@ async function check(options: CommonOptions): Promise<void> {
 }
 
 function describe(found: FsckReport, output: Output): string {
-  const { refs, objects, bytes, rows, unreachable, problems } = found;
+  const { refs, objects, bytes, rows, data, dataRead, unreachable, problems } = found;
   const lines: string[] = [];
   if (problems.length > 0) {
     const columns = [{ title: "problem" }, { title: "key" }];
@@ -52,6 +74,8 @@ function describe(found: FsckReport, output: Output): string {
   lines.push(
     `checked ${plural(refs, "ref")}, ${plural(objects, "object")}, ${bytesText(bytes)}, ${plural(rows, "record")} in all`,
   );
+  if (dataRead < data)
+    lines.push(`read whole: ${dataRead} of ${plural(data, "data object")}, the others head and length`);
   if (unreachable > 0)
     lines.push(`${plural(unreachable, "unreachable object")}: leftovers of interrupted writes, no fault`);
   if (refs === 0) lines.push("there are no refs here, so there was nothing to check");

@@ -14,12 +14,16 @@ import {
 } from "../objects/index-tree.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { LANES, nextFree } from "./anchors.ts";
+import type { AppendProgress } from "./append-progress.ts";
 import { evenStep, type Prepared, type PreparedBatch, prepareBatches } from "./batch.ts";
-import { type Draft, findOperation, publish, putObjects, type Tip } from "./commit.ts";
+import { type Draft, publish } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { indexedRowsOf, isStale } from "./health.ts";
 import { type Indexers, keyOf } from "./indexer.ts";
+import type { RowSource } from "./row-source.ts";
 import { refuseTaken } from "./timeline.ts";
+import { findOperation, type Tip } from "./tip.ts";
+import { Uploads } from "./uploads.ts";
 
 /** What an operator may want to know of a vector field after an append. Figures only: nothing acts on them. */
 export interface TrackSignals {
@@ -62,41 +66,87 @@ export interface AppendTarget {
   indexers: Indexers;
 }
 
-/** Appends to the tip, or to whatever the tip has become, and returns it. Data objects are written once. */
+/** What an append is made of, beside its rows. */
+export interface AppendOperation {
+  source: RowSource;
+  opId: Uint8Array;
+  /** Whether an earlier attempt with this opId may have taken effect. */
+  isResumed: boolean;
+  onProgress?: ((progress: AppendProgress) => void) | undefined;
+}
+
+/** Rows encoded for a tip, their objects on the way or stored; nothing is published. */
+export interface Staged {
+  tip: Tip;
+  prepared: Prepared;
+  uploads: Uploads;
+}
+
+/**
+ * Encodes rows, a batch at a time, while the objects of those before are stored. What is refused in the first batch, and
+ * an anchor that is taken, leaves nothing behind; a refusal in a later one leaves objects that no Manifest names.
+ */
+export async function stage(
+  target: AppendTarget,
+  tip: Tip,
+  { source, onProgress }: AppendOperation,
+): Promise<Staged> {
+  const { ctx, origin } = target;
+  let rows = 0;
+  const uploads = new Uploads(ctx, (bytes, bytesTotal) =>
+    onProgress?.({ rows, rowsTotal: source.rows, bytes, bytesTotal }),
+  );
+  try {
+    const prepared = await prepare(target, tip.manifest, source, async (batch, { batches, ticks }) => {
+      if (batches.length === 1 && ticks !== undefined)
+        await refuseTaken(ctx.session, tip.manifest.timeline, ticks, origin);
+      rows += batch.rows;
+      await uploads.add(dataObjects(batch));
+    });
+    return { tip, prepared, uploads };
+  } catch (error) {
+    await uploads.stop();
+    throw error;
+  }
+}
+
+/**
+ * Appends to the tip, or to whatever the tip has become, and returns it. Data objects are written once.
+ * @param staged the rows, when they are encoded already
+ */
 export async function append(
   target: AppendTarget,
   tip: Tip,
-  records: readonly Record<string, unknown>[],
-  opId: Uint8Array,
-  isResumed: boolean,
+  operation: AppendOperation,
+  staged?: Staged,
 ): Promise<{ tip: Tip; result: AppendResult }> {
   const { ctx, name, origin } = target;
-  let prepared = await prepare(target, tip.manifest, records);
+  const { opId, isResumed } = operation;
   const done = isResumed ? await findOperation(ctx.session, tip, opId, -1) : undefined;
-  if (done !== undefined)
-    return {
-      tip,
-      result: resultOf(done.address, done.manifest, prepared, basesOf(done.manifest, prepared), origin),
-    };
-  // Before anything is written, so that a refusal leaves nothing behind.
-  let bases = await chooseBases(target, tip, prepared);
-  await putObjects(ctx, dataObjects(prepared));
+  if (done !== undefined) {
+    const prepared = staged?.prepared ?? (await prepare(target, tip.manifest, operation.source, release));
+    const bases = basesOf(done.manifest, prepared);
+    return { tip, result: resultOf(done.address, done.manifest, prepared, bases, origin) };
+  }
+  let ready = staged ?? (await stage(target, tip, operation));
+  let bases = await chooseBases(target, tip, ready);
+  await ready.uploads.finish();
 
   const published = await publish(ctx, name, tip, {
     opId,
+    isResumed,
     async draft(current) {
-      if (current !== tip) {
-        if (!hasSameIndexes(tip.manifest, current.manifest)) {
-          prepared = await prepare(target, current.manifest, records);
-          await putObjects(ctx, dataObjects(prepared));
-        }
-        bases = await chooseBases(target, current, prepared);
+      if (!hasSameIndexes(ready.tip.manifest, current.manifest)) {
+        ready = await stage(target, current, operation);
+        await ready.uploads.finish();
       }
-      return draftOf(target, current, prepared, bases, opId);
+      if (current !== tip) bases = await chooseBases(target, current, ready);
+      return draftOf(target, current, ready.prepared, bases, opId);
     },
   });
   // Not the last draft, perhaps: a request of an earlier attempt that arrived late had other anchors.
   const { own } = published;
+  const { prepared } = ready;
   const found = resultOf(own.address, own.manifest, prepared, basesOf(own.manifest, prepared), origin);
   return { tip: published.tip, result: found };
 }
@@ -104,9 +154,15 @@ export async function append(
 async function prepare(
   { ctx, origin, indexers }: AppendTarget,
   manifest: Manifest,
-  records: readonly Record<string, unknown>[],
+  source: RowSource,
+  use: (batch: PreparedBatch, prepared: Prepared) => Promise<void>,
 ): Promise<Prepared> {
-  return prepareBatches(records, manifest, origin, ctx.kernels, await indexers.ofAll(manifest.tracks));
+  return prepareBatches(source, manifest, origin, ctx.kernels, await indexers.ofAll(manifest.tracks), use);
+}
+
+/** Lets go of bytes that are stored already. */
+async function release(batch: PreparedBatch): Promise<void> {
+  for (const sealed of dataObjects(batch)) sealed.bytes = new Uint8Array(0);
 }
 
 /** Whether cells and codes made for one Manifest are right for the other: a rebuild may have come between. */
@@ -117,27 +173,21 @@ function hasSameIndexes(a: Manifest, b: Manifest): boolean {
   });
 }
 
-function dataObjects(prepared: Prepared): NewPage[] {
-  const objects: NewPage[] = [];
-  const add = (sealed: Sealed | undefined): void => {
-    if (sealed !== undefined) objects.push({ address: sealed.ref.address, bytes: sealed.bytes });
-  };
-  for (const batch of prepared.batches) {
-    add(batch.anchors);
-    for (const column of batch.columns.values()) add(column);
-    for (const segments of batch.segments.values()) for (const segment of segments) add(segment.sealed);
-    add(batch.scalarIndex);
-  }
-  return objects;
+function dataObjects(batch: PreparedBatch): Sealed[] {
+  const segments = [...batch.segments.values()].flat().map((segment) => segment.sealed);
+  return [batch.anchors, ...batch.columns.values(), ...segments, batch.scalarIndex].filter(
+    (sealed) => sealed !== undefined,
+  );
 }
 
 /** The first tick of each batch on top of `tip`. Explicit anchors that are taken by now are refused. */
-async function chooseBases(target: AppendTarget, tip: Tip, prepared: Prepared): Promise<bigint[]> {
+async function chooseBases(target: AppendTarget, tip: Tip, staged: Staged): Promise<bigint[]> {
   const { ctx, origin } = target;
+  const { prepared } = staged;
   const { timeline, autoHigh, lane } = tip.manifest;
-  const explicit = prepared.batches.flatMap((batch) => batch.ticks ?? []);
-  if (explicit.length > 0) {
-    await refuseTaken(ctx.session, timeline, explicit, origin);
+  if (prepared.ticks !== undefined) {
+    // Staging looked at its own tip already.
+    if (tip !== staged.tip) await refuseTaken(ctx.session, timeline, prepared.ticks, origin);
     return prepared.batches.map((batch) => (batch.ticks as bigint[])[0] as bigint);
   }
   const rows = prepared.batches.reduce((sum, batch) => sum + batch.rows, 0);
@@ -225,11 +275,12 @@ function resultOf(
   bases: bigint[],
   origin: bigint,
 ): AppendResult {
-  const byPlace = prepared.batches.flatMap((batch, i) =>
-    batch.ticks === undefined
-      ? Array.from({ length: batch.rows }, (_, row) => (bases[i] as bigint) + LANES * BigInt(row) + origin)
-      : batch.ticks.map((tick) => tick + origin),
-  );
+  const byPlace: bigint[] = [];
+  for (const [i, batch] of prepared.batches.entries()) {
+    let next = (bases[i] as bigint) + origin;
+    for (let row = 0; row < batch.rows; row++, next += LANES)
+      byPlace.push(batch.ticks === undefined ? next : (batch.ticks[row] as bigint) + origin);
+  }
   const places = prepared.places;
   const anchors = places === undefined ? byPlace : Array.from(places, (place) => byPlace[place] as bigint);
   return { manifest: address, seq: manifest.seq, anchors, signals: signalsOf(manifest, prepared) };

@@ -1,5 +1,4 @@
 /** Turning records into stored objects: checked, laid into columns, hashed to cells. No backend is touched here. */
-import { toTick } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import { ColumnKind, type ColumnSource, encodeColumn, type Sealed, ValueType } from "../objects/column.ts";
@@ -8,17 +7,15 @@ import type { Manifest, Track } from "../objects/manifest.ts";
 import { metricOf } from "../objects/metric.ts";
 import { encodeScalarIndex, type IndexSource } from "../objects/scalar-index.ts";
 import { LANES } from "./anchors.ts";
+import { breathe } from "./breathe.ts";
 import { indexSource } from "./index-source.ts";
 import type { Indexer } from "./indexer.ts";
+import { type RowSource, TARGET_BYTES } from "./row-source.ts";
 import { orderByCell, type PreparedSegment, sealSegment } from "./seal-segment.ts";
-import { type ColumnBuilder, columnBuilder, valueTypeOf } from "./values.ts";
+import { valueTypeOf } from "./values.ts";
 
-/** A column of a batch closes before it would pass this. */
-const TARGET_BYTES = 64 << 20;
 /** Rows of one batch at most, so that builders need not grow without end. */
 const MAX_BATCH_ROWS = 1 << 20;
-/** Fields whose values differ in length. */
-const GROWING = new Set<string>(["image", "video", "audio", "string", "categorical"]);
 
 /** A batch ready to be stored. */
 export interface PreparedBatch {
@@ -36,38 +33,47 @@ export interface Prepared {
   batches: PreparedBatch[];
   /** For the record given as number i, its place among all rows of the batches. */
   places: Uint32Array | undefined;
+  /** Explicit ticks of all rows, ascending. */
+  ticks: bigint[] | undefined;
 }
 
 /** What derives cells and codes, by field id; fields whose index is one exact cell have none. */
 export type IndexersOf = ReadonlyMap<number, Indexer>;
 
 /**
- * Checks and encodes `records`. Errors: `SchemaViolation`, `InvalidAnchor`, `DuplicateAnchor`, `LimitExceeded`;
- * each names the field, what was found and what was expected.
+ * Checks and encodes the rows of `source`, and hands each batch to `use` before it makes the next.
+ * Errors: `SchemaViolation`, `InvalidAnchor`, `DuplicateAnchor`, `LimitExceeded`; each names the field, what was found
+ * and what was expected.
  */
-export function prepareBatches(
-  records: readonly Record<string, unknown>[],
+export async function prepareBatches(
+  source: RowSource,
   manifest: Manifest,
   origin: bigint,
   kernels: Kernels,
   indexers: IndexersOf,
-): Prepared {
-  const ticks = explicitTicks(records, origin);
+  use: (batch: PreparedBatch, prepared: Prepared) => Promise<void>,
+): Promise<Prepared> {
+  const ticks = source.ticks(origin);
   const order = ticks === undefined ? undefined : orderOf(ticks);
   const fields = manifest.fields;
-  const known = new Set([...fields.map((field) => field.name), "_anchor"]);
-  const batches: PreparedBatch[] = [];
-  for (let from = 0; from < records.length; ) {
-    const end = Math.min(records.length, from + rowsOfBatch(fields));
-    const builders = fields.map((field) => columnBuilder(field, end - from));
-    const to = fill(builders, fields, known, records, order, from, end);
-    const batchTicks = ticks === undefined ? undefined : sliceTicks(ticks, order as Uint32Array, from, to);
+  const prepared: Prepared = {
+    batches: [],
+    places: order === undefined ? undefined : inverse(order),
+    ticks: ticks === undefined ? undefined : sliceTicks(ticks, order as Uint32Array, 0, ticks.length),
+  };
+  for (let from = 0; from < source.rows; ) {
+    const end = Math.min(source.rows, from + rowsOfBatch(fields));
+    const { to, columns } = source.fill(fields, order, from, end);
     const start = from;
     const recordOf = (row: number): number => order?.[start + row] ?? start + row;
-    batches.push(sealBatch(manifest, builders, to - from, batchTicks, kernels, indexers, recordOf));
+    const batchTicks = prepared.ticks?.slice(from, to);
+    await breathe();
+    const batch = await sealBatch(manifest, columns, to - from, batchTicks, kernels, indexers, recordOf);
+    prepared.batches.push(batch);
+    await use(batch, prepared);
     from = to;
   }
-  return { batches, places: order === undefined ? undefined : inverse(order) };
+  return prepared;
 }
 
 /** Bytes that an entry of a ScalarIndex takes for a value of fixed width, head and padding included. */
@@ -80,91 +86,6 @@ function rowsOfBatch(fields: readonly FieldSpec[]): number {
     (width) => width > 0,
   );
   return Math.max(1, Math.min(MAX_BATCH_ROWS, ...widths.map((width) => Math.floor(TARGET_BYTES / width))));
-}
-
-/** Pushes records until a column is full or `end` is reached; returns the number of the first that was not pushed. */
-function fill(
-  builders: ColumnBuilder[],
-  fields: readonly FieldSpec[],
-  known: ReadonlySet<string>,
-  records: readonly Record<string, unknown>[],
-  order: Uint32Array | undefined,
-  from: number,
-  end: number,
-): number {
-  const growing = [...fields.keys()].filter((f) => GROWING.has((fields[f] as FieldSpec).kind));
-  for (let place = from; place < end; place++) {
-    const index = order === undefined ? place : (order[place] as number);
-    const record = records[index] as Record<string, unknown>;
-    checkKeys(record, known, index);
-    // A large value opens the next batch, so that two that fit a column each never share one that fits neither.
-    const passes = (f: number): boolean => {
-      const size = sizeOf(record[(fields[f] as FieldSpec).name]);
-      return size > 0 && (builders[f] as ColumnBuilder).bytes + size > TARGET_BYTES;
-    };
-    if (place > from && growing.some(passes)) return place;
-    for (let f = 0; f < fields.length; f++) {
-      const name = (fields[f] as FieldSpec).name;
-      (builders[f] as ColumnBuilder).push(Object.hasOwn(record, name) ? record[name] : undefined, index);
-    }
-    if (builders.some((builder) => builder.bytes >= TARGET_BYTES)) return place + 1;
-  }
-  return end;
-}
-
-/** Bytes that text or media may take; 0 for what the column will refuse. */
-function sizeOf(value: unknown): number {
-  if (typeof value === "string") return 3 * value.length;
-  return ArrayBuffer.isView(value) ? value.byteLength : 0;
-}
-
-function checkKeys(record: unknown, known: ReadonlySet<string>, index: number): void {
-  if (typeof record !== "object" || record === null || Array.isArray(record)) {
-    throw new DreamDBError("SchemaViolation", `record ${index} is not an object; nothing was written`, {
-      field: `records[${index}]`,
-      found: record,
-      expected: "an object keyed by field name",
-      committed: "no",
-    });
-  }
-  for (const key of Object.keys(record)) {
-    if (!known.has(key)) {
-      throw new DreamDBError(
-        "SchemaViolation",
-        `record ${index} has a field that the schema lacks; nothing was written`,
-        {
-          field: key,
-          found: key,
-          expected: `one of ${[...known].join(", ")}`,
-          committed: "no",
-        },
-      );
-    }
-  }
-}
-
-/** Every record's tick, or undefined when none has an `_anchor`. */
-function explicitTicks(records: readonly Record<string, unknown>[], origin: bigint): bigint[] | undefined {
-  const has = (record: unknown): boolean =>
-    typeof record === "object" &&
-    record !== null &&
-    Object.hasOwn(record, "_anchor") &&
-    (record as { _anchor: unknown })._anchor !== undefined;
-  const given = records.reduce((count, record) => count + (has(record) ? 1 : 0), 0);
-  if (given === 0) return undefined;
-  if (given < records.length) {
-    throw new DreamDBError(
-      "InvalidAnchor",
-      "either every record of a call has an _anchor or none has; nothing was written",
-      {
-        field: "_anchor",
-        found: `${given} of ${records.length} records`,
-        expected: `0 or ${records.length}`,
-        committed: "no",
-      },
-    );
-  }
-  return records.map((record) => toTick((record as { _anchor: bigint })._anchor, origin));
 }
 
 /** Record numbers by ascending tick; two equal ones are refused. */
@@ -206,39 +127,42 @@ function inverse(order: Uint32Array): Uint32Array {
   return places;
 }
 
-function sealBatch(
+async function sealBatch(
   manifest: Manifest,
-  builders: ColumnBuilder[],
+  sources: ColumnSource[],
   rows: number,
   ticks: bigint[] | undefined,
   kernels: Kernels,
   indexers: IndexersOf,
   recordOf: (row: number) => number,
-): PreparedBatch {
+): Promise<PreparedBatch> {
   const columns = new Map<number, Sealed>();
   const segments = new Map<number, PreparedSegment[]>();
   const indexed: IndexSource[] = [];
   const offsets = batchOffsets(rows, ticks);
-  manifest.fields.forEach((field, f) => {
-    const source = (builders[f] as ColumnBuilder).finish();
-    if (source.presence?.every((present) => present === 0)) return;
+  for (const [f, field] of manifest.fields.entries()) {
+    const source = sources[f] as ColumnSource;
+    if (source.presence?.every((present) => present === 0)) continue;
+    await breathe();
     if (field.kind === "embedding") {
       const track = manifest.tracks.get(field.id) as Track;
-      const sealed = withVectors(kernels, source, field, (vectors) => {
-        checkVectors(kernels, vectors, source, field, recordOf);
-        const indexer = indexers.get(field.id);
-        if (indexer === undefined) return undefined;
-        return Array.from({ length: indexer.tables }, (_, table) => {
-          const cells = indexer.cellsOf(vectors, source.rows, table);
-          const order = orderByCell(kernels, cells, indexer.cellBits, source.presence);
-          return sealSegment(kernels, track, indexer, vectors, order, offsets, 0n, field.rerank);
+      checkVectors(kernels, source, field, recordOf);
+      const indexer = indexers.get(field.id);
+      const made =
+        indexer &&
+        withVectors(kernels, source, field, (vectors) => {
+          return Array.from({ length: indexer.tables }, (_, table) => {
+            const cells = indexer.cellsOf(vectors, source.rows, table);
+            const order = orderByCell(kernels, cells, indexer.cellBits, source.presence);
+            return sealSegment(kernels, track, indexer, vectors, order, offsets, 0n, field.rerank);
+          });
         });
-      });
-      if (sealed !== undefined) segments.set(field.id, sealed);
+      if (made !== undefined) segments.set(field.id, made);
+      await breathe();
     }
     columns.set(field.id, encodeColumn(source));
     if ("index" in field) indexed.push(indexSource(field.id, source));
-  });
+  }
   const scalarIndex = encodeScalarIndex(
     rows,
     indexed.sort((a, b) => a.field - b.field),
@@ -295,39 +219,40 @@ function withVectors<T>(
   }
 }
 
+/** Vectors checked at a time: they stay in the second-level cache. */
+const CHECKED_BYTES = 256 << 10;
+
 /** Refuses NaN and infinity, and for cosine lengths of zero and those that f32 can't hold. */
 function checkVectors(
   kernels: Kernels,
-  vectors: number,
-  source: ColumnSource,
+  { values, rows, presence }: ColumnSource,
   field: EmbeddingField,
   recordOf: (row: number) => number,
 ): void {
-  const { rows } = source;
-  const bad = kernels.checkFinite(vectors, rows * field.dim);
-  if (bad >= 0) {
-    const row = Math.floor(bad / field.dim);
-    throw badVector(
-      field,
-      recordOf(row),
-      kernels.f32(vectors + bad * 4, 1)[0],
-      `a finite f32 at component ${bad % field.dim}`,
-    );
-  }
-  if (metricOf(field.algorithm) !== "cosine") return;
-  const norms = kernels.alloc(rows * 4);
+  const { dim } = field;
+  const isCosine = metricOf(field.algorithm) === "cosine";
+  const tileRows = Math.max(1, Math.min(rows, Math.floor(CHECKED_BYTES / (4 * dim))));
+  const tile = kernels.alloc(tileRows * (dim + 1) * 4);
+  const norms = tile + tileRows * dim * 4;
   try {
-    kernels.rowInvNorms(vectors, rows, field.dim, norms);
-    const row = kernels.f32(norms, rows).findIndex((norm, i) => norm === 0 && source.presence?.[i] !== 0);
-    if (row >= 0)
-      throw badVector(
-        field,
-        recordOf(row),
-        "a length of zero, or beyond f32",
-        "a vector with a direction, for cosine",
-      );
+    for (let first = 0; first < rows; first += tileRows) {
+      const n = Math.min(tileRows, rows - first);
+      kernels.bytes(tile, n * dim * 4).set(values.subarray(first * dim * 4, (first + n) * dim * 4));
+      const bad = kernels.checkFinite(tile, n * dim);
+      if (bad >= 0) {
+        const found = kernels.f32(tile + bad * 4, 1)[0];
+        const record = recordOf(first + Math.floor(bad / dim));
+        throw badVector(field, record, found, `a finite f32 at component ${bad % dim}`);
+      }
+      if (!isCosine) continue;
+      kernels.rowInvNorms(tile, n, dim, norms);
+      const row = kernels.f32(norms, n).findIndex((norm, i) => norm === 0 && presence?.[first + i] !== 0);
+      if (row < 0) continue;
+      const expected = "a vector with a direction, for cosine";
+      throw badVector(field, recordOf(first + row), "a length of zero, or beyond f32", expected);
+    }
   } finally {
-    kernels.free(norms);
+    kernels.free(tile);
   }
 }
 

@@ -2,77 +2,17 @@
  * Moving a ref (spec/0005-backend-interface.md §5). Objects first, then the Manifest, then one compare-and-swap;
  * whatever happens to it, the writer learns whether its operation is in, out, or can't be told.
  */
-import { type Address, addressOf, objectKey } from "../core/address.ts";
+import { type Address, addressOf } from "../core/address.ts";
 import { equalBytes, toHex } from "../core/blake3.ts";
 import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import type { NewPage } from "../objects/index-tree.ts";
-import { decodeManifest, encodeManifest, type Manifest } from "../objects/manifest.ts";
-import { decodeRef, encodeRef, INLINE_MANIFEST_BYTES, type RefBody, type RefType } from "../objects/ref.ts";
-import { corrupt } from "../objects/shape.ts";
+import { encodeManifest, type Manifest } from "../objects/manifest.ts";
+import { encodeRef, type RefBody } from "../objects/ref.ts";
 import type { Context } from "./context.ts";
-import { inParallel, type Session } from "./session.ts";
-
-/** A ref as it was read. */
-export interface Tip {
-  ref: RefBody;
-  etag: string;
-  manifest: Manifest;
-  address: Address;
-}
-
-/** The ref's current state, or undefined when there is none by this name. */
-export async function readTip(session: Session, name: string): Promise<Tip | undefined> {
-  const found = await session.store.get(refKey(name));
-  if (found === undefined) return undefined;
-  const ref = decodeRef(found.bytes);
-  if (ref.type === "dead") return undefined;
-  const manifest = await manifestOfRef(session, ref);
-  if (manifest.seq !== ref.seq) throw corrupt("ref.seq", ref.seq, manifest.seq);
-  return { ref, etag: found.etag, manifest, address: ref.manifest };
-}
-
-async function manifestOfRef(session: Session, ref: RefBody): Promise<Manifest> {
-  if (ref.inline === undefined) return readManifest(session, ref.manifest);
-  const found = addressOf(ref.inline);
-  if (found !== ref.manifest) {
-    throw new DreamDBError("HashMismatch", "the Manifest inside a ref does not match its address", {
-      field: "ref.inline",
-      found,
-      expected: ref.manifest,
-    });
-  }
-  return decodeManifest(ref.inline);
-}
-
-export async function readManifest(session: Session, address: Address): Promise<Manifest> {
-  return decodeManifest(await session.object(address));
-}
-
-/** Writes immutable objects; durable when it resolves. */
-export async function putObjects(ctx: Context, objects: readonly NewPage[]): Promise<void> {
-  await inParallel(objects, (object) => putObject(ctx, object));
-}
-
-/** No ref reaches the object yet, so when the backend can't tell whether it is there, still nothing is committed. */
-async function putObject(ctx: Context, { address, bytes }: NewPage): Promise<void> {
-  try {
-    await ctx.store.put(objectKey(address), bytes);
-  } catch (error) {
-    if (!isDreamDBError(error, "CommitUnknown")) throw error;
-    throw new DreamDBError(
-      "StoreUnavailable",
-      `can't tell whether an object was stored, so nothing was published: ${error.message}`,
-      {
-        field: objectKey(address),
-        retryable: true,
-        committed: "no",
-        cause: error,
-        ...errnoIn(error),
-      },
-    );
-  }
-}
+import { errnoIn, putObjects } from "./put-objects.ts";
+import type { Session } from "./session.ts";
+import { findOperation, newRef, readTip, refuseRollback, type Tip } from "./tip.ts";
 
 /** What an operation publishes on top of a tip: the Manifest, and pages that must be stored before it. */
 export interface Draft {
@@ -82,6 +22,8 @@ export interface Draft {
 
 export interface Operation {
   opId: Uint8Array;
+  /** Whether a request of an earlier call may still be on its way. Default false: the opId is new. */
+  isResumed?: boolean;
   /** Builds on the given tip; called again after another writer moved the ref. */
   draft(tip: Tip): Promise<Draft>;
 }
@@ -103,9 +45,23 @@ export async function publish(
   tip: Tip,
   operation: Operation,
 ): Promise<Published> {
-  const startSeq = tip.ref.seq;
+  const { pace } = ctx;
+  // Up to here the operation has been looked for: it can only be in what comes later.
+  let searchedSeq = tip.ref.seq;
   let current = tip;
   for (let attempt = 0; ; attempt++) {
+    if (pace.isCrowded) {
+      await pace.wait(ctx);
+      // Others have moved the ref meanwhile, most likely: what is built on an old tip is lost before it is sent.
+      const seen = await freshTip(ctx, name, current, operation.opId);
+      // Requests of this call are settled by now. To look for them nevertheless would take long enough to lose the race.
+      if (operation.isResumed === true) {
+        const late = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
+        if (late !== undefined) return { own: late, tip: seen };
+        searchedSeq = seen.ref.seq;
+      }
+      current = seen;
+    }
     const draft = await operation.draft(current);
     const bytes = encodeManifest(draft.manifest);
     const address = addressOf(bytes);
@@ -114,14 +70,16 @@ export async function publish(
     const ref = newRef(ctx, "branch", address, draft.manifest, bytes, current.ref.gcEpoch);
     const swapped = await swap(ctx, name, ref, current.etag, operation.opId);
     if (swapped.etag !== undefined) {
+      pace.won();
       const moved = { ref, etag: swapped.etag, manifest: draft.manifest, address };
       return { own: moved, tip: moved };
     }
     const seen = swapped.tip;
     if (equalBytes(seen.ref.writeId, ref.writeId)) return { own: seen, tip: seen };
     refuseRollback(name, current, seen, { committed: "no" });
-    const own = await findOwn(ctx.session, name, seen, operation.opId, startSeq);
+    const own = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
     if (own !== undefined) return { own, tip: seen };
+    searchedSeq = seen.ref.seq;
     if (attempt >= ctx.retries) {
       throw new DreamDBError("Conflict", `other writers moved "${name}" each time; nothing was published`, {
         field: name,
@@ -133,8 +91,23 @@ export async function publish(
       });
     }
     current = seen;
-    await backOff(ctx, attempt);
+    pace.lost();
   }
+}
+
+/** The tip by now. Nothing of the operation is under way, so that no error leaves its outcome open. */
+async function freshTip(ctx: Context, name: string, current: Tip, opId: Uint8Array): Promise<Tip> {
+  const seen = await readTip(ctx.session, name);
+  if (seen === undefined) {
+    throw new DreamDBError("NotFound", "the ref was deleted meanwhile", {
+      field: name,
+      committed: "no",
+      opId: toHex(opId),
+    });
+  }
+  refuseRollback(name, current, seen, { committed: "no" });
+  // The same state: the caller compares tips to see whether it has to build anew.
+  return seen.etag === current.etag ? current : seen;
 }
 
 /** As `findOperation`, for a writer whose swap may have taken effect: not being able to look leaves that open. */
@@ -150,43 +123,6 @@ async function findOwn(
   } catch (error) {
     throw commitUnknown(name, opId, error);
   }
-}
-
-/** A ref only ever moves on. Errors: `RefRollback` when `now` is older than `before`, or another state of its number. */
-export function refuseRollback(
-  name: string,
-  before: Tip,
-  now: Tip,
-  details: { committed?: "no" } = {},
-): void {
-  const isOther = now.ref.seq === before.ref.seq && now.address !== before.address;
-  if (now.ref.seq > before.ref.seq || (now.ref.seq === before.ref.seq && !isOther)) return;
-  throw new DreamDBError("RefRollback", "the backend shows an older state of the ref than was read before", {
-    field: name,
-    found: isOther ? `another state of sequence ${now.ref.seq}` : `sequence ${now.ref.seq}`,
-    expected: `sequence ${before.ref.seq} as it was, or a later one`,
-    ...details,
-  });
-}
-
-export function newRef(
-  ctx: Context,
-  type: RefType,
-  address: Address,
-  manifest: Manifest,
-  bytes: Uint8Array,
-  gcEpoch: number,
-): RefBody {
-  const ref = {
-    type,
-    manifest: address,
-    seq: manifest.seq,
-    writeId: ctx.random(16),
-    opId: manifest.opId,
-    gcEpoch,
-    ts: ctx.clock(),
-  };
-  return bytes.length <= INLINE_MANIFEST_BYTES ? { ...ref, inline: bytes } : ref;
 }
 
 /** The new tag when the swap was acknowledged; otherwise the tip as it is now, for the caller to look for itself in. */
@@ -246,37 +182,4 @@ function commitUnknown(name: string, opId: Uint8Array, cause: unknown): DreamDBE
       ...errnoIn(cause),
     },
   );
-}
-
-/** The system's code, such as EACCES, that an error of the backend carries on. */
-export function errnoIn(cause: unknown): { errno?: string } {
-  return isDreamDBError(cause) && cause.errno !== undefined ? { errno: cause.errno } : {};
-}
-
-/** The Manifest that `opId` published, looked for from `tip` back to (not including) sequence `afterSeq`. */
-export async function findOperation(
-  session: Session,
-  tip: { address: Address; manifest: Manifest },
-  opId: Uint8Array,
-  afterSeq: number,
-): Promise<{ address: Address; manifest: Manifest } | undefined> {
-  const waiting = [{ address: tip.address, manifest: tip.manifest }];
-  const seen = new Set<Address>();
-  for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
-    if (node.manifest.seq <= afterSeq) continue;
-    if (equalBytes(node.manifest.opId, opId)) return node;
-    for (const parent of node.manifest.parents) {
-      if (seen.has(parent)) continue;
-      seen.add(parent);
-      waiting.push({ address: parent, manifest: await readManifest(session, parent) });
-    }
-  }
-  return undefined;
-}
-
-/** Waits a random while that grows with every lost race, so that writers fall out of step. */
-async function backOff(ctx: Context, attempt: number): Promise<void> {
-  const limitMs = Math.min(100, 2 ** Math.min(attempt, 6) * 2);
-  const share = (ctx.random(1)[0] as number) / 256;
-  await ctx.sleep(share * limitMs);
 }

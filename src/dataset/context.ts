@@ -10,6 +10,8 @@ import type { RemoteOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 import { WorkerPool } from "../workers/pool.ts";
+import type { Reads } from "./coalesce.ts";
+import { Pace } from "./pace.ts";
 import { Session } from "./session.ts";
 import { ResidentVectors } from "./vectors.ts";
 
@@ -38,6 +40,11 @@ export interface DatasetOptions extends Cancellable {
   remote?: RemoteOptions;
   /** Budget in bytes of verified objects kept in memory. Default 64 MiB. */
   cacheBytes?: number;
+  /**
+   * How ranges of objects are put together: two with at most `gapBytes` between them are read as one (default 64 KiB), and
+   * beyond `ranges` of one step those that lie nearest (default 24 for backends reached by HTTP, else no limit).
+   */
+  reads?: Partial<Reads>;
   /** Budget in bytes of vectors and codes kept in the compute core's memory, for each index. Default a quarter of `coreBytes`: 1 GiB. */
   residentBytes?: number;
   /**
@@ -45,13 +52,18 @@ export interface DatasetOptions extends Cancellable {
    * with `OutOfMemory`, and the dataset stays usable. Default 4 GiB, shared by all datasets of the process.
    */
   coreBytes?: number;
+  /**
+   * Milliseconds that the state which reads show may lag behind the ref's: a read after that looks at the ref first, one request.
+   * 0: every read does. Default: never, until `refresh()`.
+   */
+  maxStaleness?: number;
   /** Named in every Manifest this dataset object publishes. Default "dreamdb-ts". */
   writer?: string;
   /** Unix nanoseconds now; the source of automatic anchors. */
   clock?: () => bigint;
   /** Random bytes, for ids. */
   random?: (count: number) => Uint8Array;
-  /** Waits so many milliseconds between lost races. Default `setTimeout`. */
+  /** Waits so many milliseconds after lost races, a random part of two seconds at most. Default `setTimeout`. */
   sleep?: (ms: number) => Promise<void>;
   /** How often a commit is rebased on a tip that moved before `Conflict` is thrown. Default 100. */
   retries?: number;
@@ -74,11 +86,15 @@ export interface Context {
   residentBytes: number;
   /** Undefined when all work is done on this thread. */
   pool: WorkerPool | undefined;
+  /** Undefined when only `refresh()` looks at the ref. */
+  maxStalenessMs: number | undefined;
   writer: string;
   clock: () => bigint;
   random: (count: number) => Uint8Array;
   sleep: (ms: number) => Promise<void>;
   retries: number;
+  /** Of this dataset object's commits. */
+  pace: Pace;
 }
 
 const DEFAULT_CACHE_BYTES = 64 << 20;
@@ -101,7 +117,7 @@ export async function createContext(
     ...(singleWriter === undefined ? {} : { singleWriter }),
   });
   const cacheBytes = budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES);
-  const session = new Session(store, cacheBytes);
+  const session = new Session(store, cacheBytes, undefined, checkedReads(options.reads));
   const ample = Math.floor((coreBytes ?? DEFAULT_CORE_BYTES) / 4);
   const residentBytes = budget("residentBytes", options.residentBytes ?? ample);
   const vectors = new ResidentVectors(session, kernels, residentBytes);
@@ -119,11 +135,13 @@ export async function createContext(
             mode: kernels.mode,
             module: await kernelModule(kernels.mode),
           }),
+    maxStalenessMs: options.maxStaleness === undefined ? undefined : staleness(options.maxStaleness),
     writer: checkWriter(options.writer ?? "dreamdb-ts"),
     clock: checkedClock(options.clock ?? (() => BigInt(Date.now()) * 1_000_000n)),
     random: checkedRandom(options.random ?? ((count) => crypto.getRandomValues(new Uint8Array(count)))),
     sleep: options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms))),
     retries: budget("retries", options.retries ?? DEFAULT_RETRIES),
+    pace: new Pace(),
   };
 }
 
@@ -168,6 +186,18 @@ function checkedRandom(random: (count: number) => Uint8Array): (count: number) =
 
 function invalid(field: string, found: unknown, expected: string): DreamDBError {
   return new DreamDBError("InvalidArgument", "this option can't be", { field, found, expected });
+}
+
+function checkedReads({ gapBytes, ranges }: Partial<Reads> = {}): Partial<Reads> {
+  return {
+    ...(gapBytes === undefined ? {} : { gapBytes: budget("reads.gapBytes", gapBytes) }),
+    ...(ranges === undefined ? {} : { ranges: Math.max(1, budget("reads.ranges", ranges)) }),
+  };
+}
+
+function staleness(ms: number): number {
+  if (typeof ms === "number" && ms >= 0) return ms;
+  throw invalid("maxStaleness", ms, "milliseconds, from 0");
 }
 
 function budget(field: string, value: number): number {

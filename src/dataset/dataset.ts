@@ -4,7 +4,7 @@ import { equalBytes, fromHex } from "../core/blake3.ts";
 import { checkRefName, refKey } from "../core/ref-name.ts";
 import { clampTick, MAX_TICK, toTick } from "../core/time.ts";
 import { DreamDBError, isDreamDBError, writing } from "../errors.ts";
-import { decodeGenesis, encodeGenesis, type Genesis } from "../objects/genesis.ts";
+import { encodeGenesis, type Genesis } from "../objects/genesis.ts";
 import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeRef, encodeRef, type RefBody, type RefType } from "../objects/ref.ts";
@@ -14,18 +14,10 @@ import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
-import type { AppendResult } from "./append.ts";
+import type { AppendOperation, AppendResult, AppendTarget, Staged } from "./append.ts";
+import { type AppendProgress, checkProgress } from "./append-progress.ts";
+import type { ArrowBatch, ArrowLibrary, ArrowTable } from "./arrow-layout.ts";
 import type { BuildGraphOptions, BuildGraphResult } from "./build-graph.ts";
-import {
-  errnoIn,
-  findOperation,
-  newRef,
-  putObjects,
-  readManifest,
-  readTip,
-  refuseRollback,
-  type Tip,
-} from "./commit.ts";
 import {
   type Backend,
   type Cancellable,
@@ -36,10 +28,21 @@ import {
 } from "./context.ts";
 import type { Explanation } from "./explain.ts";
 import { GraphTracks } from "./graph-tracks.ts";
-import { type Health, healthOf } from "./health.ts";
+import type { Health } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
-import { append, buildGraph, publishCompressor, rebuildIvf } from "./later.ts";
+import {
+  append,
+  arrowSource,
+  buildGraph,
+  healthOf,
+  publishCompressor,
+  rebuildIvf,
+  stage,
+  streamArrow,
+} from "./later.ts";
+import { LaterGenesis } from "./later-genesis.ts";
+import { errnoIn, putObjects } from "./put-objects.ts";
 import {
   chosenFields,
   explain,
@@ -51,6 +54,7 @@ import {
 } from "./query.ts";
 import { type ManyVectorQuery, queryMany } from "./query-many.ts";
 import type { PublishCompressorOptions, RebuildIvfOptions, RebuildResult, RebuildTarget } from "./rebuild.ts";
+import { RecordSource, type RowSource } from "./row-source.ts";
 import { readRow } from "./rows.ts";
 import {
   type AnyFields,
@@ -62,9 +66,11 @@ import {
 } from "./schema.ts";
 import type { Traffic } from "./session.ts";
 import { startingIndex } from "./starting-index.ts";
-import { streamColumns } from "./stream.ts";
+import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
+import { findOperation, newRef, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
 import { filterOf, type Where } from "./where.ts";
+import { DatasetWriter, type WriterOptions } from "./writer.ts";
 
 export type Located = { backend: Backend } & DatasetOptions;
 type BackendArgument = Backend | Located;
@@ -83,6 +89,24 @@ export interface StreamOptions<F extends FieldTypes = AnyFields> extends Cancell
   range?: { from?: bigint; to?: bigint };
   /** Only records that meet this condition on their scalars. Default all. */
   where?: Where<F>;
+}
+
+export interface ArrowStreamOptions<F extends FieldTypes = AnyFields, A extends ArrowLibrary = ArrowLibrary>
+  extends StreamOptions<F> {
+  /** The package apache-arrow, as `import * as arrow from "apache-arrow"` gives it. */
+  arrow: A;
+  /** Records a RecordBatch. Default 65,536. */
+  batchSize?: number;
+}
+
+export interface AppendOptions extends Cancellable {
+  /**
+   * 32 hex digits that name the operation, as `CommitUnknown` gave them: when it turns out to be in already, nothing is
+   * appended again.
+   */
+  opId?: string;
+  /** Called when an object of the append is stored. */
+  onProgress?: ((progress: AppendProgress) => void) | undefined;
 }
 
 export interface Snapshot {
@@ -122,10 +146,13 @@ export type VectorBatch<F extends FieldTypes> = Partial<Omit<Batch<F>, "_time_an
   _estimated?: true;
 };
 
+const DEFAULT_STREAM_ROWS = 256;
+const DEFAULT_ARROW_ROWS = 65_536;
+
 interface State {
   ctx: Context;
   name: string;
-  genesis: Genesis;
+  genesis: LaterGenesis;
   /** Undefined when opened at a Manifest that no ref was named for. */
   tip: Tip | undefined;
   manifest: Manifest;
@@ -139,9 +166,13 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   private readonly graphs: GraphTracks;
   /** Appends of one Dataset object run one after the other; more would only race each other. */
   private queue: Promise<unknown> = Promise.resolve();
+  /** When the ref was last asked for, or moved by this object: Unix nanoseconds. Undefined until `maxStaleness` needs it. */
+  private asOf: bigint | undefined;
+  private refreshing: Promise<unknown> | undefined;
 
-  private constructor(state: State) {
+  private constructor(state: State, asOf?: bigint) {
     this.state = state;
+    this.asOf = asOf;
     this.indexers = new Indexers(state.ctx.kernels, state.ctx.session);
     this.ivf = new IvfTracks(state.ctx);
     this.graphs = new GraphTracks(state.ctx);
@@ -216,7 +247,14 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     await putObjects(ctx, [{ address, bytes }]);
     const tip = await createRef(ctx, name, "branch", { address, manifest, bytes });
     // The ref's own state: another writer may have appended before our reply came.
-    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest: tip.manifest, address: tip.address });
+    return new Dataset<F>({
+      ctx: lasting,
+      name,
+      genesis: LaterGenesis.of(genesis),
+      tip,
+      manifest: tip.manifest,
+      address: tip.address,
+    });
   }
 
   /**
@@ -231,6 +269,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     checkRefName(name);
     const lasting = await createContext(backend, optionsOf(backend, options));
     const ctx = until(lasting, options.signal);
+    const asked = lasting.maxStalenessMs === undefined ? undefined : lasting.clock();
     const tip = await readTip(ctx.session, name);
     if (tip === undefined) {
       throw new DreamDBError("NotFound", "no dataset, branch or snapshot has this name", {
@@ -240,8 +279,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       });
     }
     const { manifest, address } = tip;
-    const genesis = await readGenesis(ctx, manifest);
-    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address });
+    const genesis = LaterGenesis.read(lasting.session, manifest.genesis);
+    return new Dataset<F>({ ctx: lasting, name, genesis, tip, manifest, address }, asked);
   }
 
   /** Opens a snapshot or branch by its label; the same as `open`. */
@@ -267,7 +306,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return new Dataset<F>({
       ctx: lasting,
       name: address,
-      genesis: await readGenesis(ctx, manifest),
+      genesis: LaterGenesis.read(lasting.session, manifest.genesis),
       tip: undefined,
       manifest,
       address,
@@ -300,17 +339,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /**
    * Appends records and publishes one new Manifest. Without `_anchor`s each record gets the next free nanosecond
-   * tick from now on.
-   * @param options.opId 32 hex digits that name the operation, as `CommitUnknown` gave them: when it turns out to
-   *   be in already, nothing is appended again.
+   * tick from now on. Where they make several batches (spec/0007 §1), those encoded are stored while the next is encoded.
    * Errors: `SchemaViolation`, `InvalidAnchor`, `DuplicateAnchor`, `ReadOnly`, `Conflict`, `CommitUnknown`,
    * `StoreUnavailable`. After any but `CommitUnknown` nothing was appended.
    */
-  async appendMany(
-    records: readonly RecordIn<F>[],
-    options: { opId?: string } & Cancellable = {},
-  ): Promise<AppendResult> {
-    const tip = this.writable();
+  async appendMany(records: readonly RecordIn<F>[], options: AppendOptions = {}): Promise<AppendResult> {
+    this.writable();
     if (!Array.isArray(records) || records.length === 0) {
       throw new DreamDBError("InvalidArgument", "records to append are needed", {
         field: "records",
@@ -319,25 +353,77 @@ export class Dataset<F extends FieldTypes = AnyFields> {
         committed: "no",
       });
     }
-    const opId = options.opId === undefined ? this.state.ctx.random(16) : parseOpId(options.opId);
+    return this.appendRows(new RecordSource(records as readonly Record<string, unknown>[]), options);
+  }
+
+  /**
+   * Appends the rows of a Table or of RecordBatches of apache-arrow, column by column, and publishes one new Manifest. Columns
+   * go by the names of the schema's fields; `_anchor` is optional, as timestamps or Int64 of Unix nanoseconds; nulls stand for
+   * no value. Do not change the table's buffers before it resolves. Errors: as `appendMany`.
+   */
+  async appendArrow(
+    table: ArrowTable | ArrowBatch | readonly ArrowBatch[],
+    options: AppendOptions = {},
+  ): Promise<AppendResult> {
+    this.writable();
+    const source = await arrowSource(table);
+    if (source.rows > 0) return this.appendRows(source, options);
+    throw new DreamDBError("InvalidArgument", "rows to append are needed", {
+      field: "table",
+      found: "0 rows",
+      expected: "at least one row",
+      committed: "no",
+    });
+  }
+
+  /**
+   * Groups many small writes into few appends: see `DatasetWriter`. Errors: `ReadOnly`, `InvalidArgument`.
+   */
+  writer(options: WriterOptions = {}): DatasetWriter<F> {
+    this.writable();
+    const { signal } = options;
+    return new DatasetWriter<F>(options, {
+      newOpId: () => this.state.ctx.random(16),
+      source: (records) => new RecordSource(records),
+      stage: (operation) =>
+        writing(async () => stage(await this.appendTarget(signal), this.state.tip as Tip, operation)),
+      commit: (operation, staged) => this.inTurn(operation, signal, staged),
+    });
+  }
+
+  private async appendRows(source: RowSource, options: AppendOptions): Promise<AppendResult> {
+    const { opId, signal, onProgress } = options;
+    checkProgress(onProgress);
+    const operation: AppendOperation = {
+      source,
+      opId: opId === undefined ? this.state.ctx.random(16) : parseOpId(opId),
+      isResumed: opId !== undefined,
+      onProgress,
+    };
+    return this.inTurn(operation, signal);
+  }
+
+  /** Appends after the appends and rebuilds of this object that were asked for before. */
+  private inTurn(
+    operation: AppendOperation,
+    signal: AbortSignal | undefined,
+    staged?: Staged,
+  ): Promise<AppendResult> {
     const work = async (): Promise<AppendResult> => {
-      const { name, genesis } = this.state;
-      const ctx = until(this.state.ctx, options.signal);
-      const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
-      const from = this.state.tip ?? tip;
-      const done = await append(
-        target,
-        from,
-        records as readonly Record<string, unknown>[],
-        opId,
-        options.opId !== undefined,
-      );
+      const target = await this.appendTarget(signal);
+      const done = await append(target, this.state.tip as Tip, operation, staged);
       this.moveTo(done.tip);
       return done.result;
     };
     const turn = this.queue.then(() => writing(work));
     this.queue = turn.catch(() => undefined);
     return turn;
+  }
+
+  private async appendTarget(signal: AbortSignal | undefined): Promise<AppendTarget> {
+    const { name, genesis } = this.state;
+    const { origin } = await genesis.get();
+    return { ctx: until(this.state.ctx, signal), name, origin, indexers: this.indexers };
   }
 
   /**
@@ -360,12 +446,38 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   async refresh({ signal }: Cancellable = {}): Promise<Address> {
     const { tip, ctx, name } = this.state;
     if (tip === undefined) return this.state.address;
+    const asked = ctx.maxStalenessMs === undefined ? undefined : ctx.clock();
     const now = await readTip(ctx.session.until(signal), name);
     if (now === undefined)
       throw new DreamDBError("NotFound", "the ref is gone", { field: "name", found: name });
     refuseRollback(name, tip, now);
     this.moveTo(now);
+    if (asked !== undefined && asked > (this.asOf ?? -1n)) this.asOf = asked;
     return this.state.address;
+  }
+
+  /**
+   * Whether a read has to look at the ref first. A clock that was set back makes the state old, never young; a snapshot never is.
+   */
+  private isStale(): boolean {
+    const { ctx, tip } = this.state;
+    if (ctx.maxStalenessMs === undefined || tip?.ref.type !== "branch") return false;
+    if (this.asOf === undefined) return true;
+    const age = Number(ctx.clock() - this.asOf) / 1e6;
+    return age < 0 || age >= ctx.maxStalenessMs;
+  }
+
+  /** Reads that come while the ref is being asked for share the answer, unless each has to ask for itself. */
+  private async becomeFresh(signal: AbortSignal | undefined): Promise<void> {
+    if (!this.isStale()) return;
+    if (signal !== undefined || this.state.ctx.maxStalenessMs === 0) {
+      await this.refresh({ signal });
+      return;
+    }
+    this.refreshing ??= this.refresh().finally(() => {
+      this.refreshing = undefined;
+    });
+    await this.refreshing;
   }
 
   /** The record anchored at `anchor` (Unix ns), or undefined. Media and vectors included unless `fields` is given. */
@@ -373,9 +485,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     anchor: bigint,
     options: { fields?: string[] } & Cancellable = {},
   ): Promise<RecordOut<F> | undefined> {
-    const { manifest, genesis } = this.state;
+    if (this.isStale()) await this.becomeFresh(options.signal);
+    const { manifest } = this.state;
     const session = this.state.ctx.session.until(options.signal);
     const fields = chosenFields(manifest.fields, options.fields, () => true);
+    const genesis = await this.state.genesis.get();
     const at = await locate(session, manifest.timeline, toTick(anchor, genesis.origin, "anchor"));
     if (at === undefined) return undefined;
     const values = await readRow(session, fields, at);
@@ -390,20 +504,59 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * whatever the size. Errors: `InvalidArgument`, `InvalidAnchor`.
    */
   iterStream(options: StreamOptions<F> = {}): AsyncIterableIterator<Batch<F>> {
+    const columns = this.streaming(options, DEFAULT_STREAM_ROWS, streamColumns);
+    return columns as unknown as AsyncIterableIterator<Batch<F>>;
+  }
+
+  /**
+   * All records in time order, or those that `where` chooses, as RecordBatches of apache-arrow, which the caller brings:
+   * `_anchor` as timestamps in nanoseconds, vectors as FixedSizeList of Float32, categorical text as Dictionary, media as Binary.
+   * Columns are copied as they lie: no object is made for a row.
+   * Errors: as `iterStream`; `LimitExceeded` for an anchor after the year 2262, which Arrow can't hold.
+   */
+  iterArrow<A extends ArrowLibrary>(
+    options: ArrowStreamOptions<F, A>,
+  ): AsyncIterableIterator<InstanceType<A["RecordBatch"]>> {
+    const batches = this.streaming(options, DEFAULT_ARROW_ROWS, (source) =>
+      streamArrow(source, options.arrow),
+    );
+    return batches as AsyncGenerator<InstanceType<A["RecordBatch"]>>;
+  }
+
+  /** Streams the state of now, or, where that is stale, of when the first batch is asked for. */
+  private streaming<B>(
+    options: StreamOptions<F>,
+    defaultRows: number,
+    begin: (source: StreamSource) => AsyncGenerator<B>,
+  ): AsyncGenerator<B> {
+    const now = this.isStale() ? undefined : this.streamSource(options, defaultRows);
+    return async function* (this: Dataset<F>) {
+      if (now === undefined) await this.becomeFresh(options.signal);
+      yield* begin(await (now ?? this.streamSource(options, defaultRows))());
+    }.call(this);
+  }
+
+  /** What a stream reads: checked at once, whereas the Genesis is only waited for when batches are. */
+  private streamSource(options: StreamOptions<F>, defaultRows: number): () => Promise<StreamSource> {
     const { ctx, manifest, genesis } = this.state;
-    const fields = chosenFields(manifest.fields, options.fields, () => true);
-    const batchSize = positive("batchSize", options.batchSize ?? 256, 1 << 24);
     const { from, to } = options.range ?? {};
     checkBound("range.from", from);
     checkBound("range.to", to);
-    const range = {
-      from: from === undefined || from < genesis.origin ? 0n : from - genesis.origin,
-      to: to === undefined ? MAX_TICK : to - genesis.origin,
+    const checked = {
+      fields: chosenFields(manifest.fields, options.fields, () => true),
+      batchSize: positive("batchSize", options.batchSize ?? defaultRows, 1 << 24),
+      condition: filterOf({ where: options.where }, manifest.fields),
+      session: ctx.session.until(options.signal),
+      manifest,
     };
-    const condition = filterOf({ where: options.where }, manifest.fields);
-    const session = ctx.session.until(options.signal);
-    const columns = streamColumns(session, manifest, genesis.origin, fields, range, batchSize, condition);
-    return columns as unknown as AsyncIterableIterator<Batch<F>>;
+    return async () => {
+      const { origin } = await genesis.get();
+      const range = {
+        from: from === undefined || from < origin ? 0n : from - origin,
+        to: to === undefined ? MAX_TICK : to - origin,
+      };
+      return { ...checked, origin, range };
+    };
   }
 
   /**
@@ -412,15 +565,24 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   iterVector(query: VectorQuery<F> & Cancellable): VectorResults<VectorBatch<F>> {
     const { signal } = query;
-    const target = this.searchTarget(signal);
+    const now = this.isStale() ? undefined : this.searchTarget(signal);
     let all: Promise<VectorBatch<F>[]> | undefined;
-    const run = (): AsyncGenerator<VectorBatch<F>> =>
-      endingWith(signal, search(target, query) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
+    const batches = async function* (this: Dataset<F>): AsyncGenerator<Columns> {
+      yield* search(now ?? (await this.freshTarget(signal)), query);
+    };
+    const run = (): AsyncGenerator<VectorBatch<F>> => {
+      const found = now === undefined ? batches.call(this) : search(now, query);
+      return endingWith(signal, found as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
+    };
+    const runAll = (): Promise<Columns[]> =>
+      now === undefined
+        ? this.freshTarget(signal).then((target) => searchAll(target, query))
+        : searchAll(now, query);
     return {
       [Symbol.asyncIterator]: run,
       // biome-ignore lint/suspicious/noThenProperty: the documented shape is both awaitable and iterable
       then(onFulfilled, onRejected) {
-        all ??= searchAll(target, query) as Promise<unknown> as Promise<VectorBatch<F>[]>;
+        all ??= runAll() as Promise<unknown> as Promise<VectorBatch<F>[]>;
         return all.then(onFulfilled, onRejected);
       },
     };
@@ -434,7 +596,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   queryMany(query: ManyVectorQuery<F> & Cancellable): Promise<VectorBatch<F>[]> {
     const { signal } = query;
-    const batches = queryMany(this.searchTarget(signal), query as ManyVectorQuery, this.state.address);
+    const batches = this.freshTarget(signal).then((target) =>
+      queryMany(target, query as ManyVectorQuery, this.state.address),
+    );
     return unlessAborted(batches as Promise<unknown> as Promise<VectorBatch<F>[]>, signal);
   }
 
@@ -443,7 +607,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * Errors: as `iterVector`.
    */
   explain(query: VectorQuery & Cancellable): Promise<Explanation> {
-    return unlessAborted(explain(this.searchTarget(query.signal), query), query.signal);
+    const explained = this.freshTarget(query.signal).then((target) => explain(target, query));
+    return unlessAborted(explained, query.signal);
   }
 
   /**
@@ -530,7 +695,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   /** Up to `limit` Manifests from this state back, newest first, each once. */
   async history(limit = 20, { signal }: Cancellable = {}): Promise<HistoryEntry[]> {
     positive("limit", limit, Number.MAX_SAFE_INTEGER);
-    const { address, manifest, genesis } = this.state;
+    if (this.isStale()) await this.becomeFresh(signal);
+    const { address, manifest } = this.state;
+    const { origin } = await this.state.genesis.get();
     const session = this.state.ctx.session.until(signal);
     const waiting = [{ address, manifest }];
     const seen = new Set<Address>([address]);
@@ -541,7 +708,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       const { ts, writer, op, seq, parents, timeline } = node.manifest;
       entries.push({
         manifest: node.address,
-        ts: ts + genesis.origin,
+        ts: ts + origin,
         writer,
         op,
         seq,
@@ -565,6 +732,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   /** Records in this state. */
   async count(): Promise<number> {
+    if (this.isStale()) await this.becomeFresh(undefined);
     return this.state.manifest.timeline.rows;
   }
 
@@ -577,13 +745,18 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     this.state.ctx.vectors.clear();
   }
 
+  private async freshTarget(signal: AbortSignal | undefined): Promise<SearchTarget> {
+    if (this.isStale()) await this.becomeFresh(signal);
+    return this.searchTarget(signal);
+  }
+
   /** Indexes that several queries load together are not given up for one that ends. */
   private searchTarget(signal: AbortSignal | undefined): SearchTarget {
     const { ctx, manifest, genesis } = this.state;
     return {
       ctx: until(ctx, signal),
       manifest,
-      origin: genesis.origin,
+      origin: genesis.known?.origin ?? (() => genesis.get().then(({ origin }) => origin)),
       indexers: this.indexers,
       ivf: this.ivf,
       graphs: this.graphs,
@@ -597,10 +770,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   ): Promise<R> {
     const tip = this.writable();
     const moving = async (): Promise<R> => {
-      const { name, genesis } = this.state;
-      const ctx = until(this.state.ctx, signal);
-      const target = { ctx, name, origin: genesis.origin, indexers: this.indexers };
-      const done = await work(target, this.state.tip ?? tip);
+      const done = await work(await this.appendTarget(signal), this.state.tip ?? tip);
       this.moveTo(done.tip);
       return done.result;
     };
@@ -647,10 +817,6 @@ async function refsOf(store: Store): Promise<RefEntry[]> {
       refs.push({ name: key.slice("refs/".length), type: ref.type, manifest: ref.manifest, seq: ref.seq });
   }
   return refs;
-}
-
-async function readGenesis(ctx: Context, manifest: Manifest): Promise<Genesis> {
-  return decodeGenesis(await ctx.session.object(manifest.genesis));
 }
 
 async function* endingWith<T>(

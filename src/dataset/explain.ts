@@ -35,6 +35,8 @@ export interface Explanation {
   bytes: number;
   /** Times that the query had to wait for the backend before it could ask for more. */
   roundTrips: number;
+  /** What each of them asked for, and how long the slowest request of it took; of other calls that run meanwhile, theirs too. */
+  phases: { requests: number; bytes: number; ms: number }[];
   /** Milliseconds: in all, and for the search without the reading of fields. */
   ms: { total: number; search: number };
 }
@@ -42,7 +44,7 @@ export interface Explanation {
 /** Filled in by a search. */
 export type Explaining = Omit<
   Explanation,
-  "hits" | "isExact" | "requests" | "bytes" | "roundTrips" | "ms"
+  "hits" | "isExact" | "requests" | "bytes" | "roundTrips" | "phases" | "ms"
 > & {
   stats: ProbeStats;
 };

@@ -54,13 +54,15 @@ export async function checkNodes(
     throw corrupt("graph-index.rows", nodes.length, `${wanted.length}, a node for each vector`);
 }
 
-async function rowsWithValue(
+/** The anchors of the rows, out of the first `rows` of the timeline, that have a value, batch by batch. */
+export async function rowsWithValue(
   session: Session,
   { timeline }: Manifest,
   field: FieldSpec,
   rows: number,
 ): Promise<BigUint64Array> {
-  const ticks: bigint[] = [];
+  const ticks = new BigUint64Array(rows);
+  let filled = 0;
   let row = 0;
   for await (const entry of entriesIn(session, timeline, batchCodec)) {
     if (row >= rows) break;
@@ -73,9 +75,9 @@ async function rowsWithValue(
       const [bytes] = head.hasPresence ? await session.spans(opened, [block], false) : [];
       const values = bytes === undefined ? undefined : openBlock(head, block, bytes);
       for (let i = 0; i < block.rows; i++)
-        if (values === undefined || values.isPresent(i)) ticks.push(anchors.tick(block.firstRow + i));
+        if (values === undefined || values.isPresent(i)) ticks[filled++] = anchors.tick(block.firstRow + i);
     }
   }
   if (row !== rows) throw corrupt("spatial-index.rows", rows, `the end of a batch, such as ${row}`);
-  return BigUint64Array.from(ticks);
+  return ticks.subarray(0, filled);
 }

@@ -1,6 +1,7 @@
 /** Checking a backend from its refs: everything they reach is there, hashes right, and fits together. */
 import { type Address, addressOf, isAddress, objectKey } from "../core/address.ts";
 import { blake3, equalBytes } from "../core/blake3.ts";
+import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
 import { type ColumnHead, decodeColumnHead, openBlock } from "../objects/column.ts";
@@ -34,10 +35,11 @@ import { decodeVectorCompressor } from "../objects/vector-compressor.ts";
 import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
-import type { Store } from "../store/store.ts";
+import type { ByteRange, Store, StoredValue } from "../store/store.ts";
 import type { Backend, Cancellable } from "./context.ts";
 import { checkGraphIndex, checkGraphPage, checkNodes } from "./fsck-graph.ts";
 import { checkScalarIndex } from "./fsck-index.ts";
+import { checkAnchors, checkIndexed, checkRows } from "./fsck-rows.ts";
 import { Session } from "./session.ts";
 import { readValues, valueTypeOf } from "./values.ts";
 
@@ -55,14 +57,25 @@ export interface FsckReport {
   /** Objects reached and checked, and their bytes. */
   objects: number;
   bytes: number;
-  /** Records of all Manifests that refs name. */
+  /** Records of the states that refs name, each state counted once. */
   rows: number;
+  /** Data objects (columns, segments, indexes over scalars, pages of graphs) among `objects`, and how many of them were read whole. */
+  data: number;
+  dataRead: number;
   /** Objects in the backend that no ref reaches: what a crash or a lost race left behind. No fault. */
   unreachable: number;
   problems: FsckProblem[];
 }
 
 export interface FsckOptions extends StoreOptions, Cancellable {
+  /**
+   * The share of data objects that are read whole, 0 to 1, default 1. Of the others the head is checked and the length;
+   * everything else (refs, Manifests, pages, indexes' parameters) is read and checked always. Whether indexes hold what
+   * columns hold is checked only when all data is read.
+   */
+  sample?: number;
+  /** Chooses the sample: equal seeds choose the same objects. An integer from 0, default 0. */
+  seed?: number;
   /** Called after every object. */
   onProgress?: (done: { objects: number; bytes: number }) => void;
 }
@@ -72,19 +85,40 @@ export async function fsck(
   backend: Backend | { backend: Backend },
   options: FsckOptions = {},
 ): Promise<FsckReport> {
+  const { sample = 1, seed = 0 } = options;
+  if (!(sample >= 0 && sample <= 1)) throw invalid("sample", sample, "a share from 0 to 1");
+  if (!Number.isSafeInteger(seed) || seed < 0) throw invalid("seed", seed, "an integer from 0");
   const store = signalled(openStore(backend, options), options.signal);
   return new Checker(store, options).run();
+}
+
+function invalid(field: string, found: unknown, expected: string): DreamDBError {
+  return new DreamDBError("InvalidArgument", "this option can't be", { field, found, expected });
 }
 
 /** Heads and pages of indexes that are read once more, to check one object by others. */
 const SESSION_BYTES = 16 << 20;
 
+/** What is kept of a Manifest: enough to check its descendants. */
+interface Ancestor {
+  genesis: Address;
+  parents: readonly Address[];
+  seq: number;
+}
+
 class Checker {
   private readonly store: Store;
+  private readonly sample: number;
+  private readonly seed: number;
   private readonly onProgress: FsckOptions["onProgress"];
-  private readonly seen = new Set<Address>();
+  /** Objects met, each with what it was first taken for; and what else it was taken for, as `address use`. */
+  private readonly seen = new Map<Address, string>();
+  private readonly otherUses = new Set<string>();
   /** Graphs may share pages, which are read once. */
   private readonly anchorsOfPage = new Map<Address, BigUint64Array>();
+  private readonly manifests = new Map<Address, Ancestor>();
+  /** The states that refs name. */
+  private readonly named = new Set<Address>();
   private readonly session: Session;
   private readonly report: FsckReport = {
     ok: true,
@@ -92,6 +126,8 @@ class Checker {
     objects: 0,
     bytes: 0,
     rows: 0,
+    data: 0,
+    dataRead: 0,
     unreachable: 0,
     problems: [],
   };
@@ -100,10 +136,15 @@ class Checker {
     this.store = store;
     this.session = new Session(store, SESSION_BYTES);
     this.onProgress = options.onProgress;
+    this.sample = options.sample ?? 1;
+    this.seed = options.seed ?? 0;
   }
 
   async run(): Promise<FsckReport> {
     for await (const { key } of this.store.list("refs/")) await this.guard(key, () => this.ref(key));
+    for (const [address, manifest] of this.manifests)
+      await this.guard(objectKey(address), async () => this.checkLineage(manifest));
+    for (const address of this.named) await this.guard(objectKey(address), () => this.state(address));
     for await (const { key } of this.store.list("objects/")) {
       const address = key.slice(key.lastIndexOf("/") + 1);
       if (!this.seen.has(address)) this.report.unreachable++;
@@ -115,6 +156,7 @@ class Checker {
   }
 
   private async ref(key: string): Promise<void> {
+    refKey(key.slice("refs/".length));
     const found = await this.store.get(key);
     if (found === undefined) return;
     const ref = decodeRef(found.bytes);
@@ -126,6 +168,11 @@ class Checker {
       });
     }
     await this.history(ref.manifest);
+    const named = this.manifests.get(ref.manifest);
+    // A Manifest that is missing or damaged has been reported by itself.
+    if (named === undefined) return;
+    this.named.add(ref.manifest);
+    if (named.seq !== ref.seq) throw fault("ref.seq", ref.seq, named.seq);
   }
 
   /** A Manifest and its ancestors, one after the other: histories are long, so no recursion. */
@@ -133,25 +180,56 @@ class Checker {
     const waiting = [from];
     for (let address = waiting.pop(); address !== undefined; address = waiting.pop()) {
       const at = address;
-      await this.once(at, async (bytes) => {
+      await this.once(at, "manifest", async (bytes) => {
         const manifest = decodeManifest(bytes);
-        if (at === from) this.report.rows += manifest.timeline.rows;
-        waiting.push(...manifest.parents);
+        const { genesis, parents, seq } = manifest;
+        this.manifests.set(at, { genesis, parents, seq });
+        waiting.push(...parents);
         await this.manifest(manifest);
       });
     }
   }
 
+  /** Errors: `LineageMismatch` when a parent belongs to another Space, `Corrupt` when the numbers do not go on from it. */
+  private checkLineage({ genesis, parents, seq }: Ancestor): void {
+    let highest = -1;
+    for (const parent of parents) {
+      const found = this.manifests.get(parent);
+      if (found === undefined) return;
+      if (found.genesis !== genesis) {
+        throw new DreamDBError("LineageMismatch", "a Manifest and its parent belong to different Spaces", {
+          field: "manifest.parents",
+          found: found.genesis,
+          expected: genesis,
+        });
+      }
+      highest = Math.max(highest, found.seq);
+    }
+    if (seq !== highest + 1) throw fault("manifest.seq", seq, highest + 1);
+  }
+
+  /** What can only be said of a state as a whole. Where an object of it is at fault, that has been reported. */
+  private async state(address: Address): Promise<void> {
+    const manifest = decodeManifest(await this.session.object(address));
+    this.report.rows += manifest.timeline.rows;
+    if (this.report.problems.length > 0) return;
+    await checkRows(this.session, manifest);
+    if (this.sample < 1) return;
+    await checkAnchors(this.session, manifest);
+    for (const field of manifest.fields) {
+      const track = manifest.tracks.get(field.id);
+      if (track !== undefined) await checkIndexed(this.session, manifest, field, track);
+    }
+  }
+
   private async manifest(manifest: Manifest): Promise<void> {
-    await this.once(manifest.genesis, async (bytes) => {
+    await this.once(manifest.genesis, "genesis", async (bytes) => {
       decodeGenesis(bytes);
     });
     const fields = new Map(manifest.fields.map((field) => [field.id, field]));
     await this.tree(manifest.timeline, batchCodec, (entry) => this.batch(entry, fields));
     for (const track of manifest.tracks.values()) {
-      await this.once(track.address, async (bytes) => {
-        decodeSpatialIndex(bytes);
-      });
+      await this.spatialIndex(track.address);
       await this.tables(track);
       await this.graph(track, manifest);
       await this.tree(track.segments, segmentCodec, (entry) => this.segment(entry, track));
@@ -161,15 +239,25 @@ class Checker {
     }
   }
 
+  /** A SpatialIndex and those that were trained before it. */
+  private async spatialIndex(from: Address): Promise<void> {
+    const waiting = [from];
+    for (let address = waiting.pop(); address !== undefined; address = waiting.pop()) {
+      await this.once(address, "spatial index", async (bytes) => {
+        waiting.push(...decodeSpatialIndex(bytes).parents);
+      });
+    }
+  }
+
   /** The graph of a Track, if it has one: its pages, and that its nodes are the rows with a vector. */
   private async graph({ spatialIndex }: Track, manifest: Manifest): Promise<void> {
     if (!isGraph(spatialIndex)) return;
-    await this.once(spatialIndex.graph.address, async (bytes) => {
+    await this.once(spatialIndex.graph.address, "graph", async (bytes) => {
       const index = checkGraphIndex(bytes, spatialIndex);
       const anchors = new BigUint64Array(index.rows);
       let filled = 0;
       for (const [i, ref] of index.pages.entries()) {
-        await this.once(ref.address, async (page) => {
+        await this.data(ref, "page of a graph", async (page) => {
           checkContainer(page, ref);
           this.anchorsOfPage.set(ref.address, checkGraphPage(page, index, i));
         });
@@ -178,7 +266,7 @@ class Checker {
         anchors.set(ticks, filled);
         filled += ticks.length;
       }
-      // A page that is missing or damaged has been reported already.
+      // A page that is missing or damaged has been reported already, and one outside the sample has not been read.
       if (filled < index.rows) return;
       const field = manifest.fields.find(
         (each) => manifest.tracks.get(each.id)?.spatialIndex === spatialIndex,
@@ -194,7 +282,7 @@ class Checker {
       for (const [i, ref] of index.centroids.entries()) await this.table(ref, halves[i] as number);
     } else if (isTrained(index)) await this.table(index.centroids, index.dim);
     if (compressor === undefined) return;
-    await this.once(compressor.address, async (bytes) => {
+    await this.once(compressor.address, "compressor", async (bytes) => {
       decodeVectorCompressor(bytes);
     });
     const { object } = compressor;
@@ -203,7 +291,7 @@ class Checker {
 
   /** A table's length, which the object that refers to it was checked for, says how many vectors it has. */
   private async table(ref: CentroidsRef, dim: number): Promise<void> {
-    await this.once(ref.address, async (bytes) => {
+    await this.once(ref.address, `centroids ${dim}`, async (bytes) => {
       if (bytes.length !== ref.bytes) throw fault("centroids.bytes", bytes.length, ref.bytes);
       decodeCentroids(bytes, (ref.bytes - centroidsBytes(0, dim)) / (4 * dim), dim);
     });
@@ -223,7 +311,7 @@ class Checker {
     codec: EntryCodec<E>,
     check: (entry: E) => Promise<void>,
   ): Promise<void> {
-    await this.once(page.address, async (bytes) => {
+    await this.once(page.address, `page of ${codec.of}`, async (bytes) => {
       for (const child of decodePage(bytes, codec, page)) {
         if (page.level > 0) await this.page(child as PageRef, codec, check);
         else await check(child as E);
@@ -243,7 +331,7 @@ class Checker {
     entry: BatchEntry,
     fields: ReadonlyMap<number, FieldSpec>,
   ): Promise<void> {
-    await this.once(ref.address, async (bytes) => {
+    await this.data(ref, `scalar index of ${entry.rows}`, async (bytes) => {
       checkContainer(bytes, ref);
       await checkScalarIndex(bytes, entry.rows, async (id) => {
         const column = entry.columns.get(id);
@@ -258,7 +346,8 @@ class Checker {
   }
 
   private async column(ref: ContainerRef, rows: number, field: FieldSpec | undefined): Promise<void> {
-    await this.once(ref.address, async (bytes) => {
+    const of = field === undefined ? "anchors" : Object.values(valueTypeOf(field)).join();
+    await this.data(ref, `column of ${rows} ${of}`, async (bytes) => {
       checkContainer(bytes, ref);
       const head = decodeColumnHead(bytes, ref.bytes);
       if (head.rows !== rows) throw fault("column.rows", head.rows, rows);
@@ -272,7 +361,7 @@ class Checker {
   }
 
   private async segment(entry: SegmentEntry, track: Track): Promise<void> {
-    await this.once(entry.container.address, async (bytes) => {
+    await this.data(entry.container, `segment of ${entry.rows} for ${track.address}`, async (bytes) => {
       checkContainer(bytes, entry.container);
       const head = decodeSegmentHead(bytes, { totalBytes: entry.container.bytes, ...codingOf(track) });
       if (head.rows !== entry.rows) throw fault("segment.rows", head.rows, entry.rows);
@@ -291,28 +380,81 @@ class Checker {
     });
   }
 
+  /** A data object: read whole and checked when the sample has it, otherwise its head and its length. */
+  private async data(
+    ref: ContainerRef,
+    use: string,
+    check: (bytes: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    const { address } = ref;
+    const isNew = !this.seen.has(address);
+    if (isNew) this.report.data++;
+    if (isChosen(address, this.sample, this.seed)) {
+      if (isNew) this.report.dataRead++;
+      return this.once(address, use, check);
+    }
+    if (!this.isFirst(address, use)) return;
+    await this.guard(objectKey(address), async () => {
+      if (ref.head !== undefined) {
+        const { bytes } = await this.get(address, { offset: 0, length: ref.head.bytes });
+        this.report.bytes += bytes.length;
+        if (!equalBytes(blake3(bytes), ref.head.hash))
+          throw fault("container.head", "another hash", "the hash in the index");
+      }
+      // The last byte and what follows it: one byte exactly when the length is right.
+      const { bytes: end } = await this.get(address, { offset: ref.bytes - 1, length: 2 });
+      if (end.length !== 1)
+        throw fault("container.bytes", `${end.length} of the last byte`, `${ref.bytes} in all`);
+      this.done(isNew);
+    });
+  }
+
+  /** Whether an object is taken for this for the first time. One that was taken for something else is looked at again. */
+  private isFirst(address: Address, use: string): boolean {
+    const first = this.seen.get(address);
+    if (first === undefined) this.seen.set(address, use);
+    else if (first === use || this.otherUses.has(`${address} ${use}`)) return false;
+    else this.otherUses.add(`${address} ${use}`);
+    return true;
+  }
+
   /** Reads, hashes and checks an object the first time it is met. */
-  private async once(address: Address, check: (bytes: Uint8Array) => Promise<void>): Promise<void> {
-    if (this.seen.has(address)) return;
-    this.seen.add(address);
-    const key = objectKey(address);
-    await this.guard(key, async () => {
-      const found = await this.store.get(key);
-      if (found === undefined)
-        throw new DreamDBError("NotFound", "an object that is referred to is missing", { field: key });
-      this.report.objects++;
-      this.report.bytes += found.bytes.length;
-      const actual = addressOf(found.bytes);
+  private async once(
+    address: Address,
+    use: string,
+    check: (bytes: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    const isNew = !this.seen.has(address);
+    if (!this.isFirst(address, use)) return;
+    await this.guard(objectKey(address), async () => {
+      let { bytes } = await this.get(address);
+      // A transfer may have damaged it: what is stored is what comes twice.
+      if (addressOf(bytes) !== address) bytes = (await this.get(address)).bytes;
+      this.report.bytes += bytes.length;
+      const actual = addressOf(bytes);
       if (actual !== address) {
+        if (isNew) this.report.objects++;
         throw new DreamDBError("HashMismatch", "stored bytes do not match their address", {
-          field: key,
+          field: objectKey(address),
           found: actual,
           expected: address,
         });
       }
-      await check(found.bytes);
-      this.onProgress?.({ objects: this.report.objects, bytes: this.report.bytes });
+      this.done(isNew);
+      await check(bytes);
     });
+  }
+
+  private async get(address: Address, range?: ByteRange): Promise<StoredValue> {
+    const key = objectKey(address);
+    const found = await this.store.get(key, range);
+    if (found !== undefined) return found;
+    throw new DreamDBError("NotFound", "an object that is referred to is missing", { field: key });
+  }
+
+  private done(isNew: boolean): void {
+    if (isNew) this.report.objects++;
+    this.onProgress?.({ objects: this.report.objects, bytes: this.report.bytes });
   }
 
   private async guard(key: string, work: () => Promise<void>): Promise<void> {
@@ -329,6 +471,13 @@ class Checker {
   private problem(code: string, key: string, message: string): void {
     this.report.problems.push({ code, key, message });
   }
+}
+
+/** Whether an object is in a share of all: by a hash of seed and address, so that no order or history matters. */
+function isChosen(address: Address, sample: number, seed: number): boolean {
+  if (sample >= 1) return true;
+  const digest = blake3(new TextEncoder().encode(`${seed} ${address}`));
+  return new DataView(digest.buffer, digest.byteOffset).getUint32(0, true) / 2 ** 32 < sample;
 }
 
 function checkContainer(bytes: Uint8Array, ref: ContainerRef): void {

@@ -4,9 +4,9 @@
  */
 import type { Address } from "../core/address.ts";
 import { DreamDBError } from "../errors.ts";
+import { CellAssigner } from "../kernels/cell-assigner.ts";
 import { allPairs, type Codebooks, PairAssigner, PairEncoder } from "../kernels/centroid-pairs.ts";
 import type { Kernels, LshPlanes } from "../kernels/kernels.ts";
-import { CellAssigner } from "../kernels/kmeans.ts";
 import { type Encoder, toIndexSpace } from "../kernels/rabitq.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
 import type { Track } from "../objects/manifest.ts";
@@ -110,8 +110,10 @@ export async function readCentroids(session: Session, index: TrainedIndex | ImiI
   if (index.algorithm !== "dreamdb.imi-cosine") return read(index.centroids, index.cells, index.dim);
   const sizes = codebookSizes(index);
   const [left, right] = halvesOf(index.dim);
-  const first = await read(index.centroids[0], sizes[0], left);
-  const second = await read(index.centroids[1], sizes[1], right);
+  const [first, second] = await Promise.all([
+    read(index.centroids[0], sizes[0], left),
+    read(index.centroids[1], sizes[1], right),
+  ]);
   const values = new Float32Array(first.length + second.length);
   values.set(first);
   values.set(second, first.length);

@@ -4,9 +4,9 @@ import type { EmbeddingField } from "../objects/field.ts";
 import type { Manifest } from "../objects/manifest.ts";
 import type { Context } from "./context.ts";
 import type { Hit } from "./hits.ts";
-import type { IvfTrack, Nearest, ProbeStats, Probing, VectorsOf } from "./ivf-track.ts";
-import { readRow } from "./rows.ts";
-import { locate } from "./timeline.ts";
+import type { Ahead, IvfTrack, Nearest, ProbeStats, Probing, VectorsOf } from "./ivf-track.ts";
+import { readRows } from "./rows.ts";
+import { locateAll } from "./timeline.ts";
 
 /** What the caller may say of how the cells are searched. */
 export interface ProbingOptions {
@@ -56,11 +56,12 @@ export async function searchIvf(
   probing: Probing,
   matching: number,
   stats?: ProbeStats,
+  ahead?: Ahead,
 ): Promise<{ hits: Hit[]; isExact: boolean }> {
   const vectorsOf: VectorsOf = (ticks) => readVectors(target, field, ticks);
   let wider = probing;
   for (;;) {
-    const found = await ivf.search(query, wider, vectorsOf, stats);
+    const found = await ivf.search(query, wider, vectorsOf, stats, ahead);
     if (isEnough(found, wider, ivf, matching)) return { hits: hitsOfNearest(found), isExact: found.isExact };
     wider = { ...wider, nprobe: Math.min(ivf.cells, 2 * wider.nprobe) };
   }
@@ -81,19 +82,17 @@ export async function readVectors(
   field: EmbeddingField,
   ticks: readonly bigint[],
 ): Promise<Float32Array> {
+  const { session } = target.ctx;
+  const found = await locateAll(session, target.manifest.timeline, ticks);
+  const places = found.map((at, i) => at ?? noBatchHolds("anchors", ticks[i] as bigint));
   const out = new Float32Array(ticks.length * field.dim);
-  await Promise.all(
-    ticks.map(async (tick, i) => {
-      const at = await locate(target.ctx.session, target.manifest.timeline, tick);
-      const [vector] = at === undefined ? [] : await readRow(target.ctx.session, [field], at);
-      if (vector === undefined) {
-        throw new DreamDBError("Corrupt", "an index names a record that no batch holds", {
-          field: "anchors",
-          found: tick,
-        });
-      }
-      out.set(vector as Float32Array, i * field.dim);
-    }),
-  );
+  for (const [i, [vector]] of (await readRows(session, [field], places)).entries()) {
+    if (vector === undefined) noBatchHolds("anchors", ticks[i] as bigint);
+    out.set(vector as Float32Array, i * field.dim);
+  }
   return out;
+}
+
+export function noBatchHolds(field: string, tick: bigint): never {
+  throw new DreamDBError("Corrupt", "an index names a record that no batch holds", { field, found: tick });
 }

@@ -14,13 +14,14 @@ import { distanceOf, type Metric, metricOf } from "../objects/metric.ts";
 import { decodeSegmentAnchors, type SegmentBlock } from "../objects/segment.ts";
 import { type PqCompressor, rotationOf } from "../objects/vector-compressor.ts";
 import { Turns } from "../store/turns.ts";
+import { halfOf } from "./coalesce.ts";
 import { isPq, readCodebooks } from "./coder.ts";
 import type { Ordinals } from "./filter.ts";
 import { centroidsOfCells, exponentOf, readCentroids, trainedIndexOf } from "./indexer.ts";
 import { FilterMatches } from "./ivf-matches.ts";
 import type { RowNumbers } from "./row-numbers.ts";
 import { blocksOf, entriesOf, mergeRanges, type OpenSegment, openSegments, rowsOfCell } from "./segments.ts";
-import { inParallel, Landing, type Session } from "./session.ts";
+import { Landing, type Session } from "./session.ts";
 
 /** How a query searches the cells. */
 export interface Probing {
@@ -47,6 +48,14 @@ export interface ProbeStats {
   scanned: number;
   refined: number;
   reranked: number;
+}
+
+/** What is read of a segment, for its rows in some cells. */
+interface SegmentPlan extends OpenSegment {
+  number: number;
+  wanted: { cell: number; from: number; to: number }[];
+  blocks: SegmentBlock[];
+  spans: Span[];
 }
 
 /** Parallel arrays, nearest first. */
@@ -79,6 +88,9 @@ interface Part {
   from: number;
   to: number;
 }
+
+/** Is told the anchors of the rows that hits will be among, when their vectors are about to be read. */
+export type Ahead = (ticks: readonly bigint[]) => void;
 
 /** Reads vectors by anchor, for Tracks whose segments carry none: ticks.length × dim f32. */
 export type VectorsOf = (ticks: readonly bigint[]) => Promise<Float32Array>;
@@ -157,8 +169,13 @@ export class IvfTrack {
   ): Promise<IvfTrack> {
     const trained = trainedIndexOf(track);
     const { algorithm, dim, seed } = trained;
-    const centroids = centroidsOfCells(trained, await readCentroids(session, trained));
-    const codebooks = await readCodebooks(session, track);
+    // In one round trip: none of them needs another.
+    const [values, codebooks, segments] = await Promise.all([
+      readCentroids(session, trained),
+      readCodebooks(session, track),
+      entriesOf(session, track).then((entries) => openSegments(session, track, entries)),
+    ]);
+    const centroids = centroidsOfCells(trained, values);
     const made = track.compressor?.object;
     // Cells are found among rotated centroids, whatever the codes.
     const compressor = made === undefined || isPq(made) ? { ...rotationOf(dim), seed, bits: 0 } : made;
@@ -172,7 +189,9 @@ export class IvfTrack {
       rotation: { kind, padded, seed: compressor.seed },
       pq: codebooks && { shape: made as PqCompressor, codebooks },
     });
-    return new IvfTrack(session, kernels, index, budgetBytes);
+    const opened = new IvfTrack(session, kernels, index, budgetBytes);
+    await opened.show(track, segments, 0);
+    return opened;
   }
 
   get metric(): Metric {
@@ -207,17 +226,22 @@ export class IvfTrack {
       // New rows have no number yet: the next filter brings them all.
       this.numbers = undefined;
       const from = this.segments.length;
-      this.segments.push(...(await openSegments(this.session, track, entries.slice(from))));
-      const changed = this.cellsFrom(from);
-      for (const cell of changed) {
-        this.usedCells += 1 - (this.isUsed[cell] as number);
-        this.isUsed[cell] = 1;
-      }
-      await this.extend(changed, from);
-      this.rows = this.segments.reduce((sum, { entry }) => sum + entry.rows, 0);
-      this.root = track.segments;
-      this.state++;
+      await this.show(track, await openSegments(this.session, track, entries.slice(from)), from);
     });
+  }
+
+  /** Goes over to the state that `track` is in, whose segments from number `from` on are these. */
+  private async show(track: Track, segments: readonly OpenSegment[], from: number): Promise<void> {
+    this.segments.push(...segments);
+    const changed = this.cellsFrom(from);
+    for (const cell of changed) {
+      this.usedCells += 1 - (this.isUsed[cell] as number);
+      this.isUsed[cell] = 1;
+    }
+    await this.extend(changed, from);
+    this.rows = this.segments.reduce((sum, { entry }) => sum + entry.rows, 0);
+    this.root = track.segments;
+    this.state++;
   }
 
   /** Gives the rows in memory, and those that will come, their numbers in the timeline: what filters speak of. */
@@ -300,8 +324,9 @@ export class IvfTrack {
     probing: Probing,
     vectorsOf: VectorsOf,
     stats?: ProbeStats,
+    ahead?: Ahead,
   ): Promise<Nearest> {
-    const cold = (): Promise<Nearest> => this.searchCold(query, probing, vectorsOf, stats);
+    const cold = (): Promise<Nearest> => this.searchCold(query, probing, vectorsOf, stats, ahead);
     try {
       return this.searchNow(query, probing, stats) ?? (await this.turns.run("", cold));
     } catch (error) {
@@ -322,12 +347,14 @@ export class IvfTrack {
     probing: Probing,
     vectorsOf: VectorsOf,
     stats: ProbeStats | undefined,
+    ahead: Ahead | undefined,
   ): Promise<Nearest> {
     const missing = this.select(query, probing.nprobe);
     if (missing !== undefined) await this.loadCells(missing, vectorsOf);
     const first = this.searchNow(query, probing, stats);
     if (first !== undefined) return first;
     const candidates = this.candidates();
+    ahead?.(candidates.ticks);
     if (this.keepsVectors) {
       const again = candidates.cells.filter((cell) => this.seen[cell] === 1 && this.hasVectors[cell] === 0);
       for (const cell of candidates.cells) this.seen[cell] = 1;
@@ -408,6 +435,8 @@ export class IvfTrack {
     await this.loadVectors(again);
     // Where codes of one bit can't tell, only what is in memory is searched here.
     if (chosen === undefined) return this.scoreMatches(query, topK, filter, stats);
+    // Vectors that came may have driven cells out.
+    if (!this.isHoldingAll()) return undefined;
     const candidates = { cells: [...chosen.cells], rows: [...chosen.rows], ticks: [...chosen.ticks] };
     const vectors = await this.vectorsOfCandidates(candidates, vectorsOf);
     // Other queries ran meanwhile: the same rows are chosen anew, whatever is in memory by now.
@@ -624,10 +653,9 @@ export class IvfTrack {
     cells: readonly number[],
     from: number,
   ): Promise<Map<number, { rows: CellRows; part: Part }[]>> {
-    const bySegment: { cell: number; rows: CellRows; part: Part }[][] = [];
-    await inParallel(range(from, this.segments.length), async (number) => {
-      bySegment[number - from] = await this.readSegment(number, cells);
-    });
+    const plans = range(from, this.segments.length).map((number) => this.planOf(number, cells));
+    const bytes = await this.session.spansOf(plans, false, this.landing);
+    const bySegment = plans.map((plan, i) => this.rowsIn(plan, bytes[i] as Uint8Array[]));
     const byCell = new Map<number, { rows: CellRows; part: Part }[]>();
     for (const { cell, rows, part } of bySegment.flat()) {
       const list = byCell.get(cell);
@@ -637,10 +665,8 @@ export class IvfTrack {
     return byCell;
   }
 
-  private async readSegment(
-    number: number,
-    cells: readonly number[],
-  ): Promise<{ cell: number; rows: CellRows; part: Part }[]> {
+  /** What of segment `number` holds the rows of `cells`. */
+  private planOf(number: number, cells: readonly number[]): SegmentPlan {
     const { entry, container } = this.segments[number] as OpenSegment;
     const { head } = container;
     const wanted = cells.flatMap((cell) => {
@@ -651,7 +677,13 @@ export class IvfTrack {
     const spans = blocks.flatMap(({ anchors, codes }) =>
       codes === undefined ? [anchors] : [anchors, codes],
     );
-    const bytes = await this.session.spans(container, spans, false, this.landing);
+    return { number, entry, container, wanted, blocks, spans };
+  }
+
+  private rowsIn(
+    { number, entry, container: { head }, wanted, blocks }: SegmentPlan,
+    bytes: readonly Uint8Array[],
+  ): { cell: number; rows: CellRows; part: Part }[] {
     const step = blocks[0]?.codes === undefined ? 1 : 2;
     const opened = blocks.map((block, i) => ({
       block,
@@ -781,8 +813,8 @@ export class IvfTrack {
       if (known === undefined) bySegment.set(part.segment, [i]);
       else known.push(i);
     }
-    await inParallel([...bySegment], async ([segment, chosen]) => {
-      // Candidates of one cell lie in few blocks: each is read once.
+    // Candidates of one cell lie in few blocks: each is read once.
+    const wanted = [...bySegment].map(([segment, chosen]) => {
       const byBlock = new Map<number, { span: Span; chosen: number[] }>();
       for (const i of chosen) {
         const block = blocks[i] as SegmentBlock;
@@ -790,17 +822,24 @@ export class IvfTrack {
         if (known === undefined) byBlock.set(block.firstRow, { span: block.vectors as Span, chosen: [i] });
         else known.chosen.push(i);
       }
-      const wanted = [...byBlock.values()];
-      const spans = wanted.map(({ span }) => span);
       const { container } = this.segments[segment] as OpenSegment;
-      const read = await this.session.spans(container, spans, this.keepsVectors, this.landing);
-      for (const [b, bytes] of read.entries()) {
-        for (const i of wanted[b]?.chosen ?? []) {
+      return { container, blocks: [...byBlock.values()] };
+    });
+    const read = await this.session.spansOf(
+      wanted.map(({ container, blocks }) => ({ container, spans: blocks.map(({ span }) => span) })),
+      this.keepsVectors,
+      this.landing,
+      halfOf(this.session.reads),
+    );
+    for (const [s, { blocks: ofSegment }] of wanted.entries()) {
+      for (const [b, { chosen }] of ofSegment.entries()) {
+        const bytes = (read[s] as Uint8Array[])[b] as Uint8Array;
+        for (const i of chosen) {
           const at = ((places[i] as { row: number }).row - (blocks[i] as SegmentBlock).firstRow) * rowBytes;
           out.set(bytes.subarray(at, at + rowBytes), i * rowBytes);
         }
       }
-    });
+    }
     this.landing.reset();
     return new Float32Array(out.buffer);
   }

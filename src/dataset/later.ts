@@ -2,19 +2,33 @@
  * Verbs that a program which only reads and searches never calls. What they take is loaded when one is first called: a
  * fresh process answers sooner, and a page whose bundler splits chunks downloads less.
  */
+import type { ArrowLibrary } from "./arrow-layout.ts";
+import type { ArrowSource } from "./arrow-source.ts";
 import type { FsckOptions, FsckReport } from "./fsck.ts";
 import type * as Seldom from "./seldom.ts";
+import type { StreamSource } from "./stream.ts";
 
 export const seldom = (): Promise<typeof Seldom> => import("./seldom.ts");
 
 export const append: typeof Seldom.append = async (...args) => (await seldom()).append(...args);
 
+export const stage: typeof Seldom.stage = async (...args) => (await seldom()).stage(...args);
+
 export const buildGraph: typeof Seldom.buildGraph = async (...args) => (await seldom()).buildGraph(...args);
+
+export const healthOf: typeof Seldom.healthOf = async (...args) => (await seldom()).healthOf(...args);
 
 export const publishCompressor: typeof Seldom.publishCompressor = async (...args) =>
   (await seldom()).publishCompressor(...args);
 
 export const rebuildIvf: typeof Seldom.rebuildIvf = async (...args) => (await seldom()).rebuildIvf(...args);
+
+export const arrowSource = async (...args: ConstructorParameters<typeof ArrowSource>): Promise<ArrowSource> =>
+  new (await seldom()).ArrowSource(...args);
+
+export async function* streamArrow(source: StreamSource, library: ArrowLibrary): AsyncGenerator<unknown> {
+  yield* (await seldom()).streamArrow(source, library);
+}
 
 /** Reads and checks all that the refs of a backend reach. Damage is reported, not thrown. */
 export async function fsck(

@@ -12,6 +12,7 @@ import {
   findNow,
   materialise,
   measuredFor,
+  originOf,
   type Plan,
   planOf,
   type SearchTarget,
@@ -75,10 +76,12 @@ export async function searchHere(target: SearchTarget, query: ManyVectorQuery): 
   const vectors = vectorsOf(plan.field, query.queries);
   const found = await searchMany(target, plan, vectors);
   const { fields } = plan;
+  const origin = await originOf(target);
   if (fields.length === 0)
-    return found.map(({ hits, isExact }) => withoutFields(target, fields, hits, isExact));
+    return found.map(({ hits, isExact }) => withoutFields(origin, fields, hits, isExact));
   const batches: Columns[] = [];
-  for (const { hits, isExact } of found) batches.push(await materialise(target, fields, hits, isExact));
+  for (const { hits, isExact, ahead } of found)
+    batches.push(await materialise({ ...target, origin }, fields, hits, isExact, ahead));
   return batches;
 }
 
@@ -115,7 +118,7 @@ async function searchOnWorkers(
   query: ManyVectorQuery,
   at: Address,
 ): Promise<Columns[]> {
-  const { ctx, manifest, origin } = target;
+  const { ctx, manifest } = target;
   const plan = planOf(manifest, query);
   const vectors = vectorsOf(plan.field, query.queries);
   const names = Object.keys(OPTIONS) as (keyof typeof OPTIONS)[];
@@ -131,7 +134,7 @@ async function searchOnWorkers(
   const from: ReadFrom = {
     url,
     manifest: at,
-    origin,
+    origin: await originOf(target),
     cacheBytes: ctx.cacheBytes,
     residentBytes: ctx.residentBytes,
   };

@@ -16,17 +16,17 @@ import { matchingOrdinals, matchingRows } from "./filter.ts";
 import type { GraphTracks, OpenedGraph } from "./graph-tracks.ts";
 import { type Hit, hitsOf, type Source } from "./hits.ts";
 import { type Indexers, planesOf } from "./indexer.ts";
-import { hitsOfNearest, isEnough, probingOf, readVectors, searchIvf } from "./ivf-search.ts";
+import { hitsOfNearest, isEnough, noBatchHolds, probingOf, readVectors, searchIvf } from "./ivf-search.ts";
 import type { IvfTrack, Nearest, Probing, RowFilter } from "./ivf-track.ts";
 import type { IvfTracks } from "./ivf-tracks.ts";
 import { seldom } from "./later.ts";
 import { cellsOf, probesOf, scanCells } from "./lsh-search.ts";
 import { RowNumbers } from "./row-numbers.ts";
-import { readRow } from "./rows.ts";
+import { readRows } from "./rows.ts";
+import { RowsAhead } from "./rows-ahead.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
-import { inParallel } from "./session.ts";
 import { type Columns, emptyColumns } from "./stream.ts";
-import { locate } from "./timeline.ts";
+import { locateAll } from "./timeline.ts";
 import { copyVector } from "./values.ts";
 import { type Condition, filterOf, type Where } from "./where.ts";
 
@@ -96,27 +96,32 @@ const DEFAULT_BATCH_SIZE = 64;
 export interface SearchTarget {
   ctx: Context;
   manifest: Manifest;
-  origin: bigint;
+  /** Of the anchors, or how to come by it. */
+  origin: bigint | (() => Promise<bigint>);
   indexers: Indexers;
   ivf: IvfTracks;
   graphs: GraphTracks;
 }
 
+export async function originOf({ origin }: SearchTarget): Promise<bigint> {
+  return typeof origin === "bigint" ? origin : origin();
+}
+
 /** Runs a query and gives its hits, nearest first, in batches of columns. */
 export async function* search(target: SearchTarget, query: VectorQuery): AsyncGenerator<Columns> {
   const plan = vectorPlanOf(target.manifest, query);
-  const { hits, isExact } = findNow(target, plan) ?? (await findHits(target, plan));
+  const { hits, isExact, ahead } = findNow(target, plan) ?? (await findHits(target, plan));
   for (const some of batchesOf(hits, plan.batchSize))
-    yield await materialise(target, plan.fields, some, isExact);
+    yield await materialise(target, plan.fields, some, isExact, ahead);
 }
 
 /** As `search`, all batches at once: what is in memory is answered without waiting for anything. */
 export async function searchAll(target: SearchTarget, query: VectorQuery): Promise<Columns[]> {
   const plan = vectorPlanOf(target.manifest, query);
-  const { hits, isExact } = findNow(target, plan) ?? (await findHits(target, plan));
+  const { hits, isExact, ahead } = findNow(target, plan) ?? (await findHits(target, plan));
   const batches: Columns[] = [];
   for (const some of batchesOf(hits, plan.batchSize))
-    batches.push(await materialise(target, plan.fields, some, isExact));
+    batches.push(await materialise(target, plan.fields, some, isExact, ahead));
   return batches;
 }
 
@@ -129,25 +134,39 @@ function batchesOf(hits: readonly Hit[], size: number): (readonly Hit[])[] {
 
 /** Runs a query and tells what it did. */
 export async function explain(target: SearchTarget, query: VectorQuery): Promise<Explanation> {
-  const { traffic } = target.ctx.session;
-  const before = { ...traffic };
-  const started = performance.now();
-  const plan = vectorPlanOf(target.manifest, query);
-  const explaining = newExplaining();
-  const { hits, isExact } = await findHits(target, plan, explaining);
-  const searched = performance.now();
-  await materialise(target, plan.fields, hits, isExact);
-  const { stats, ...figures } = explaining;
-  return {
-    ...figures,
-    ...(figures.strategy === "ivf" ? { ...stats, cells: figures.cells, cellsProbed: stats.cells } : {}),
-    hits: hits.length,
-    isExact,
-    requests: traffic.requests - before.requests,
-    bytes: traffic.bytes - before.bytes,
-    roundTrips: traffic.roundTrips - before.roundTrips,
-    ms: { total: performance.now() - started, search: searched - started },
-  };
+  const { session } = target.ctx;
+  const trips = new Map<number, { requests: number; bytes: number; ms: number }>();
+  const unwatch = session.watch((roundTrip, bytes, ms) => {
+    const trip = trips.get(roundTrip) ?? { requests: 0, bytes: 0, ms: 0 };
+    trips.set(roundTrip, {
+      requests: trip.requests + 1,
+      bytes: trip.bytes + bytes,
+      ms: Math.max(trip.ms, ms),
+    });
+  });
+  try {
+    const started = performance.now();
+    const plan = vectorPlanOf(target.manifest, query);
+    const explaining = newExplaining();
+    const { hits, isExact, ahead } = await findHits(target, plan, explaining);
+    const searched = performance.now();
+    await materialise(target, plan.fields, hits, isExact, ahead);
+    const { stats, ...figures } = explaining;
+    const phases = [...trips].sort(([a], [b]) => a - b).map(([, trip]) => trip);
+    return {
+      ...figures,
+      ...(figures.strategy === "ivf" ? { ...stats, cells: figures.cells, cellsProbed: stats.cells } : {}),
+      hits: hits.length,
+      isExact,
+      requests: phases.reduce((sum, { requests }) => sum + requests, 0),
+      bytes: phases.reduce((sum, { bytes }) => sum + bytes, 0),
+      roundTrips: phases.length,
+      phases,
+      ms: { total: performance.now() - started, search: searched - started },
+    };
+  } finally {
+    unwatch();
+  }
 }
 
 /** A query that was checked, but for its vector. */
@@ -313,6 +332,8 @@ export interface Found {
   hits: Hit[];
   /** False when distances are estimates. */
   isExact: boolean;
+  /** Fields of records that may be hits, where these were read ahead. */
+  ahead?: RowsAhead | undefined;
 }
 
 /**
@@ -450,6 +471,8 @@ async function findByIvf(
   explaining: Explaining | undefined,
 ): Promise<Found | undefined> {
   const { field, track, vector, topK } = plan;
+  const ahead = RowsAhead.for(target.ctx.session, target.manifest, plan.fields);
+  if (target.ivf.opened(track) === undefined) ahead?.warm();
   const ivf = await target.ivf.of(track);
   const { cells } = ivf;
   const measured = await measuredFor(target, plan);
@@ -471,7 +494,11 @@ async function findByIvf(
     Object.assign(explaining, { strategy: "ivf", cells, nprobe, epsilon, rerank });
     if (measured !== undefined) explaining.measured = toldOf(measured);
   }
-  return searchIvf(target, ivf, field, vector, filter, filter.matching, explaining?.stats);
+  const { matching } = filter;
+  const found = await searchIvf(target, ivf, field, vector, filter, matching, explaining?.stats, (ticks) =>
+    ahead?.start(ticks),
+  );
+  return { ...found, ahead };
 }
 
 function toldOf({ recall, lowerBound, sample }: Calibration): NonNullable<Explaining["measured"]> {
@@ -511,44 +538,64 @@ function checkDirection(metric: Metric, vector: Float32Array, name: string): voi
   throw invalid(name, "a length of zero, or beyond f32", "a vector with a direction, for cosine");
 }
 
-/** Hits as columns, with the chosen fields read for them; at once when there are none. */
+/**
+ * Hits as columns, with the chosen fields read for them; at once when there are none.
+ * @param ahead what was read of these fields before
+ */
 export function materialise(
   target: SearchTarget,
   fields: readonly FieldSpec[],
   hits: readonly Hit[],
   isExact: boolean,
+  ahead?: RowsAhead,
 ): Columns | Promise<Columns> {
-  const columns = withoutFields(target, fields, hits, isExact);
-  return fields.length === 0 ? columns : readFields(target, fields, hits, columns);
+  const { origin } = target;
+  if (typeof origin !== "bigint")
+    return origin().then((known) => materialise({ ...target, origin: known }, fields, hits, isExact, ahead));
+  const columns = withoutFields(origin, fields, hits, isExact);
+  return fields.length === 0 ? columns : readFields(target, fields, hits, columns, ahead);
 }
+
+/** Hits whose fields are read in one step: the blocks of all of them are in memory at a time. */
+const HITS_AT_ONCE = 64;
 
 async function readFields(
   { ctx: { session }, manifest: { timeline } }: SearchTarget,
   fields: readonly FieldSpec[],
   hits: readonly Hit[],
   columns: Columns,
+  ahead: RowsAhead | undefined,
 ): Promise<Columns> {
-  const rows: unknown[][] = hits.map(() => []);
-  await inParallel([...hits.keys()], async (i) => {
-    const hit = hits[i] as Hit;
-    const at = hit.at ?? (await locate(session, timeline, hit.tick));
-    if (at === undefined) {
-      throw new DreamDBError("Corrupt", "a cell names a record that no batch holds", {
-        field: "segment.anchors",
-        found: hit.tick,
-      });
-    }
-    rows[i] = await readRow(session, fields, at);
-  });
+  const known = await ahead?.rows();
+  const rows = hits.map(({ tick }) => known?.get(tick));
+  const missing = [...hits.keys()].filter((i) => rows[i] === undefined);
+  for (let from = 0; from < missing.length; from += HITS_AT_ONCE) {
+    const some = missing.slice(from, from + HITS_AT_ONCE);
+    const unplaced = some.filter((i) => hits[i]?.at === undefined);
+    const found = await locateAll(
+      session,
+      timeline,
+      unplaced.map((i) => (hits[i] as Hit).tick),
+    );
+    const at = new Map(unplaced.map((i, n) => [i, found[n]]));
+    const places = some.map((i) => {
+      const { at: own, tick } = hits[i] as Hit;
+      return own ?? at.get(i) ?? noBatchHolds("segment.anchors", tick);
+    });
+    const read = await readRows(session, fields, places);
+    some.forEach((i, n) => {
+      rows[i] = read[n];
+    });
+  }
   fields.forEach((field, f) => {
-    columns[field.name] = rows.map((row) => row[f]);
+    columns[field.name] = rows.map((row) => row?.[f]);
   });
   return columns;
 }
 
 /** The columns of `hits` that take no reading; those of `fields` are empty. */
 export function withoutFields(
-  { origin }: SearchTarget,
+  origin: bigint,
   fields: readonly FieldSpec[],
   hits: readonly Hit[],
   isExact: boolean,

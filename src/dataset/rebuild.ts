@@ -6,6 +6,7 @@ import { type Address, addressOf } from "../core/address.ts";
 import { blake3 } from "../core/blake3.ts";
 import { clampTick } from "../core/time.ts";
 import { DreamDBError } from "../errors.ts";
+import { inChainOrder } from "../index/chain.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import { trainKmeans } from "../kernels/kmeans.ts";
 import { toIndexSpace } from "../kernels/rabitq.ts";
@@ -48,10 +49,12 @@ import { inOrder } from "../workers/pool.ts";
 import { type Derived, SharedIndex } from "../workers/shared-index.ts";
 import { SharedSample } from "../workers/shared-sample.ts";
 import { readCodebooks } from "./coder.ts";
-import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
+import { type Draft, publish } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { type Indexer, type Indexers, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { putObjects } from "./put-objects.ts";
 import { type CellOrder, orderByCell, segmentOf } from "./seal-segment.ts";
+import type { Tip } from "./tip.ts";
 import { trainImi } from "./train-imi.ts";
 import { trainPqCompressor } from "./train-pq.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
@@ -325,14 +328,14 @@ async function train(
     const exponent = metric === "cosine" ? 0 : exponentOf(kernels, x, n, dim);
     toIndexSpace(kernels, metric, exponent, x, n, dim, x);
     const sample = { vectors: x, n, dim, k: how.k };
-    const centroids = await trainKmeans(kernels, {
+    const trained = await trainKmeans(kernels, {
       ...sample,
       iterations: how.iterations,
       seed: how.seed,
       onProgress: ({ done, total }) => onProgress?.({ stage: "train", done, total }),
       finder: pool && ((order) => SharedSample.deal(pool, kernels, sample, order)),
     });
-    return { centroids, exponent, sampled: n };
+    return { centroids: inChainOrder(trained, dim), exponent, sampled: n };
   } finally {
     kernels.free(x);
   }

@@ -66,19 +66,23 @@ export class ColumnReader {
   }
 
   /** Appends the values of rows [from, to) to `out`. */
-  async read(from: number, to: number, out: unknown[]): Promise<void> {
+  read(from: number, to: number, out: unknown[]): Promise<void> {
+    return this.visit(from, to, (block, first, end) =>
+      readValues(this.field, this.head, block, first, end, out),
+    );
+  }
+
+  /** Calls `use` with the blocks that hold rows [from, to), in their order, and which rows of each. */
+  async visit(
+    from: number,
+    to: number,
+    use: (block: BlockRows, first: number, end: number) => void,
+  ): Promise<void> {
     for (let row = from; row < to; ) {
       const index = blockOfRow(this.head, row);
       const block = this.head.blocks[index] as ColumnBlock;
       const end = Math.min(to, block.firstRow + block.rows);
-      readValues(
-        this.field,
-        this.head,
-        await this.block(index, to),
-        row - block.firstRow,
-        end - block.firstRow,
-        out,
-      );
+      use(await this.block(index, to), row - block.firstRow, end - block.firstRow);
       row = end;
     }
   }
@@ -142,4 +146,59 @@ export async function readRow(
       return values[0];
     }),
   );
+}
+
+/**
+ * The values of many records, each in the order of `fields`: the heads of their columns in one step, and the blocks in another.
+ * @param reads how ranges are put together in place of the session's way
+ */
+export async function readRows(
+  session: Session,
+  fields: readonly FieldSpec[],
+  places: readonly Located[],
+  reads = session.reads,
+): Promise<unknown[][]> {
+  const out: unknown[][] = places.map(() => new Array(fields.length).fill(undefined));
+  const byEntry = new Map<BatchEntry, number[]>();
+  for (const [i, { entry }] of places.entries()) {
+    const known = byEntry.get(entry);
+    if (known === undefined) byEntry.set(entry, [i]);
+    else known.push(i);
+  }
+  const pairs = [...byEntry].flatMap(([entry, members]) =>
+    fields.map((field, f) => ({ entry, members, field, f })),
+  );
+  const columns = await Promise.all(
+    pairs.map(async ({ entry, members, field, f }) => {
+      const reader = await ColumnReader.open(session, field, entry, false);
+      if (reader === undefined) return [];
+      const { head, opened: container } = reader;
+      const byBlock = new Map<number, number[]>();
+      for (const i of members) {
+        const index = blockOfRow(head, (places[i] as Located).row);
+        const known = byBlock.get(index);
+        if (known === undefined) byBlock.set(index, [i]);
+        else known.push(i);
+      }
+      const blocks = [...byBlock].map(([index, chosen]) => ({
+        block: head.blocks[index] as ColumnBlock,
+        chosen,
+      }));
+      return [{ container, spans: blocks.map(({ block }) => block), head, blocks, field, f }];
+    }),
+  );
+  const wanted = columns.flat();
+  const read = await session.spansOf(wanted, true, undefined, reads);
+  for (const [w, { head, blocks, field, f }] of wanted.entries()) {
+    for (const [b, { block, chosen }] of blocks.entries()) {
+      const rows = openBlock(head, block, (read[w] as Uint8Array[])[b] as Uint8Array);
+      for (const i of chosen) {
+        const at = (places[i] as Located).row - block.firstRow;
+        const values: unknown[] = [];
+        readValues(field, head, rows, at, at + 1, values);
+        (out[i] as unknown[])[f] = values[0];
+      }
+    }
+  }
+  return out;
 }

@@ -1,8 +1,11 @@
 /** What a program that only reads and searches by cells has no use for, in one module, so that bundles split in few chunks. */
-export { append } from "./append.ts";
+export { append, stage } from "./append.ts";
+export { streamArrow } from "./arrow-batches.ts";
+export { ArrowSource } from "./arrow-source.ts";
 export { buildGraph } from "./build-graph.ts";
 export { calibrateGraph, calibrateIvf } from "./calibrate.ts";
 export { fsck } from "./fsck.ts";
 export { searchGraph, searchGraphNow, walkingOf } from "./graph-search.ts";
 export { GraphTrack } from "./graph-track.ts";
+export { healthOf } from "./health.ts";
 export { publishCompressor, rebuildIvf } from "./rebuild.ts";

@@ -9,20 +9,28 @@ import { type ColumnHead, decodeColumnHead, type Span } from "../objects/column.
 import type { ContainerRef } from "../objects/container-ref.ts";
 import { Lru } from "../store/lru.ts";
 import { signalled } from "../store/signalled.ts";
-import type { Store } from "../store/store.ts";
+import type { Store, StoredValue } from "../store/store.ts";
+import { coalesce, type Group, LOCAL_READS, REMOTE_READS, type Reads } from "./coalesce.ts";
 
-/** Two ranges with less between them are read as one. */
-const COALESCE_GAP_BYTES = 64 << 10;
-/** A coalesced read stops growing here. */
-const COALESCE_MAX_BYTES = 4 << 20;
-/** Requests under way at once. */
+/** Pieces of work under way at once. */
 const CONCURRENCY = 8;
+/** Reads under way at once: all that one step of a query asks of a remote store, so that it waits for them together. */
+const READS_AT_ONCE = 32;
 
 export interface Traffic {
   requests: number;
   bytes: number;
-  /** Times that a request was sent while none was under way: each waited for the answers before it. */
+  /** The longest chain of requests each of which was sent after an answer to the one before it. */
   roundTrips: number;
+}
+
+/** Is told of each request: its place in its chain, from 0, the bytes of the answer, and how long that took. */
+export type TrafficWatcher = (roundTrip: number, bytes: number, ms: number) => void;
+
+/** Spans of one container. */
+export interface SpansWanted {
+  container: OpenContainer<unknown>;
+  spans: readonly Span[];
 }
 
 /** A container's decoded head, and its bytes when it was small enough to be read whole. */
@@ -68,18 +76,37 @@ export class Session {
   readonly store: Store;
   /** What was read from the backend so far. */
   readonly traffic: Traffic;
-  private readonly pending: { requests: number };
+  /** How ranges are put together. */
+  readonly reads: Reads;
+  private readonly watchers: Set<TrafficWatcher>;
+  /** Round trips that were begun, and those that an answer has come back from. */
+  private readonly trips: { begun: number; answered: number };
+  /** What this object is loading, so that nobody asks for it twice at one time. */
+  private readonly loading = new Map<string, Promise<unknown>>();
   private readonly cache: Lru<unknown>;
 
   /**
    * @param cacheBytes budget of the cache of verified bytes
    * @param shared whose cache and counters this one uses as its own
    */
-  constructor(store: Store, cacheBytes: number, shared?: Session) {
+  constructor(store: Store, cacheBytes: number, shared?: Session, reads: Partial<Reads> = {}) {
     this.store = store;
     this.cache = shared?.cache ?? new Lru(cacheBytes);
     this.traffic = shared?.traffic ?? { requests: 0, bytes: 0, roundTrips: 0 };
-    this.pending = shared?.pending ?? { requests: 0 };
+    this.watchers = shared?.watchers ?? new Set();
+    this.trips = shared?.trips ?? { begun: 0, answered: 0 };
+    this.reads = shared?.reads ?? { ...(store.isRemote === true ? REMOTE_READS : LOCAL_READS), ...reads };
+  }
+
+  /** Tells `watcher` of every request until the function that comes back is called. */
+  watch(watcher: TrafficWatcher): () => void {
+    this.watchers.add(watcher);
+    return () => this.watchers.delete(watcher);
+  }
+
+  /** A value that may change, such as a ref, as the backend has it now. */
+  current(key: string): Promise<StoredValue | undefined> {
+    return this.counted(() => this.store.get(key));
   }
 
   /** The same session for one call, whose requests end with `signal`. */
@@ -134,27 +161,45 @@ export class Session {
     keep = true,
     landing?: Landing,
   ): Promise<Uint8Array[]> {
-    const { ref, whole } = container;
-    if (whole !== undefined)
-      return spans.map((span) => whole.subarray(span.offset, span.offset + span.bytes));
-    const out: Uint8Array[] = new Array(spans.length);
-    const missing: number[] = [];
-    spans.forEach((span, i) => {
-      const held = this.cache.get(spanKey(ref.address, span)) as Uint8Array | undefined;
-      if (held === undefined) missing.push(i);
-      else out[i] = held;
-    });
-    await this.readSpans(
-      ref.address,
-      missing.map((i) => spans[i] as Span),
-      (i, bytes, isOnly) => {
-        const span = spans[missing[i] as number] as Span;
-        checkHash(bytes, span.hash, `${ref.address} bytes ${span.offset}–${span.offset + span.bytes - 1}`);
+    const [bytes] = await this.spansOf([{ container, spans }], keep, landing);
+    return bytes as Uint8Array[];
+  }
+
+  /** As `spans`, of many containers in one step. @param reads how ranges are put together in place of the session's way */
+  async spansOf(
+    wanted: readonly SpansWanted[],
+    keep = true,
+    landing?: Landing,
+    reads = this.reads,
+  ): Promise<Uint8Array[][]> {
+    const out: Uint8Array[][] = wanted.map(({ spans }) => new Array(spans.length));
+    const missing: number[][] = wanted.map(() => []);
+    for (const [list, { container, spans }] of wanted.entries()) {
+      const { ref, whole } = container;
+      for (const [i, span] of spans.entries()) {
+        const held =
+          whole?.subarray(span.offset, span.offset + span.bytes) ??
+          (this.cache.get(spanKey(ref.address, span)) as Uint8Array | undefined);
+        if (held === undefined) (missing[list] as number[]).push(i);
+        else (out[list] as Uint8Array[])[i] = held;
+      }
+    }
+    const lists = wanted.map(({ container, spans }, list) => ({
+      address: container.ref.address,
+      spans: (missing[list] as number[]).map((i) => spans[i] as Span),
+    }));
+    await this.readLists(
+      lists,
+      (list, i, bytes, isOnly) => {
+        const { address, spans } = lists[list] as (typeof lists)[number];
+        const span = spans[i] as Span;
+        checkHash(bytes, span.hash, `${address} bytes ${span.offset}–${span.offset + span.bytes - 1}`);
         const own = isOnly || !keep ? bytes : bytes.slice();
-        if (keep) this.cache.set(spanKey(ref.address, span), own, own.length);
-        out[missing[i] as number] = own;
+        if (keep) this.cache.set(spanKey(address, span), own, own.length);
+        (out[list] as Uint8Array[])[(missing[list] as number[])[i] as number] = own;
       },
       keep ? undefined : landing,
+      reads,
     );
     return out;
   }
@@ -163,27 +208,40 @@ export class Session {
    * Reads `spans` coalesced and hands over each; the receiver checks the hash and throws `HashMismatch`, upon
    * which that one span is read once more.
    */
-  async readSpans(
+  readSpans(
     address: Address,
     spans: readonly Span[],
     receive: (index: number, bytes: Uint8Array, isOnly: boolean) => void,
-    landing?: Landing,
   ): Promise<void> {
-    const groups = coalesce(spans);
-    await inParallel(groups, async (group) => {
-      const found = await this.range(address, group.offset, group.length, landing?.room(group.length));
-      for (const index of group.members) {
+    return this.readLists([{ address, spans }], (_, index, bytes, isOnly) => receive(index, bytes, isOnly));
+  }
+
+  private async readLists(
+    lists: readonly { address: Address; spans: readonly Span[] }[],
+    receive: (list: number, index: number, bytes: Uint8Array, isOnly: boolean) => void,
+    landing?: Landing,
+    reads = this.reads,
+  ): Promise<void> {
+    const groups = coalesce(
+      lists.map(({ spans }) => spans),
+      reads,
+    );
+    const read = async ({ list, offset, length, members }: Group): Promise<void> => {
+      const { address, spans } = lists[list] as (typeof lists)[number];
+      const found = await this.range(address, offset, length, landing?.room(length));
+      for (const index of members) {
         const span = spans[index] as Span;
-        const start = span.offset - group.offset;
+        const start = span.offset - offset;
         const bytes = found.subarray(start, start + span.bytes);
         try {
-          receive(index, bytes, group.members.length === 1);
+          receive(list, index, bytes, members.length === 1);
         } catch (error) {
           if (!isDreamDBError(error, "HashMismatch")) throw error;
-          receive(index, await this.range(address, span.offset, span.bytes), true);
+          receive(list, index, await this.range(address, span.offset, span.bytes, undefined, true), true);
         }
       }
-    }).catch((error: unknown) => {
+    };
+    await inParallel(groups, read, READS_AT_ONCE).catch((error: unknown) => {
       // Reads that are still under way may write there.
       landing?.abandon();
       throw error;
@@ -193,9 +251,18 @@ export class Session {
   private async cached<T>(key: string, load: () => Promise<{ value: T; bytes: number }>): Promise<T> {
     const held = this.cache.get(key) as T | undefined;
     if (held !== undefined) return held;
-    const { value, bytes } = await load();
-    this.cache.set(key, value, bytes);
-    return value;
+    const underWay = this.loading.get(key) as Promise<T> | undefined;
+    if (underWay !== undefined) return underWay;
+    const loaded = load().then(({ value, bytes }) => {
+      this.cache.set(key, value, bytes);
+      return value;
+    });
+    this.loading.set(key, loaded);
+    try {
+      return await loaded;
+    } finally {
+      this.loading.delete(key);
+    }
   }
 
   /** One read, checked; on a mismatch it is read once more, since a transfer may have damaged it. */
@@ -209,7 +276,7 @@ export class Session {
       check(first);
       return first;
     } catch {
-      const second = await this.read(address, range);
+      const second = await this.read(address, range, undefined, true);
       check(second);
       return second;
     }
@@ -220,10 +287,11 @@ export class Session {
     offset: number,
     length: number,
     into?: Uint8Array,
+    isAgain = false,
   ): Promise<Uint8Array> {
-    const bytes = await this.read(address, { offset, length }, into);
+    const bytes = await this.read(address, { offset, length }, into, isAgain);
     if (bytes.length !== length) {
-      const again = await this.read(address, { offset, length });
+      const again = await this.read(address, { offset, length }, undefined, true);
       if (again.length !== length) throw lengthMismatch(`${address} from ${offset}`, again.length, length);
       return again;
     }
@@ -234,20 +302,40 @@ export class Session {
     address: Address,
     range: { offset: number; length: number } | undefined,
     into?: Uint8Array,
+    isAgain = false,
   ): Promise<Uint8Array> {
-    if (this.pending.requests++ === 0) this.traffic.roundTrips++;
     const key = objectKey(address);
-    const asked = into === undefined ? this.store.get(key, range) : this.store.get(key, range, { into });
-    const found = await asked.finally(() => this.pending.requests--);
+    const options = { ...(into === undefined ? {} : { into }), ...(isAgain ? { again: true } : {}) };
+    const found = await this.counted(() =>
+      into === undefined && !isAgain ? this.store.get(key, range) : this.store.get(key, range, options),
+    );
     if (found === undefined) {
       throw new DreamDBError("NotFound", "an object that the dataset refers to is missing", {
         field: key,
         expected: "an object with this address",
       });
     }
-    this.traffic.requests++;
-    this.traffic.bytes += found.bytes.length;
     return found.bytes;
+  }
+
+  private async counted(ask: () => Promise<StoredValue | undefined>): Promise<StoredValue | undefined> {
+    const { traffic, trips, watchers } = this;
+    const roundTrip = trips.answered;
+    if (roundTrip === trips.begun) {
+      trips.begun++;
+      traffic.roundTrips++;
+    }
+    const started = performance.now();
+    try {
+      const found = await ask();
+      const bytes = found?.bytes.length ?? 0;
+      traffic.requests++;
+      traffic.bytes += bytes;
+      for (const watcher of watchers) watcher(roundTrip, bytes, performance.now() - started);
+      return found;
+    } finally {
+      trips.answered = Math.max(trips.answered, roundTrip + 1);
+    }
   }
 }
 
@@ -263,38 +351,14 @@ function lengthMismatch(field: string, found: number, expected: number): DreamDB
   });
 }
 
-interface Group {
-  offset: number;
-  length: number;
-  members: number[];
-}
-
-/** Plans which spans share a read; a pure function. */
-export function coalesce(spans: readonly Span[]): Group[] {
-  const order = spans.map((_, i) => i).sort((a, b) => (spans[a] as Span).offset - (spans[b] as Span).offset);
-  const groups: Group[] = [];
-  for (const index of order) {
-    const span = spans[index] as Span;
-    const end = span.offset + span.bytes;
-    const last = groups.at(-1);
-    if (
-      last !== undefined &&
-      span.offset - (last.offset + last.length) <= COALESCE_GAP_BYTES &&
-      end - last.offset <= COALESCE_MAX_BYTES
-    ) {
-      last.length = Math.max(last.length, end - last.offset);
-      last.members.push(index);
-    } else {
-      groups.push({ offset: span.offset, length: span.bytes, members: [index] });
-    }
-  }
-  return groups;
-}
-
 /** Runs `work` over `items`, a bounded number at a time; the first failure wins. */
-export async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+export async function inParallel<T>(
+  items: readonly T[],
+  work: (item: T) => Promise<void>,
+  atOnce = CONCURRENCY,
+): Promise<void> {
   let next = 0;
-  const lanes = Array.from({ length: Math.min(CONCURRENCY, items.length) }, async () => {
+  const lanes = Array.from({ length: Math.min(atOnce, items.length) }, async () => {
     while (next < items.length) await work(items[next++] as T);
   });
   await Promise.all(lanes);

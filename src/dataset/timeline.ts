@@ -178,6 +178,26 @@ export async function locate(
   return undefined;
 }
 
+/** The records anchored at `ticks`, each where it is, or undefined; a batch's anchors are read once for all. */
+export async function locateAll(
+  session: Session,
+  root: IndexRoot<BatchEntry>,
+  ticks: readonly bigint[],
+): Promise<(Located | undefined)[]> {
+  const read = new Map<BatchEntry, Promise<BatchAnchors>>();
+  const find = async (tick: bigint): Promise<Located | undefined> => {
+    for await (const entry of entriesIn(session, root, batchCodec, { from: tick, to: tick })) {
+      const known = read.get(entry) ?? anchorsOf(session, entry);
+      read.set(entry, known);
+      const anchors = await known;
+      const row = anchors.rowFrom(tick);
+      if (row < anchors.rows && anchors.tick(row) === tick) return { entry, row };
+    }
+    return undefined;
+  };
+  return Promise.all(ticks.map(find));
+}
+
 /** Throws `DuplicateAnchor` when one of `ticks` (ascending) already has a record. */
 export async function refuseTaken(
   session: Session,

@@ -342,9 +342,9 @@ export class IvfIndex {
       this.checkPart(part);
       rows += part.rows;
     }
-    const block = rows === 0 ? 0 : this.kernels.alloc(this.sizeOf(capacityFor(rows)));
+    const block = rows === 0 ? 0 : this.kernels.alloc(this.sizeOf(rows));
     this.dropCell(cell);
-    this.placeCell(cell, block, rows === 0 ? 0 : capacityFor(rows));
+    this.placeCell(cell, block, rows);
     this.field(cell, at.CELL_LOADED, 1);
     for (const part of parts) this.addRows(cell, part);
     if (rows > 0 && parts.every((part) => part.vectors !== undefined || part.rows === 0))
@@ -362,7 +362,7 @@ export class IvfIndex {
     if (part.rows === 0) return;
     const rows = this.read(cell, at.CELL_ROWS);
     const capacity = this.read(cell, at.CELL_CAPACITY);
-    if (rows + part.rows > capacity) this.growCell(cell, capacityFor(Math.ceil((rows + part.rows) * 1.25)));
+    if (rows + part.rows > capacity) this.growCell(cell, Math.ceil((rows + part.rows) * 1.25));
     const vectors = this.read(cell, at.CELL_VECTORS);
     this.addRows(cell, part);
     if (vectors !== 0 || rows === 0) this.appendVectors(cell, rows, part);
@@ -625,12 +625,12 @@ export class IvfIndex {
   private blockBytes(capacity: number): number {
     return this.bits === 0 || this.codebooks !== undefined
       ? 0
-      : (capacity / at.BLOCK_ROWS) * (this.padded * 4 + at.BLOCK_FACTOR_BYTES);
+      : Math.ceil(capacity / at.BLOCK_ROWS) * (this.padded * 4 + at.BLOCK_FACTOR_BYTES);
   }
 
   /** Bytes of a cell of so many rows: blocks, records, ticks, ordinals. */
   private sizeOf(capacity: number): number {
-    return this.blockBytes(capacity) + capacity * (this.recordBytes + 12);
+    return this.blockBytes(capacity) + align8(capacity * this.recordBytes) + capacity * 12;
   }
 
   private vectorBytes(rows: number): number {
@@ -639,7 +639,7 @@ export class IvfIndex {
 
   private placeCell(cell: number, block: number, capacity: number): void {
     const records = block + this.blockBytes(capacity);
-    const ticks = records + capacity * this.recordBytes;
+    const ticks = records + align8(capacity * this.recordBytes);
     this.cellBlocks[cell] = block;
     if (block !== 0) this.cellBytes += this.sizeOf(capacity);
     this.field(cell, at.CELL_CAPACITY, capacity);
@@ -660,7 +660,7 @@ export class IvfIndex {
       this.cellBlocks[cell] as number,
     ];
     this.placeCell(cell, block, capacity);
-    const lengths = [this.blockBytes(align32(rows)), rows * this.recordBytes, rows * 8, rows * 4];
+    const lengths = [this.blockBytes(rows), rows * this.recordBytes, rows * 8, rows * 4];
     lengths.forEach((length, i) => {
       const from = kernels.bytes(before[i] as number, length);
       kernels.bytes(this.read(cell, fields[i] as number), length).set(from);
@@ -741,8 +741,8 @@ function align32(n: number): number {
   return Math.ceil(n / 32) * 32;
 }
 
-function capacityFor(rows: number): number {
-  return align32(Math.max(rows, 1));
+function align8(bytes: number): number {
+  return Math.ceil(bytes / 8) * 8;
 }
 
 function invalid(field: string, found: unknown, expected: unknown): DreamDBError {

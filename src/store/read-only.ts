@@ -14,6 +14,7 @@ export function readOnly(store: Store): Store {
   return {
     url: store.url,
     ...(store.sharedUrl === undefined ? {} : { sharedUrl: store.sharedUrl }),
+    ...(store.isRemote === undefined ? {} : { isRemote: store.isRemote }),
     get: (key, range, options) => store.get(key, range, options),
     put: refuse,
     delete: refuse,

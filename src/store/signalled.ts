@@ -7,6 +7,7 @@ export function signalled(store: Store, signal: AbortSignal | undefined): Store 
   return {
     url: store.url,
     ...(store.sharedUrl === undefined ? {} : { sharedUrl: store.sharedUrl }),
+    ...(store.isRemote === undefined ? {} : { isRemote: store.isRemote }),
     get: (key, range, given) => store.get(key, range, { ...given, ...options }),
     put: (key, bytes, condition) => store.put(key, bytes, condition, options),
     delete: (key) => store.delete(key, options),

@@ -25,6 +25,8 @@ export interface GetOptions extends RequestOptions {
    * then a part of it. A store may as well leave it alone.
    */
   into?: Uint8Array | undefined;
+  /** What came before did not have the hash it should: caches are to be passed by. */
+  again?: boolean | undefined;
 }
 
 export interface ListedKey {
@@ -42,6 +44,9 @@ export interface Store {
 
   /** The address by which any thread of this process can open the same store; absent where there is none. */
   readonly sharedUrl?: string;
+
+  /** Whether requests travel over a network, so that few large ones are better than many small ones. */
+  readonly isRemote?: boolean;
 
   /** The value, or part of it; undefined when there is no such key. Strongly consistent after a put. */
   get(key: string, range?: ByteRange, options?: GetOptions): Promise<StoredValue | undefined>;

@@ -136,6 +136,30 @@ test("fsck finds damage of every object, and says so by its exit code", () => {
   });
 });
 
+test("fsck of a share: all metadata, and the same data objects for the same seed", () => {
+  const { run, path } = filled();
+  const whole = run(["fsck", "--json"]).json();
+  expect(whole).toMatchObject({ ok: true, dataRead: whole.data });
+  const none = run(["fsck", "--sample", "0", "--json"]).json();
+  expect(none).toMatchObject({ ok: true, objects: whole.objects, data: whole.data, dataRead: 0 });
+  const half = ["fsck", "--sample", "0.5", "--seed", "4"];
+  expect(run([...half, "--json"]).json()).toEqual(run([...half, "--json"]).json());
+  expect(run(["fsck", "--sample", "0"]).stdout).toMatch(/^read whole: 0 of \d+ data objects, /m);
+  for (const wrong of [
+    ["--sample", "2"],
+    ["--sample", "x"],
+    ["--seed", "-1"],
+  ])
+    expect(run(["fsck", ...wrong])).toMatchObject({ status: 2 });
+
+  // A shortened object is found by any sample.
+  for (const file of filesBelow(join(path, "dreamdb")).filter((name) => name.startsWith("objects"))) {
+    const target = join(path, "dreamdb", file);
+    writeFileSync(target, readFileSync(target).subarray(0, -1));
+  }
+  expect(run(["fsck", "--sample", "0"])).toMatchObject({ status: 5 });
+});
+
 test("a store that isn't there is no empty store", () => {
   const { run } = workplace();
   for (const args of [
@@ -172,7 +196,25 @@ test("the backend by path, URL and environment", () => {
   expect(run(["refs", "--backend", store], { env: { DREAMDB_BACKEND: "ftp://x" } }).status).toBe(0);
 });
 
-test.each(["ftp://host/x", "s3://bucket/x", "https://host/x"])("%s is not supported", (backend) => {
+test("a server that isn't there, and a bucket without credentials, are unavailable", () => {
+  const { run } = workplace();
+  const nobody = run(["fsck", "--backend", "http://127.0.0.1:9/bucket", "--json"]);
+  expect(nobody).toMatchObject({ status: 6, stderr: expect.stringContaining("StoreUnavailable") });
+  const env = {
+    AWS_EC2_METADATA_DISABLED: "true",
+    AWS_CONFIG_FILE: "/nonexistent",
+    AWS_SHARED_CREDENTIALS_FILE: "/nonexistent",
+    AWS_ACCESS_KEY_ID: "",
+    AWS_PROFILE: "",
+  };
+  // The SDK is loaded and asked, by the built package as users have it.
+  expect(run(["refs", "--backend", "s3://bucket/x"], { env })).toMatchObject({
+    status: 6,
+    stderr: expect.stringContaining("StoreUnavailable: no AWS credentials"),
+  });
+});
+
+test.each(["ftp://host/x"])("%s is not supported", (backend) => {
   const { run } = workplace();
   const done = run(["refs", "--backend", backend, "--json"]);
   expect(done).toMatchObject({

@@ -92,11 +92,12 @@ class Appender {
     });
   }
 
-  /** Lets it append for `ms`, kills it, and returns what it said was in. */
-  async appendFor(ms: number, root: string, first: number): Promise<string[]> {
+  /** Lets it append until `appends` are acknowledged and `ms` more have passed, kills it, and returns what it said was in. */
+  async appendFor(appends: number, ms: number, root: string, first: number): Promise<string[]> {
     await this.isReady;
     this.child.stdin.write(`${root} main ${first}\n`);
     await this.isOpen;
+    while (this.acknowledged.length < appends) await once(this.lines, "line");
     await new Promise((done) => setTimeout(done, ms));
     return this.kill();
   }
@@ -126,7 +127,8 @@ async function killRepeatedly(
   let rows = 0;
   let lastAnchor = -1n;
   for (let i = 1; i <= kills; i++) {
-    const said = await next().appendFor(5 + Math.random() * 145, root, rows);
+    // From before the first append on; counted in appends, so that kills fall into work on a slow machine too.
+    const said = await next().appendFor(Math.floor(4 * Math.random()), 60 * Math.random(), root, rows);
     const dataset = await Dataset.open("main", root);
     const added = await rowsOf(dataset, { range: { from: lastAnchor + 1n } });
 
@@ -172,8 +174,7 @@ test(`a process killed at any moment, ${KILLS} times, loses no append that it re
   });
   const ends = await Promise.all(lanes);
   const acknowledged = ends.reduce((sum, end) => sum + end.acknowledged, 0);
-  // The kills must fall into work, not before or after it.
-  expect(acknowledged).toBeGreaterThan(KILLS / 4);
+  expect(acknowledged).toBeGreaterThan(KILLS / 2);
 }, 600_000);
 
 test("whatever a ref comes to name is durable before it: objects, then their directories, then the ref", async () => {

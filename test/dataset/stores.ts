@@ -3,7 +3,7 @@ import { directoryStore } from "../../src/store/directory.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { httpStore } from "../../src/store/remote/http.ts";
 import { s3Store } from "../../src/store/remote/s3.ts";
-import type { ListedKey, PutCondition, Store, StoredValue } from "../../src/store/store.ts";
+import type { ByteRange, ListedKey, PutCondition, Store, StoredValue } from "../../src/store/store.ts";
 import { withServer } from "../store/object-server.ts";
 import { freshS3Places, S3_URL } from "../store/s3-place.ts";
 
@@ -31,6 +31,7 @@ export interface Request {
   verb: "get" | "put" | "delete" | "list";
   key: string;
   condition?: PutCondition;
+  range?: ByteRange;
 }
 
 /** A store whose requests all go through `around`, which may wait, fail, or not run them at all. */
@@ -43,7 +44,10 @@ export function watchedStore(
     around({ number: number++, ...request }, run) as Promise<T>;
   return {
     url: inner.url,
-    get: (key, range) => watch<StoredValue | undefined>({ verb: "get", key }, () => inner.get(key, range)),
+    get: (key, range) =>
+      watch<StoredValue | undefined>({ verb: "get", key, ...(range === undefined ? {} : { range }) }, () =>
+        inner.get(key, range),
+      ),
     put: (key, bytes, condition) =>
       watch({ verb: "put", key, ...(condition === undefined ? {} : { condition }) }, () =>
         inner.put(key, bytes, condition),

@@ -117,6 +117,15 @@ test("a bucket that anybody may write works unsigned, compare-and-swap and all",
   expect(await one.count()).toBe(2);
 });
 
+test("it keeps to the HTTP vectors", async () => {
+  const path = "../../conformance/http.mjs";
+  const { runHttp } = await import(path);
+  const { url } = await makeBucket("A bucket that anybody may write");
+  const results: { name: string; error?: string }[] = await runHttp({ url: `${url}/some/prefix` });
+  expect(results.filter(({ error }) => error !== undefined)).toEqual([]);
+  expect(results.length).toBeGreaterThan(10);
+}, 60_000);
+
 test("browsers of other sites may read, and see the headers they need", async () => {
   const { bucket, url, client } = await makeBucket("A public bucket");
   const CORSConfiguration = { CORSRules: JSON.parse(pasted("CORS", bucket)).CORSRules };

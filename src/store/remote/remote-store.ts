@@ -25,6 +25,7 @@ const FOREVER = "public, max-age=31536000, immutable";
 export class RemoteStore implements Store {
   readonly url: string;
   readonly sharedUrl?: string;
+  readonly isRemote = true;
   readonly #wire: Wire;
   readonly #prefix: string;
   readonly #options: RemoteOptions;

@@ -1,0 +1,83 @@
+/** Checking that the parts of one state agree on its rows: no anchor twice, and every vector in its index. */
+import type { FieldSpec } from "../objects/field.ts";
+import { type BatchEntry, batchCodec, segmentCodec } from "../objects/index-tree.ts";
+import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
+import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
+import { corrupt } from "../objects/shape.ts";
+import { isGraph, isTrained, tablesOf } from "../objects/spatial-index.ts";
+import { rowsWithValue } from "./fsck-graph.ts";
+import type { Session } from "./session.ts";
+import { anchorsOf, batchesByTime, entriesIn } from "./timeline.ts";
+
+/** Errors: `Corrupt` when a tick has two records. Only batches whose intervals overlap are read. */
+export async function checkAnchors(session: Session, { timeline }: Manifest): Promise<void> {
+  let open: BatchEntry[] = [];
+  for await (const entry of batchesByTime(session, timeline, { from: 0n, to: 2n ** 64n - 1n })) {
+    open = open.filter(({ base, span }) => base + span >= entry.base);
+    for (const other of open) await refuseShared(session, other, entry);
+    open.push(entry);
+  }
+}
+
+/** @param later begins at the earliest where `earlier` does */
+async function refuseShared(session: Session, earlier: BatchEntry, later: BatchEntry): Promise<void> {
+  const [a, b] = [await anchorsOf(session, earlier), await anchorsOf(session, later)];
+  const end = earlier.base + earlier.span;
+  for (let row = 0; row < b.rows; row++) {
+    const tick = b.tick(row);
+    if (tick > end) return;
+    const at = a.rowFrom(tick);
+    if (at < a.rows && a.tick(at) === tick)
+      throw corrupt("timeline.anchors", `two records at tick ${tick}`, "one");
+  }
+}
+
+/** Errors: `Corrupt` unless the segments hold each row that has the vector, once for each table, and no others. */
+export async function checkIndexed(
+  session: Session,
+  manifest: Manifest,
+  field: FieldSpec,
+  track: Track,
+): Promise<void> {
+  const { spatialIndex, segments } = track;
+  const isSegmented = isTrained(spatialIndex) || spatialIndex.algorithm === "dreamdb.lsh-cosine";
+  if (isGraph(spatialIndex) || !isSegmented) {
+    if (segments.rows > 0)
+      throw corrupt("track.segments.rows", segments.rows, "0 for an index yet to be built");
+    return;
+  }
+  const tables = tablesOf(spatialIndex);
+  const wanted = (await rowsWithValue(session, manifest, field, manifest.timeline.rows)).sort();
+  if (segments.rows !== wanted.length * tables)
+    throw corrupt("track.segments.rows", segments.rows, `${wanted.length} vectors in ${tables} tables`);
+  const found = (await segmentAnchors(session, track)).sort();
+  const at = found.findIndex((anchor, i) => anchor !== wanted[Math.floor(i / tables)]);
+  if (at >= 0)
+    throw corrupt("segment.anchors", found[at], `${wanted[Math.floor(at / tables)]}, with a vector`);
+}
+
+async function segmentAnchors(session: Session, track: Track): Promise<BigUint64Array> {
+  const anchors = new BigUint64Array(track.segments.rows);
+  let filled = 0;
+  for await (const entry of entriesIn(session, track.segments, segmentCodec)) {
+    const opened = await session.open(entry.container, (bytes, totalBytes) =>
+      decodeSegmentHead(bytes, { totalBytes, ...codingOf(track) }),
+    );
+    const { head } = opened;
+    if (filled + head.rows > anchors.length)
+      throw corrupt("segment.rows", head.rows, anchors.length - filled);
+    for (const block of head.blocks) {
+      const [bytes] = await session.spans(opened, [block.anchors], false);
+      for (const offset of decodeSegmentAnchors(head, block, bytes as Uint8Array))
+        anchors[filled++] = entry.base + offset;
+    }
+  }
+  return anchors;
+}
+
+/** The rows of a timeline, as its batches count them. Errors: `Corrupt` when the root says another number. */
+export async function checkRows(session: Session, { timeline }: Manifest): Promise<void> {
+  let rows = 0;
+  for await (const entry of entriesIn(session, timeline, batchCodec)) rows += entry.rows;
+  if (rows !== timeline.rows) throw corrupt("timeline.rows", timeline.rows, rows);
+}
