@@ -1,5 +1,5 @@
 // Stress of graph indexes: a graph is linked and walked.
-import { CellAssigner } from "../../build/lib/kernels/kmeans.js";
+import { CellAssigner } from "../../build/lib/kernels/cell-assigner.js";
 import { linkVamana } from "../../build/lib/kernels/vamana.js";
 import { codeStride, GraphWalk, layGraph } from "../../build/lib/kernels/vamana-walk.js";
 import { blocks, scaledRows } from "./inputs.mjs";

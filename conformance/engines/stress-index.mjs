@@ -3,7 +3,7 @@
 import { seeded } from "../../bench/timing.mjs";
 import { IvfIndex } from "../../build/lib/kernels/ivf.js";
 import { IvfMatches } from "../../build/lib/kernels/ivf-matches.js";
-import { CellAssigner } from "../../build/lib/kernels/kmeans.js";
+import { CellAssigner } from "../../build/lib/kernels/cell-assigner.js";
 import { RabitqEncoder, toIndexSpace } from "../../build/lib/kernels/rabitq.js";
 import { paddedDim, Rotation, rotationKind } from "../../build/lib/kernels/rotation.js";
 import { scaledRows } from "./inputs.mjs";
