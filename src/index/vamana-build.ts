@@ -90,7 +90,14 @@ export async function buildVamana(source: VamanaSource): Promise<VamanaBuild> {
   try {
     const index: GraphIndex = {
       algorithm: metric === "l2" ? "dreamdb.vamana-l2" : "dreamdb.vamana-cosine",
-      ...{ dim, exponent: source.exponent ?? 0, rows: n, degree, entry: linked.entry },
+      ...{
+        dim,
+        exponent: source.exponent ?? 0,
+        rows: n,
+        degree,
+        entries: linked.entries,
+        heads: linked.heads,
+      },
       ...{ blockNodes: blockNodesOf(dim, degree), cells, iterations, candidates, probes, seed },
       parents: source.parents ?? [],
       pages: [],
