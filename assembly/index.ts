@@ -26,7 +26,7 @@ export {
 } from "./scan";
 export { topkBytes, topkDrain, topkPush, topkPushIds, topkReset } from "./topk";
 export {
-  vamanaCountEdges, vamanaDistances, vamanaLink, vamanaLinkAmong, vamanaNearCells, vamanaPlaceEdges, vamanaRelink,
+  vamanaCountEdges, vamanaDistances, vamanaLink, vamanaNearCells, vamanaPlaceEdges, vamanaRelink, vamanaSpan,
 } from "./vamana-build";
 export { vamanaCodes, vamanaQuery } from "./vamana-codes";
 export { vamanaGather, vamanaNodes, vamanaStart, vamanaWalk } from "./vamana-walk";

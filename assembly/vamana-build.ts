@@ -1,7 +1,8 @@
 // The graph build (spec/0013 §3): every node is linked to those of its nearest nodes that no nearer link
 // already leads to (a strict relative neighbourhood), links are made mutual, and lists that
-// became too long are pruned once more by the same rule. Nodes are numbered cell by cell, so that a cell's rows
-// lie together. All of it goes node by node with nothing carried over, hence in any cut into calls.
+// became too long are pruned once more by the same rule. The nodes that stand for their cells, the heads, are numbered
+// first, the others cell by cell, so that a cell's rows lie together. All of it goes node by node with nothing
+// carried over, hence in any cut into calls.
 //
 // Equal distances are ordered by the nodes' numbers, which turns a crowd of equal vectors into a chain; by
 // plain "strictly nearer" they would fill each other's lists and lose the rest of the space.
@@ -11,8 +12,8 @@ const N: usize = 0; //             nodes
 const ROW_BYTES: usize = 4; //     of a vector and of a centroid, padded to a multiple of 16
 const VECTORS: usize = 8; //       address of n rows in node order
 const DEGREE: usize = 12; //       longest list, 1 … 64
-const CELLS: usize = 16; //        cells
-const STARTS: usize = 20; //       address of cells + 1: the first node of each
+const CELLS: usize = 16; //        cells; so many first nodes are their heads
+const STARTS: usize = 20; //       address of cells + 1: the first node of each that is no head
 const CENTROIDS: usize = 24; //    address of cells × ROW_BYTES
 const NEAR: usize = 28; //         address of cells × NEAR_COUNT cell numbers, nearest first
 const NEAR_COUNT: usize = 32; //   ≤ MAX_NEAR
@@ -22,7 +23,8 @@ const LISTS: usize = 44; //        address of n × DEGREE node numbers, filled u
 const EDGE_STARTS: usize = 48; //  address of n + 1: where a node's edges begin
 const EDGES: usize = 52; //        address of the edges, both directions
 const MARKS: usize = 56; //        address of ⌈n / 8⌉ zero bytes
-const HEADS: usize = 60; //        address of cells: the node nearest to each centroid
+const HEADS: usize = 60; //        address of cells: the head of each, the node nearest to its centroid
+const HEAD_CELLS: usize = 64; //   address of cells: the cell of each head
 
 import { squaredDistances } from "./vamana-distance";
 import { NO_NODE } from "../src/layout/graph";
@@ -63,9 +65,11 @@ export function vamanaNearCells(build: usize, first: u32, past: u32): void {
 export function vamanaLink(build: usize, first: u32, past: u32): void {
   const rowBytes: usize = load<u32>(build, ROW_BYTES), vectors: usize = load<u32>(build, VECTORS);
   const starts: usize = load<u32>(build, STARTS), probes = load<u32>(build, PROBES);
-  let cell = cellOf(build, first);
+  const cells = load<u32>(build, CELLS);
+  let cell: u32 = 0;
   for (let node = first; node < past; node++) {
-    while (node >= load<u32>(starts + (<usize>cell << 2), 4)) cell++;
+    if (node < cells || node == first || node == cells) cell = cellOf(build, node);
+    while (node >= cells && node >= load<u32>(starts + (<usize>cell << 2), 4)) cell++;
     const x = vectors + <usize>node * rowBytes;
     nearestCells(build, x, cell);
     const heads = nearHeads(build, node, cell);
@@ -75,41 +79,38 @@ export function vamanaLink(build: usize, first: u32, past: u32): void {
       const probe = load<u32>(probed + (i << 2));
       let from = load<u32>(starts + (<usize>probe << 2)), to = load<u32>(starts + (<usize>probe << 2), 4);
       if (to - from > left) {
-        if (probe == cell && node - from > left / 2) from = min(node - left / 2, to - left);
+        if (probe == cell && node >= from && node - from > left / 2) from = min(node - left / 2, to - left);
         to = from + left;
       }
       offerRows(x, node, vectors, rowBytes, from, to);
       left -= to - from;
     }
-    const degree = prune(build, node, addHeads(node, takeBest(node), heads));
+    const degree = prune(build, node, addHeads(node, takeBest(node), heads), load<u32>(build, DEGREE), links);
     writeList(build, node, degree);
   }
 }
 
 /**
- * Links the nodes of a list (u32 × n), which may be any, among each other: as `vamanaLink`, with all of them for
- * candidates. Their lists go to `out`, n × DEGREE.
+ * The spans of the heads first … past − 1: up to `most` links of each among all heads, by which walks cross from cell to
+ * cell. They go to `out`, DEGREE places each.
  */
-export function vamanaLinkAmong(build: usize, list: usize, n: u32, first: u32, past: u32, out: usize): void {
+export function vamanaSpan(build: usize, first: u32, past: u32, most: u32, out: usize): void {
   const rowBytes: usize = load<u32>(build, ROW_BYTES), vectors: usize = load<u32>(build, VECTORS);
-  const degree = load<u32>(build, DEGREE);
-  for (let i = first; i < past; i++) {
-    const node = load<u32>(list + (<usize>i << 2));
-    topkReset(best, load<u32>(build, CANDIDATES) + 1);
-    for (let from: u32 = 0; from < n; from += TILE) {
-      offerListed(vectors + <usize>node * rowBytes, node, vectors, rowBytes, list + (<usize>from << 2), min(TILE, n - from));
-    }
-    const count = prune(build, node, takeBest(node));
-    copyList(out + <usize>i * degree * 4, count, degree);
+  const degree = load<u32>(build, DEGREE), heads = load<u32>(build, CELLS);
+  for (let head = first; head < past; head++) {
+    topkReset(best, MAX_CANDIDATES + 1);
+    offerRows(vectors + <usize>head * rowBytes, head, vectors, rowBytes, 0, heads);
+    const count = prune(build, head, takeBest(head), most, links);
+    copyList(out + <usize>head * degree * 4, count, degree);
   }
 }
 
-/** Adds to the counts at EDGE_STARTS[node + 1] the edges that the lists (n × DEGREE, of the nodes of `nodes`, or of 0 … n − 1 when that is 0) give each node. */
-export function vamanaCountEdges(build: usize, lists: usize, nodes: usize, first: u32, past: u32): void {
+/** Adds to the counts at EDGE_STARTS[node + 1] the edges that the lists (DEGREE places each) of the nodes first … past − 1 give each node. */
+export function vamanaCountEdges(build: usize, lists: usize, first: u32, past: u32): void {
   const counts = <usize>load<u32>(build, EDGE_STARTS) + 4;
   const degree = load<u32>(build, DEGREE);
   for (let i = first; i < past; i++) {
-    const own = counts + (<usize>(nodes != 0 ? load<u32>(nodes + (<usize>i << 2)) : i) << 2);
+    const own = counts + (<usize>i << 2);
     let at = lists + <usize>i * degree * 4;
     for (let j: u32 = 0; j < degree; j++, at += 4) {
       const other = load<u32>(at);
@@ -122,12 +123,11 @@ export function vamanaCountEdges(build: usize, lists: usize, nodes: usize, first
 }
 
 /** Puts those edges at the places EDGE_STARTS gives, which move on as they fill. */
-export function vamanaPlaceEdges(build: usize, lists: usize, nodes: usize, first: u32, past: u32): void {
+export function vamanaPlaceEdges(build: usize, lists: usize, first: u32, past: u32): void {
   const places: usize = load<u32>(build, EDGE_STARTS), edges: usize = load<u32>(build, EDGES);
   const degree = load<u32>(build, DEGREE);
-  for (let i = first; i < past; i++) {
-    const node = nodes != 0 ? load<u32>(nodes + (<usize>i << 2)) : i;
-    let at = lists + <usize>i * degree * 4;
+  for (let node = first; node < past; node++) {
+    let at = lists + <usize>node * degree * 4;
     for (let j: u32 = 0; j < degree; j++, at += 4) {
       const other = load<u32>(at);
       if (other == NO_NODE) break;
@@ -147,25 +147,53 @@ export function vamanaPlaceEdges(build: usize, lists: usize, nodes: usize, first
 
 /** The final lists of the nodes first … past − 1 from their edges (EDGE_STARTS[node] is where they END), ascending. */
 export function vamanaRelink(build: usize, first: u32, past: u32): void {
-  const rowBytes: usize = load<u32>(build, ROW_BYTES), vectors: usize = load<u32>(build, VECTORS);
   const ends: usize = load<u32>(build, EDGE_STARTS), edges: usize = load<u32>(build, EDGES);
-  const marks: usize = load<u32>(build, MARKS), most = load<u32>(build, DEGREE);
+  const marks: usize = load<u32>(build, MARKS), most = load<u32>(build, DEGREE), heads = load<u32>(build, CELLS);
   for (let node = first; node < past; node++) {
     const from = node == 0 ? 0 : load<u32>(ends + (<usize>node << 2) - 4), to = load<u32>(ends + (<usize>node << 2));
     const list = edges + (<usize>from << 2);
     const count = unique(list, to - from, marks);
     let degree = count;
     if (count <= most) memory.copy(links, list, <usize>count << 2);
+    else if (node >= heads) degree = pruneListed(build, node, list, count, most, links);
     else {
-      topkReset(best, min(count, MAX_CANDIDATES));
-      for (let i: u32 = 0; i < count; i += TILE) {
-        offerListed(vectors + <usize>node * rowBytes, node, vectors, rowBytes, list + (<usize>i << 2), min(TILE, count - i));
-      }
-      degree = prune(build, node, takeBest(node));
+      // A head keeps its links to heads, which its nearer ones would otherwise strike out.
+      const spans = headsFirst(list, count, heads);
+      if (spans <= most >> 1) {
+        memory.copy(links, list, <usize>spans << 2);
+        degree = spans;
+      } else degree = pruneListed(build, node, list, spans, most >> 1, links);
+      const rest = list + (<usize>spans << 2);
+      degree += pruneListed(build, node, rest, count - spans, most - degree, links + (<usize>degree << 2));
     }
     sortAscending(links, degree);
     writeList(build, node, degree);
   }
+}
+
+/** Of `n` listed nodes, up to the 1,024 nearest, those to link, at most `most`, to `out`; returns how many. */
+function pruneListed(build: usize, node: u32, list: usize, n: u32, most: u32, out: usize): u32 {
+  const rowBytes: usize = load<u32>(build, ROW_BYTES), vectors: usize = load<u32>(build, VECTORS);
+  if (n == 0 || most == 0) return 0;
+  topkReset(best, min(n, MAX_CANDIDATES));
+  for (let i: u32 = 0; i < n; i += TILE) {
+    offerListed(vectors + <usize>node * rowBytes, node, vectors, rowBytes, list + (<usize>i << 2), min(TILE, n - i));
+  }
+  return prune(build, node, takeBest(node), most, out);
+}
+
+/** Puts the heads of a list before its other nodes; returns how many they are. */
+function headsFirst(list: usize, n: u32, heads: u32): u32 {
+  let count: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const id = load<u32>(list + (<usize>i << 2));
+    if (id >= heads) continue;
+    const slot = list + (<usize>count << 2);
+    store<u32>(list + (<usize>i << 2), load<u32>(slot));
+    store<u32>(slot, id);
+    count++;
+  }
+  return count;
 }
 
 /** |row of `node` − row of each listed node|² (ids u32 × n, n ≤ 1,024) to `out` (f32 × n, room for a multiple of four). */
@@ -176,6 +204,7 @@ export function vamanaDistances(build: usize, node: u32, list: usize, n: u32, ou
 }
 
 function cellOf(build: usize, node: u32): u32 {
+  if (node < load<u32>(build, CELLS)) return load<u32>(<usize>load<u32>(build, HEAD_CELLS) + (<usize>node << 2));
   const starts: usize = load<u32>(build, STARTS);
   let low: u32 = 0, high = load<u32>(build, CELLS) - 1;
   while (low < high) {
@@ -305,18 +334,17 @@ function takeBest(node: u32): u32 {
 }
 
 /**
- * Of the candidates `ids`, nearest first, those to link, to `links`; returns how many. The nearest one left is
- * linked, and every candidate that is nearer to it than to the node falls; again until none is left.
+ * Of the candidates `ids`, nearest first, those to link, at most `most` (≥ 1), to `out`; returns how many. The nearest
+ * one left is linked, and every candidate that is nearer to it than to the node falls; again until none is left.
  */
-function prune(build: usize, node: u32, count: u32): u32 {
+function prune(build: usize, node: u32, count: u32, most: u32, out: usize): u32 {
   const rowBytes: usize = load<u32>(build, ROW_BYTES), vectors: usize = load<u32>(build, VECTORS);
-  const most = load<u32>(build, DEGREE);
   let degree: u32 = 0;
   let from: usize = 0, to: usize = count;
   while (from < to) {
     const link = load<u32>(ids + (from << 2));
     from++;
-    store<u32>(links + (<usize>degree << 2), link);
+    store<u32>(out + (<usize>degree << 2), link);
     degree++;
     if (degree == most) break;
     for (let i = from; i < to; i++) {

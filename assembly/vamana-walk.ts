@@ -1,6 +1,7 @@
 // The greedy walk over a graph (spec/0013 §5). A pool holds the best BEAM nodes seen; again and again the best
 // POP of them not yet expanded are, all at once: their neighbours not seen before are scored and merged in.
-// It ends when every node of the pool is expanded. A walk can stop for blocks that are not in memory and go on
+// It ends when every node of the pool is expanded. At first it goes over heads alone, from the entries, to the best
+// NARROW heads of all: that is a few long strides to the right part of the space, where the walk over all nodes begins. A walk can stop for blocks that are not in memory and go on
 // when they are; it then does exactly what it would have done with all of them.
 //
 // Graph, u32 each:
@@ -11,6 +12,7 @@ const ROWS: usize = 16; //         address of the rows, node by node
 const LISTS: usize = 20; //        address of the lists, node by node; 0: nodes lie in blocks, by the table
 const TABLE: usize = 24; //        address of each block's rows, behind which its lists lie; 0: not in memory
 const BLOCK_SHIFT: usize = 28; //  2^this nodes a block
+const HEADS: usize = 32; //        so many first nodes are heads
 //
 // Walk, u32 each unless it says otherwise:
 const BEAM: usize = 0;
@@ -30,6 +32,7 @@ const EXPANDED: usize = 52; //     count of nodes expanded
 const NEAREST: usize = 56; //      the walk leaves out what is much worse than this place of the pool, from 1; 0: nothing
 const TOP: usize = 60; //          f32: the score that a vector equal to the query would have
 const REACH: usize = 64; //        f32: what is how many times as far, squared, is left out
+const OPENING: usize = 68; //      1 while the walk goes over heads alone
 //
 // A key (i64) orders the pool, greatest first: the score's bits in signed order, then 31 bits of ~node, and bit 0
 // while the node is not expanded.
@@ -41,6 +44,7 @@ import { sortAscending } from "./vamana-build";
 import { scoreRows } from "./vamana-codes";
 
 const POP: u32 = 4;
+const NARROW: u32 = 4;
 const MAX_NEW: u32 = 256; // POP lists of 64
 
 const addresses = memory.data(4 * 260, 64);
@@ -50,17 +54,21 @@ const popped = memory.data(4 * 4, 16);
 const allowed = memory.data(4 * 256, 64);
 const allowedScores = memory.data(4 * 256, 64);
 
-/** Starts a walk at `entry`; SEEN is cleared (`nodes` bits). Then call `vamanaWalk`. */
-export function vamanaStart(walk: usize, entry: u32, nodes: u32): void {
+/** Starts a walk at the first `entries` nodes, at most MAX_NEW; SEEN is cleared (`nodes` bits). Then call `vamanaWalk`. */
+export function vamanaStart(walk: usize, entries: u32, nodes: u32): void {
   memory.fill(load<u32>(walk, SEEN), 0, (<usize>nodes + 7) >> 3);
   store<u32>(walk, 0, HELD);
   store<u32>(walk, 0, CURSOR);
   store<u32>(walk, 0, SCORED);
   store<u32>(walk, 0, EXPANDED);
-  store<u32>(load<u32>(walk, CANDIDATES), entry);
-  const byte: usize = <usize>load<u32>(walk, SEEN) + (entry >> 3);
-  store<u8>(byte, <u8>((<u32>1) << (entry & 7)));
-  store<u32>(walk, 1, PENDING);
+  const candidates: usize = load<u32>(walk, CANDIDATES), seen: usize = load<u32>(walk, SEEN);
+  for (let node: u32 = 0; node < entries; node++) {
+    store<u32>(candidates + (<usize>node << 2), node);
+    const byte = seen + (node >> 3);
+    store<u8>(byte, load<u8>(byte) | <u8>((<u32>1) << (node & 7)));
+  }
+  store<u32>(walk, entries, PENDING);
+  store<u32>(walk, 1, OPENING);
 }
 
 /** Walks to the end and returns 0; or stops and returns how many blocks at MISSING it needs to go on. */
@@ -83,6 +91,8 @@ export function vamanaWalk(graph: usize, walk: usize): u32 {
   let held = load<u32>(walk, HELD), cursor = load<u32>(walk, CURSOR), pending = load<u32>(walk, PENDING);
   let scored = load<u32>(walk, SCORED), expanded = load<u32>(walk, EXPANDED);
   const nearest = load<u32>(walk, NEAREST), top = load<f32>(walk, TOP), reach = load<f32>(walk, REACH);
+  const heads = load<u32>(graph, HEADS);
+  let isOpening = load<u32>(walk, OPENING) != 0;
   let missing: u32 = 0;
   let touched: u32 = 0;
   let limit = limitOf(pool, held, nearest, top, reach);
@@ -119,7 +129,8 @@ export function vamanaWalk(graph: usize, walk: usize): u32 {
       }
     }
     let count: usize = 0;
-    while (cursor < held && count < POP) {
+    const last = isOpening ? min(held, NARROW) : held;
+    while (cursor < last && count < POP) {
       const slot = pool + (<usize>cursor << 3);
       const key = load<i64>(slot);
       if (scoreOf(key) < limit) break;
@@ -134,15 +145,24 @@ export function vamanaWalk(graph: usize, walk: usize): u32 {
       count++;
       for (let k: usize = 0; k < touchBytes; k += 64) touched ^= load<u32>(list + k);
     }
-    if (count == 0) break;
+    if (count == 0) {
+      if (!isOpening) break;
+      // All that was seen stays; now its other neighbours count too.
+      isOpening = false;
+      for (let i: usize = 0; i < held; i++) store<i64>(pool + (i << 3), load<i64>(pool + (i << 3)) | 1);
+      cursor = 0;
+      continue;
+    }
     expanded += <u32>count;
+    // Lists are ascending and end with NO_NODE, or are full.
+    const bound = isOpening ? heads : NO_NODE;
     let next = candidates;
     for (let i: usize = 0; i < count; i++) {
       let at: usize = load<u32>(popped + (i << 2));
       const end = at + listBytes;
       for (; at < end; at += 4) {
         const node = load<u32>(at);
-        if (node == NO_NODE) break;
+        if (node >= bound) break;
         const byte = seen + (node >> 3);
         const bits: u32 = load<u8>(byte), bit: u32 = 1 << (node & 7);
         store<u32>(next, node);
@@ -158,6 +178,7 @@ export function vamanaWalk(graph: usize, walk: usize): u32 {
   store<u32>(walk, pending, PENDING);
   store<u32>(walk, scored, SCORED);
   store<u32>(walk, expanded, EXPANDED);
+  store<u32>(walk, u32(isOpening), OPENING);
   return missing;
 }
 

@@ -5,15 +5,13 @@
 //        [--data=directory to build the dataset in, or to find it] [--pace=lockstep]
 // Without AWS_ENDPOINT_URL, or with --pace=lockstep, it reads a directory whose requests are answered together every `delay` ms,
 // which tells exactly which of them wait for which.
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { Dataset, openStore, Schema } from "../build/node/index.js";
+import { copyStore, publicBucket } from "./bucket.mjs";
+import { startProxy } from "./delaying-proxy.mjs";
 import { median } from "./statistics.mjs";
 import { DIM, loadWords } from "./words.mjs";
 
@@ -110,54 +108,16 @@ async function opener() {
     console.log(`a directory, requests answered together every ${delayMs} ms`);
     return (options) => Dataset.open("words", lockstep(openStore(directory), delayMs), options);
   }
-  const bucket = `cold-${crypto.randomUUID()}`;
-  await upload(endpoint, bucket);
-  const child = spawn(process.execPath, [
-    fileURLToPath(new URL("delaying-proxy.mjs", import.meta.url)),
-    endpoint,
-    String(delayMs),
-  ]);
-  child.stderr.pipe(process.stderr);
-  closers.push(async () => {
-    child.stdin.end();
-    await once(child, "exit");
-  });
-  const [url] = await once(createInterface(child.stdout), "line");
-  console.log(`a bucket at ${endpoint}, read unsigned, ${delayMs} ms more for each request`);
-  return (options) => Dataset.open("words", `${url}/${bucket}`, { remote: { sign: false }, ...options });
-}
-
-async function upload(endpoint, bucket) {
-  const sdk = await import("@aws-sdk/client-s3");
-  const client = new sdk.S3Client({ endpoint, forcePathStyle: true });
-  await client.send(new sdk.CreateBucketCommand({ Bucket: bucket }));
-  const Statement = [
-    {
-      ...{ Effect: "Allow", Principal: "*" },
-      Action: ["s3:GetObject"],
-      Resource: `arn:aws:s3:::${bucket}/*`,
-    },
-  ];
-  const Policy = JSON.stringify({ Version: "2012-10-17", Statement });
-  await client.send(new sdk.PutBucketPolicyCommand({ Bucket: bucket, Policy }));
-  client.destroy();
-  const to = openStore(`${endpoint}/${bucket}`);
-  const from = openStore(directory);
-  for await (const { key } of from.list("")) await to.put(key, (await from.get(key)).bytes);
+  const bucket = await publicBucket(endpoint);
+  closers.push(() => bucket.remove());
+  const to = openStore(bucket.url);
+  await copyStore(openStore(directory), to);
   await to.close?.();
-  closers.push(() => removeBucket(endpoint, bucket));
-}
-
-async function removeBucket(endpoint, bucket) {
-  const sdk = await import("@aws-sdk/client-s3");
-  const client = new sdk.S3Client({ endpoint, forcePathStyle: true });
-  for (;;) {
-    const { Contents = [] } = await client.send(new sdk.ListObjectsV2Command({ Bucket: bucket }));
-    if (Contents.length === 0) break;
-    for (const { Key } of Contents) await client.send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key }));
-  }
-  await client.send(new sdk.DeleteBucketCommand({ Bucket: bucket }));
-  client.destroy();
+  const proxy = await startProxy(endpoint, delayMs);
+  closers.push(() => proxy.close());
+  console.log(`a bucket at ${endpoint}, read unsigned, ${delayMs} ms more for each request`);
+  const url = `${proxy.url}/${bucket.name}`;
+  return (options) => Dataset.open("words", url, { remote: { sign: false }, ...options });
 }
 
 /** `store` as one far away, that answers what was asked meanwhile every so many milliseconds. */

@@ -4,8 +4,8 @@
 // client, eight at a time, with all bytes ready beforehand; they run after each ingest, in a child process of their own.
 import { spawnSync } from "node:child_process";
 import { open } from "node:fs/promises";
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { Dataset, openStore, Schema } from "../build/lib/index.node.js";
+import { publicBucket } from "./bucket.mjs";
 import { median, spread } from "./statistics.mjs";
 import { DIM, OUT } from "./words.mjs";
 
@@ -20,21 +20,19 @@ else if (process.argv[2] === "--ingest")
 else await compare(Number(process.argv[2] ?? 5), Number(process.argv[3] ?? 40_000), process.argv[4]);
 
 async function compare(rounds, rows, algorithm = "dreamdb.ivf-cosine") {
-  const client = new S3Client({ endpoint, region: process.env.AWS_REGION, forcePathStyle: true });
-  const bucket = `ingest-${Date.now().toString(36)}`;
-  await client.send(new CreateBucketCommand({ Bucket: bucket }));
-  client.destroy();
+  const bucket = await publicBucket(endpoint);
   const samples = [];
   for (let round = 0; round < rounds; round++) {
-    const at = `${endpoint}/${bucket}/r${round}`;
+    const at = `${bucket.url}/r${round}`;
     const written = child("--ingest", at, rows, algorithm);
-    const plain = child("--copy", at, `${endpoint}/${bucket}/c${round}`);
+    const plain = child("--copy", at, `${bucket.url}/c${round}`);
     samples.push({ written, plain, ratio: written.bytes / written.ms / (plain.bytes / plain.ms) });
     console.error(
       `round ${round}: ingest ${rate(written)} MB/s (cpu ${written.cpuMs} ms of ${written.ms.toFixed(0)}), plain PUTs ${rate(plain)} MB/s` +
         ` (cpu ${plain.cpuMs} ms of ${plain.ms.toFixed(0)}), ratio ${samples.at(-1).ratio.toFixed(2)}, peak ${written.peakMiB} MiB`,
     );
   }
+  await bucket.remove();
   const of = (pick) => samples.map(pick);
   const line = (what, values, digits) =>
     console.log(`  ${what.padEnd(26)} ${median(values).toFixed(digits)}  ${spread(values, digits)}`);

@@ -12,8 +12,10 @@ export const MODULES = [
   "core/time",
   "index",
   "index/probe",
+  "kernels/cell-assigner",
   "kernels/kmeans",
   "kernels/pq",
+  "kernels/pq-training",
   "kernels/rabitq",
   "kernels/rotation",
   "kernels/vamana",
@@ -377,10 +379,13 @@ function vamanaChecks({ cases }, lib, kernels) {
       kernels.free(vectors);
       const list = (node) => [...kernels.u32(graph.lists + node * degree * 4, degree)];
       const lists = given.rows.map((_, node) => list(node).filter((other) => other !== 0xffffffff));
-      const { entry, repaired } = graph;
+      const { entries, heads, repaired } = graph;
       equal(
-        { rows: [...graph.rows], entry, lists, repaired },
-        { rows: given.rows, entry: given.entry, lists: given.lists, repaired: given.repaired },
+        { rows: [...graph.rows], entries, heads, lists, repaired },
+        {
+          ...{ rows: given.rows, entries: given.entries, heads: given.heads },
+          ...{ lists: given.lists, repaired: given.repaired },
+        },
       );
       checkWalks(lib, kernels, graph, given);
       graph.free();
@@ -399,11 +404,11 @@ function checkWalks(lib, kernels, graph, given) {
     given.codes,
   );
   equal([hexOfFloats(factors(0)), hexOfFloats(factors(4))], [given.scales, given.halves]);
-  const place = lib.layGraph(kernels, n, dim, degree, { rows: coded, lists: graph.lists });
+  const place = lib.layGraph(kernels, n, dim, degree, graph.heads, { rows: coded, lists: graph.lists });
   const walk = new lib.GraphWalk(kernels, place, n, dim, 64);
   for (const { query, beam, slack, most, nodes } of walks) {
     const within = slack === undefined ? undefined : { nearest: most, slack, isL2: metric === "l2" };
-    walk.start(floatsOf(query), graph.entry, { beam, within });
+    walk.start(floatsOf(query), graph.entries, { beam, within });
     equal(walk.go(), undefined);
     const best = walk.best(most);
     equal([...kernels.u32(best.nodes, best.count)], nodes);

@@ -12,6 +12,7 @@ for (const [metric, n, dim, k, degree, candidates, probes, value] of [
   ["cosine", 48, 17, 5, 64, 250, 10, wave],
   ["l2", 40, 2, 3, 8, 30, 2, (row, j) => Math.floor(row / 8) * (j + 1)], // crowds of equal vectors
   ["cosine", 30, 4, 2, 64, 250, 10, () => 0.5],
+  ["cosine", 300, 3, 150, 8, 16, 2, wave], // more heads than entries
   ["l2", 50, 1, 1, 4, 1, 1, (row) => (row * 17) % 50], // falls apart, and is repaired
 ]) {
   const vectors = Array.from({ length: n }, (_, row) => vector(dim, metric, (j) => value(row, j)));
@@ -43,7 +44,7 @@ for (const [metric, n, dim, k, degree, candidates, probes, value] of [
       ][i];
       const within = slack === undefined ? undefined : { nearest: most, slack, isL2: metric === "l2", query };
       const coding = codeQuery(query);
-      const place = { coded, lists: graph.lists, entry: graph.entry };
+      const place = { ...graph, coded };
       const nodes = walk(place, coding, beam, most, undefined, within);
       return { query: floats(query), step: floats([coding.step]), beam, slack, most, nodes };
     }),
@@ -51,7 +52,7 @@ for (const [metric, n, dim, k, degree, candidates, probes, value] of [
 }
 writeVectors("vamana.json", {
   about:
-    "Graphs of dreamdb.vamana (spec/0013). Arrays of f32 are the hex of their little-endian bytes. vectors (n × dim, in index space), centroids, cells, degree, candidates and probes are given; rows (the vector of each node), entry, lists (neighbours of each node) and repaired (edges added to reach all nodes) must come out; then each node's codes (i8), scale and half, and the best `most` nodes of each walk, ascending; a slack, where there is one, is reckoned from place `most`.",
+    "Graphs of dreamdb.vamana (spec/0013). Arrays of f32 are the hex of their little-endian bytes. vectors (n × dim, in index space), centroids, cells, degree, candidates and probes are given; rows (the vector of each node), entries and heads (so many first nodes are), lists (neighbours of each node) and repaired (edges added to reach all nodes) must come out; then each node's codes (i8), scale and half, and the best `most` nodes of each walk, ascending; a slack, where there is one, is reckoned from place `most`.",
   cases,
 });
 

@@ -24,7 +24,7 @@ ALGORITHMS = {"dreamdb.vamana-cosine": "cosine", "dreamdb.vamana-l2": "l2"}
 PAGE_BLOCKS = 128
 BLOCK = struct.Struct("<QII32s")
 
-GraphIndex = namedtuple("GraphIndex", "metric dim exponent rows degree entry block_nodes parents pages")
+GraphIndex = namedtuple("GraphIndex", "metric dim exponent rows degree entries block_nodes parents pages")
 Nodes = namedtuple("Nodes", "ticks scales halves codes lists")
 
 
@@ -35,7 +35,7 @@ def read_index(data, what):
     algorithm = get(value, "algorithm", is_text, what)
     must(algorithm in ALGORITHMS, "UnsupportedVersion", f"{what}: {algorithm}")
     metric, exponent = ALGORITHMS[algorithm], 0
-    keys = ("kind", "version", "algorithm", "dim", "rows", "degree", "entry", "blockNodes", "cells", "iterations", "candidates", "probes",
+    keys = ("kind", "version", "algorithm", "dim", "rows", "degree", "entries", "heads", "blockNodes", "cells", "iterations", "candidates", "probes",
             "seed", "parents", "pages")
     if metric == "l2":
         keys += ("exponent",)
@@ -45,11 +45,15 @@ def read_index(data, what):
     dim = get(value, "dim", lambda x: is_uint(x, 1, 65_536), what)
     rows = get(value, "rows", lambda x: is_uint(x, 1, 2**31 - 1), what)
     degree = get(value, "degree", lambda x: is_uint(x, 4, 64) and x % 4 == 0, what)
-    entry = get(value, "entry", lambda x: is_uint(x, 0, rows - 1), what)
+    heads = get(value, "heads", lambda x: is_uint(x, 1, rows), what)
+    entries = get(value, "entries", lambda x: is_uint(x, 1, min(256, heads)), what)
+    right = -(-heads // -(-heads // 128))
+    writer(entries == right, f"{what}: {entries} entries of {heads} heads, the rule says {right}")
     block_nodes = get(value, "blockNodes", lambda x: is_uint(x, 1, 65_536) and x & x - 1 == 0, what)
     right = 1 << max(1, KIB64 // (dim + 16 + 2 * degree)).bit_length() - 1
     writer(block_nodes == right, f"{what}: blockNodes {block_nodes}, the rule says {right}")
-    get(value, "cells", lambda x: is_uint(x, 1, rows), what)
+    cells = get(value, "cells", lambda x: is_uint(x, 1, rows), what)
+    writer(heads <= cells, f"{what}: {heads} heads of {cells} cells")
     get(value, "iterations", is_uint, what)
     get(value, "candidates", lambda x: is_uint(x, 1, 1024), what)
     get(value, "probes", lambda x: is_uint(x, 1, 64), what)
@@ -58,7 +62,7 @@ def read_index(data, what):
     pages = [check_container_ref(ref, f"{what} page {i}") for i, ref in enumerate(get(value, "pages", is_list, what))]
     right = -(-rows // (PAGE_BLOCKS * block_nodes))
     must(len(pages) == right, "Corrupt", f"{what}: {len(pages)} pages, {rows} nodes take {right}")
-    return GraphIndex(metric, dim, exponent, rows, degree, entry, block_nodes, parents, pages)
+    return GraphIndex(metric, dim, exponent, rows, degree, entries, block_nodes, parents, pages)
 
 
 # -------------------------------------------------------------------------------------------------- GraphPage (§6)
@@ -182,12 +186,12 @@ def check(directory, digest, find_rows, what, length=None, field=None):
         check_codes(index, block, node, find_rows, what)
         node += len(block.ticks)
     lists = [own for block in blocks for own in block.lists]
-    reached, todo = {index.entry}, [index.entry]
+    reached, todo = set(range(index.entries)), list(range(index.entries))
     while todo:
         new = [v for v in lists[todo.pop()] if v not in reached]
         reached.update(new)
         todo += new
-    writer(len(reached) == index.rows, f"{what}: {len(reached)} of {index.rows} nodes are reached from the entry")
+    writer(len(reached) == index.rows, f"{what}: {len(reached)} of {index.rows} nodes are reached from the entries")
     return index, ticks, lists
 
 

@@ -3,7 +3,9 @@
 const { fround, abs, max, min } = Math;
 const NEAR = 64;
 const MAX_ROWS = 8192;
-const MAX_RELINKED = 1024;
+const MAX_PRUNED = 1024;
+const MOST_ENTRIES = 128;
+const NARROW = 4;
 
 /** |a − b|² by sum4. */
 export function distance(a, b) {
@@ -70,39 +72,36 @@ function chain(near) {
 
 /**
  * @param vectors n arrays of dim f32 in index space; centroids k arrays of dim f32; cells one number a vector
- * @returns rows: the vector of each node; entry; lists: ascending neighbours of each node; repaired: edges added to reach all
+ * @returns rows: the vector of each node; entries and heads: so many first nodes are; lists: ascending neighbours of each node; repaired: edges added to reach all
  */
 export function link({ vectors, centroids, cells, degree, candidates, probes }) {
   const full = centroids.map((_, cell) => cell).filter((cell) => cells.includes(cell));
   const order = chain(nearCells(full.map((cell) => centroids[cell]))).map((i) => full[i]);
   const centers = order.map((cell) => centroids[cell]);
   const near = nearCells(centers);
-  const rows = [];
-  const firsts = [0];
-  for (const cell of order) {
-    cells.forEach((of, row) => {
-      if (of === cell) rows.push(row);
-    });
-    firsts.push(rows.length);
-  }
-  const nodes = rows.map((row) => vectors[row]);
-  const nodesOf = (cell) =>
-    Array.from({ length: firsts[cell + 1] - firsts[cell] }, (_, i) => firsts[cell] + i);
-  const cellOf = nodes.map((_, node) => firsts.findLastIndex((first) => first <= node));
-  const first = (list, center) =>
-    list.reduce((a, b) => (foldedDistance(nodes[b], center) < foldedDistance(nodes[a], center) ? b : a));
-  const heads = centers.map((center, cell) => first(nodesOf(cell), center));
-  const mean = new Float64Array(centers[0].length);
-  centers.forEach((center, cell) => {
-    const share = (firsts[cell + 1] - firsts[cell]) / nodes.length;
-    center.forEach((value, k) => {
-      mean[k] += share * value;
-    });
+  const rowsOf = order.map((cell) => cells.flatMap((of, row) => (of === cell ? [row] : [])));
+  const headRows = rowsOf.map((own, cell) => {
+    const far = own.map((row) => foldedDistance(vectors[row], centers[cell]));
+    return own[far.indexOf(min(...far))];
   });
-  const entry = first(
-    [...heads].sort((a, b) => a - b),
-    Float32Array.from(mean),
-  );
+  const stride = Math.ceil(order.length / MOST_ENTRIES);
+  const numbered = order.map((_, cell) => cell);
+  const entryCells = numbered.filter((cell) => cell % stride === 0);
+  const headCells = [...entryCells, ...numbered.filter((cell) => cell % stride !== 0)];
+  const heads = numbered.map((cell) => headCells.indexOf(cell));
+  const rows = headCells.map((cell) => headRows[cell]);
+  const cellOf = [...headCells];
+  const firsts = [];
+  rowsOf.forEach((own, cell) => {
+    firsts.push(rows.length);
+    for (const row of own) {
+      if (row === headRows[cell]) continue;
+      rows.push(row);
+      cellOf.push(cell);
+    }
+  });
+  firsts.push(rows.length);
+  const nodes = rows.map((row) => vectors[row]);
 
   const lists = nodes.map((x, node) => {
     const cell = cellOf[node];
@@ -116,7 +115,7 @@ export function link({ vectors, centroids, cells, degree, candidates, probes }) 
     for (const { id } of probed) {
       let [from, to] = [firsts[id], firsts[id + 1]];
       if (to - from > left) {
-        if (id === cell && node - from > Math.floor(left / 2))
+        if (id === cell && node >= from && node - from > Math.floor(left / 2))
           from = min(node - Math.floor(left / 2), to - left);
         to = from + left;
       }
@@ -130,14 +129,9 @@ export function link({ vectors, centroids, cells, degree, candidates, probes }) 
     known.delete(node);
     return prune(node, nodes, nearest(node, nodes, known), degree);
   });
-  const among = heads.map((head) => {
-    const others = nearest(head, nodes, heads).slice(0, candidates + 1);
-    return prune(
-      head,
-      nodes,
-      others.filter(({ id }) => id !== head),
-      degree,
-    );
+  const spans = heads.map((_, head) => {
+    const others = nearest(head, nodes, heads).filter(({ id }) => id !== head);
+    return prune(head, nodes, others.slice(0, MAX_PRUNED), Math.ceil(degree / 8));
   });
 
   const edges = nodes.map(() => new Set());
@@ -146,23 +140,30 @@ export function link({ vectors, centroids, cells, degree, candidates, probes }) 
     edges[b].add(a);
   };
   for (const [node, list] of lists.entries()) for (const other of list) connect(node, other);
-  for (const [i, list] of among.entries()) for (const other of list) connect(heads[i], other);
+  for (const [head, list] of spans.entries()) for (const other of list) connect(head, other);
   const final = edges.map((others, node) => {
-    const kept =
-      others.size <= degree
-        ? [...others]
-        : prune(node, nodes, nearest(node, nodes, others).slice(0, MAX_RELINKED), degree);
+    const pruned = (list, most) =>
+      most === 0 ? [] : prune(node, nodes, nearest(node, nodes, list).slice(0, MAX_PRUNED), most);
+    let kept = [...others];
+    if (others.size > degree && node >= heads.length) kept = pruned(kept, degree);
+    else if (others.size > degree) {
+      const among = kept.filter((id) => id < heads.length);
+      const held = among.length <= degree / 2 ? among : pruned(among, degree / 2);
+      const rest = kept.filter((id) => id >= heads.length);
+      kept = [...held, ...pruned(rest, degree - held.length)];
+    }
     return kept.sort((a, b) => a - b);
   });
-  const repaired = reachAll({ nodes, lists: final, entry, degree, near, firsts, cellOf });
-  return { rows, entry, lists: final, repaired };
+  const entries = entryCells.length;
+  const repaired = reachAll({ nodes, lists: final, entries, degree, near, heads, firsts, cellOf });
+  return { rows, entries, heads: heads.length, lists: final, repaired };
 }
 
-function reachAll({ nodes, lists, entry, degree, near, firsts, cellOf }) {
+function reachAll({ nodes, lists, entries, degree, near, heads, firsts, cellOf }) {
   const parents = new Map();
   const spread = (from, parent) => {
-    const queue = [from];
-    parents.set(from, parent);
+    const queue = [...from];
+    for (const node of from) parents.set(node, parent);
     for (const node of queue) {
       for (const other of lists[node]) {
         if (parents.has(other)) continue;
@@ -183,6 +184,7 @@ function reachAll({ nodes, lists, entry, degree, near, firsts, cellOf }) {
   const attach = (node) => {
     const pools = [[...lists[node]]];
     for (const cell of [...near[cellOf[node]], ...near.keys()]) {
+      pools.push([heads[cell]]);
       for (let from = firsts[cell]; from < firsts[cell + 1]; from += 1024) {
         pools.push(Array.from({ length: min(1024, firsts[cell + 1] - from) }, (_, i) => from + i));
       }
@@ -195,11 +197,11 @@ function reachAll({ nodes, lists, entry, degree, near, firsts, cellOf }) {
     }
     throw new Error("no node takes another edge");
   };
-  spread(entry, entry);
+  spread(Array.from({ length: entries }, (_, node) => node));
   let repaired = 0;
   for (let node = 0; node < nodes.length; node++) {
     if (parents.has(node)) continue;
-    spread(node, attach(node));
+    spread([node], attach(node));
     repaired++;
   }
   return repaired;
@@ -261,25 +263,31 @@ function limitOf(pool, within) {
 }
 
 /** The best `most` nodes a walk finds, ascending; `allows` is the filter, `within` where the walk ends. */
-export function walk({ coded, lists, entry }, query, beam, most, allows, within) {
+export function walk({ coded, lists, entries, heads }, query, beam, most, allows, within) {
   const better = (a, b) => (a.score > b.score ? -1 : a.score < b.score ? 1 : a.node - b.node);
   const all = [];
   let pool = [];
-  const seen = new Set([entry]);
-  let fresh = [entry];
+  let fresh = Array.from({ length: entries }, (_, node) => node);
+  const seen = new Set(fresh);
+  let isOpening = true;
   for (;;) {
     const scored = fresh.map((node) => ({ node, score: score(coded[node], query), isOpen: true }));
     all.push(...scored);
     const limit = limitOf(pool, within);
     pool = [...pool, ...scored.filter((item) => item.score >= limit)].sort(better).slice(0, beam);
     const least = limitOf(pool, within);
-    const popped = pool.filter((item) => item.isOpen && item.score >= least).slice(0, 4);
-    if (popped.length === 0) break;
+    const inView = isOpening ? pool.slice(0, NARROW) : pool;
+    const popped = inView.filter((item) => item.isOpen && item.score >= least).slice(0, 4);
     fresh = [];
+    if (popped.length === 0) {
+      if (!isOpening) break;
+      isOpening = false;
+      for (const item of pool) item.isOpen = true;
+    }
     for (const item of popped) {
       item.isOpen = false;
       for (const other of lists[item.node]) {
-        if (seen.has(other)) continue;
+        if (seen.has(other) || (isOpening && other >= heads)) continue;
         seen.add(other);
         fresh.push(other);
       }

@@ -17,8 +17,6 @@ await build({
   splitting: true,
   format: "esm",
   platform: "node",
-  // An optional peer: the application's own is loaded, if at all.
-  external: ["@aws-sdk/client-s3"],
   target: "es2022",
   plugins: [{ name: "core", setup: leaveCoreWhereItIs }],
   // package.json names the files with effects as they are in build/lib.

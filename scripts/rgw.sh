@@ -109,7 +109,7 @@ mon_data_avail_warn = 1
 [osd]
 osd_data = $dir/osd
 osd_objectstore = $store
-memstore_device_bytes = 2147483648
+memstore_device_bytes = 6442450944
 bluestore_block_size = 2147483648
 bluestore_fsck_on_mount = false
 osd_memory_target = 939524096
@@ -121,6 +121,8 @@ rgw_enable_usage_log = false
 rgw_enable_ops_log = false
 rgw_enable_apis = s3, admin
 rgw_run_sync_thread = false
+rgw_gc_obj_min_wait = 5
+rgw_gc_processor_period = 5
 rgw_data = $dir/rgw
 CONF
 }

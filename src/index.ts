@@ -3,6 +3,7 @@ export { type Address, addressOf, isAddress } from "./core/address.ts";
 export { formatTick, parseTick } from "./core/time.ts";
 export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
 export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
+export type { AppendProgress } from "./dataset/append-progress.ts";
 export type { ArrowBatch, ArrowData, ArrowLibrary, ArrowTable } from "./dataset/arrow-layout.ts";
 export type { BuildGraphOptions, BuildGraphProgress, BuildGraphResult } from "./dataset/build-graph.ts";
 export type { CompactOptions, CompactProgress, CompactResult } from "./dataset/compact.ts";
@@ -43,7 +44,6 @@ export {
   type ScalarOptions,
   Schema,
 } from "./dataset/schema.ts";
-export type { AppendProgress } from "./dataset/uploads.ts";
 export type { Where } from "./dataset/where.ts";
 export type { Committed, DatasetWriter, FlushResult, WriterOptions } from "./dataset/writer.ts";
 export { DreamDBError, type ErrorCode, isDreamDBError } from "./errors.ts";

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { describe, expect, test } from "@jest/globals";
-import { CellAssigner } from "../src/kernels/kmeans.ts";
+import { CellAssigner } from "../src/kernels/cell-assigner.ts";
 import { loadKernels } from "../src/kernels/load.ts";
 import { RabitqEncoder, toIndexSpace } from "../src/kernels/rabitq.ts";
 import { Rotation } from "../src/kernels/rotation.ts";

@@ -1,5 +1,5 @@
 // Stress of graph indexes: a graph is linked and walked.
-import { CellAssigner } from "../../build/lib/kernels/kmeans.js";
+import { CellAssigner } from "../../build/lib/kernels/cell-assigner.js";
 import { linkVamana } from "../../build/lib/kernels/vamana.js";
 import { codeStride, GraphWalk, layGraph } from "../../build/lib/kernels/vamana-walk.js";
 import { blocks, scaledRows } from "./inputs.mjs";
@@ -21,9 +21,14 @@ export const GRAPH_RECIPES = {
       run: async () => {
         const own = blocks(kernels);
         const graph = await link(kernels, scaled, n, dim, own);
-        const { entry, repaired } = graph;
+        const { entries, heads, repaired } = graph;
         const lists = kernels.u32(graph.lists, n * DEGREE).slice();
-        found = [Uint32Array.of(entry, repaired), graph.rows, lists, ...walked(kernels, graph, point, own)];
+        found = [
+          Uint32Array.of(entries, heads, repaired),
+          graph.rows,
+          lists,
+          ...walked(kernels, graph, point, own),
+        ];
         graph.free();
         own.free();
       },
@@ -61,13 +66,13 @@ async function link(kernels, scaled, n, dim, own) {
 
 /** The coded rows, the nodes a walk finds, what it cost, and those nodes' vectors. */
 function walked(kernels, graph, point, own) {
-  const { n, dim, rowBytes, lists, entry } = graph;
+  const { n, dim, rowBytes, lists, entries, heads } = graph;
   const stride = codeStride(dim);
   const coded = own.room(n * stride);
   kernels.exports.vamanaCodes(graph.vectors, n, dim, rowBytes, 1, coded, stride);
-  const place = layGraph(kernels, n, dim, DEGREE, { rows: coded, lists });
+  const place = layGraph(kernels, n, dim, DEGREE, heads, { rows: coded, lists });
   const walk = new GraphWalk(kernels, place, n, dim, BEAM);
-  walk.start(point, entry, { beam: Math.min(n, BEAM), within: { nearest: 1, slack: 0.5, isL2: true } });
+  walk.start(point, entries, { beam: Math.min(n, BEAM), within: { nearest: 1, slack: 0.5, isL2: true } });
   const missing = walk.go() ?? new Uint32Array(0);
   const { nodes, count } = walk.best(10);
   const best = kernels.u32(nodes, count).slice();

@@ -1,9 +1,9 @@
 // Stress of what builds and searches a spatial index: rotations, k-means, RaBitQ codes, IVF. These kernels work on vectors in the
 // index's space, so the rows are scaled by a power of two first.
 import { seeded } from "../../bench/timing.mjs";
+import { CellAssigner } from "../../build/lib/kernels/cell-assigner.js";
 import { IvfIndex } from "../../build/lib/kernels/ivf.js";
 import { IvfMatches } from "../../build/lib/kernels/ivf-matches.js";
-import { CellAssigner } from "../../build/lib/kernels/kmeans.js";
 import { RabitqEncoder, toIndexSpace } from "../../build/lib/kernels/rabitq.js";
 import { paddedDim, Rotation, rotationKind } from "../../build/lib/kernels/rotation.js";
 import { scaledRows } from "./inputs.mjs";

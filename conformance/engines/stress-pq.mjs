@@ -1,5 +1,6 @@
 // Stress of product quantisation: codebooks, codes, and both ways to score them.
-import { PqCodebooks, PqEncoder, residualsOf, trainPq } from "../../build/lib/kernels/pq.js";
+import { PqCodebooks, PqEncoder } from "../../build/lib/kernels/pq.js";
+import { residualsOf, trainPq } from "../../build/lib/kernels/pq-training.js";
 import { blocks, scaledRows } from "./inputs.mjs";
 import { floatBytes, floats, joined } from "./outputs.mjs";
 

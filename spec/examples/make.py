@@ -1089,18 +1089,20 @@ def prune(p, candidates, vectors, degree):
 
 
 def graph_of_one_cell(vectors, centroid, degree):
-    """The entry and the lists of a graph whose nodes all lie in one cell and are all candidates of each other."""
+    """The order of the nodes, by vector, and the lists of a graph that all lie in one cell and are all candidates of each other."""
     nodes = range(len(vectors))
     far = lambda p: fold(*2 * [[f32(a - b) for a, b in zip(vectors[p], centroid)]])
-    entry = min(nodes, key=lambda p: (far(p), p))
+    head = min(nodes, key=lambda p: (far(p), p))
+    order = [head] + [p for p in nodes if p != head]
+    vectors = [vectors[p] for p in order]
     linked = [prune(p, [v for v in nodes if v != p], vectors, degree) for p in nodes]
     joined = [[v for v in nodes if v in linked[p] or p in linked[v]] for p in nodes]
     lists = [own if len(own) <= degree else sorted(prune(p, own, vectors, degree)) for p, own in zip(nodes, joined)]
-    reached = {entry}
+    reached = {0}
     while more := {v for p in reached for v in lists[p]} - reached:
         reached |= more
     assert len(reached) == len(vectors), "step 9 of the build has work to do"
-    return entry, lists
+    return order, lists
 
 
 def graph_codes(y):
@@ -1168,12 +1170,13 @@ class GraphExample:
         seed = blake3(f"dreamdb.vamana-l2/{DIM}/{self.DEGREE}".encode())
         sample = [ys[i] for i in drawn_rows(seed, len(ys), len(ys))]
         centroid = k_means(sample, 1, self.ITERATIONS, seed)[0][0]
-        entry, lists = graph_of_one_cell(ys, centroid, self.DEGREE)
+        order, lists = graph_of_one_cell(ys, centroid, self.DEGREE)
+        records, ys = [records[p] for p in order], [ys[p] for p in order]
         block_nodes = 1 << (65_536 // (DIM + 16 + 2 * self.DEGREE)).bit_length() - 1
         self.page = graph_page([a for a, _ in records], [graph_codes(y) for y in ys], lists, self.DEGREE, block_nodes)
         self.index = {
             "kind": "dreamdb.graph-index", "version": 1, "algorithm": "dreamdb.vamana-l2", "dim": DIM, "exponent": exponent, "rows": len(ys),
-            "degree": self.DEGREE, "entry": entry, "blockNodes": block_nodes, "cells": 1, "iterations": self.ITERATIONS,
+            "degree": self.DEGREE, "entries": 1, "heads": 1, "blockNodes": block_nodes, "cells": 1, "iterations": self.ITERATIONS,
             "candidates": self.CANDIDATES, "probes": self.PROBES, "seed": seed, "parents": [],
             "pages": [[Address(self.page[0].data, "the GraphPage"), len(self.page[0].data)]],
         }

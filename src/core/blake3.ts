@@ -23,8 +23,7 @@ export function useBulkHasher(hasher: (bytes: Uint8Array) => Uint8Array): void {
 
 /** The 32-byte digest of `bytes`. */
 export function blake3(bytes: Uint8Array): Uint8Array {
-  if (bytes.length >= BULK_FROM_BYTES && bytes.length <= PIECE_BYTES && bulk !== undefined)
-    return bulk(bytes);
+  if (bytes.length >= BULK_FROM_BYTES && bulk !== undefined) return bulk(bytes);
   if (bytes.length <= PIECE_BYTES) return new Uint8Array(hash(bytes));
   const hasher = createHash();
   for (let at = 0; at < bytes.length; at += PIECE_BYTES) hasher.update(bytes.subarray(at, at + PIECE_BYTES));

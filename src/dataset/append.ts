@@ -15,8 +15,9 @@ import {
 } from "../objects/index-tree.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { LANES, nextFree } from "./anchors.ts";
+import type { AppendProgress } from "./append-progress.ts";
 import { evenStep, type Prepared, type PreparedBatch, prepareBatches } from "./batch.ts";
-import { type Draft, findOperation, publish, type Tip } from "./commit.ts";
+import { type Draft, publish } from "./commit.ts";
 import type { Context } from "./context.ts";
 import type { Deleted } from "./deleted.ts";
 import { indexedRowsOf, isStale } from "./health.ts";
@@ -24,7 +25,8 @@ import { type Indexers, keyOf } from "./indexer.ts";
 import type { RowSource } from "./row-source.ts";
 import type { SpaceRegistry } from "./space-registry.ts";
 import { refuseTaken } from "./timeline.ts";
-import { type AppendProgress, Uploads } from "./uploads.ts";
+import { findOperation, type Tip } from "./tip.ts";
+import { Uploads } from "./uploads.ts";
 
 /** What an operator may want to know of a vector field after an append. Figures only: nothing acts on them. */
 export interface TrackSignals {

@@ -13,8 +13,10 @@ import { defaultGraphSeed, type GraphMetric } from "../objects/graph-index.ts";
 import { emptyIndex } from "../objects/index-tree.ts";
 import { metricOf } from "../objects/metric.ts";
 import { type BuiltGraph, encodeSpatialIndex, type GraphAlgorithm } from "../objects/spatial-index.ts";
-import { publish, putObjects, type Tip } from "./commit.ts";
+import { publish } from "./commit.ts";
+import { putObjects } from "./put-objects.ts";
 import { count, draftOf, exponentOf, type RebuildTarget, refuseReplaced, trackOf } from "./rebuild.ts";
+import type { Tip } from "./tip.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
 
 export interface BuildGraphProgress {

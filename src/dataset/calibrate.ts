@@ -5,12 +5,12 @@
 
 import { MAX_BEAM } from "../kernels/vamana-walk.ts";
 import type { EmbeddingField } from "../objects/field.ts";
-import { metricOf } from "../objects/metric.ts";
+import { type Metric, metricOf } from "../objects/metric.ts";
 import { Scan, scanColumns } from "./exact-search.ts";
 import { searchGraph, walkingOf } from "./graph-search.ts";
 import type { GraphTarget, GraphTrack } from "./graph-track.ts";
 import { hitsOf, type Source } from "./hits.ts";
-import { probingOf, searchIvf } from "./ivf-search.ts";
+import { probingOf, readVectors, searchIvf } from "./ivf-search.ts";
 import type { IvfTrack, ProbeStats } from "./ivf-track.ts";
 import { VectorSource } from "./vector-source.ts";
 
@@ -47,6 +47,8 @@ const SAMPLE_SEED = new Uint8Array(32);
 const CONFIDENCE = 2.33;
 /** Other queries miss so many times what records of the dataset do, which the index was made for: 3 to 13 % more on word vectors. */
 const MISSED_BY_OTHERS = 1.1;
+/** As that for graphs, whose sample is made up: 1.5 times as many on random vectors, fewer on word vectors and on clusters. */
+const MISSED_IN_GRAPHS = 1.3;
 /** A row that is looked at more closely takes so many times what its first code does. */
 const REFINED_COST = 12;
 const MOST_EPSILON = 8;
@@ -128,7 +130,8 @@ export async function calibrateIvf(
 
 /**
  * As `calibrateIvf`, for the beam of a walk. Records themselves won't do as queries: their links lead straight to their
- * neighbours. Each is moved, in any direction, by the distance to the record next to it.
+ * neighbours. Each is moved away from one of them, so that it stays where records may lie: in any direction it would leave,
+ * in a space of many components, the few in which they differ, and have the same neighbours as before.
  */
 export async function calibrateGraph(
   target: GraphTarget,
@@ -138,12 +141,19 @@ export async function calibrateGraph(
 ): Promise<Calibration> {
   const { topK, recallTarget } = wanted;
   const { beam: usual } = walkingOf(2, graph.nodes, {});
-  const beside = walkingOf(2, graph.nodes, { beam: usual });
+  const near = walkingOf(2, graph.nodes, { beam: usual });
   const metric = metricOf(field.algorithm);
-  const sample = await Sample.of(target, field, topK, async (vector) => {
-    const hits = (await searchGraph(target, graph, field, vector, beside, undefined)) ?? [];
-    const distance = Math.max(0, hits[1]?.distance ?? 0);
-    return metric === "cosine" ? Math.sqrt(2 * distance) * Math.hypot(...vector) : Math.sqrt(distance);
+  const sample = await Sample.of(target, field, topK, async (vectors, ticks) => {
+    const beside: bigint[] = [];
+    for (const [i, vector] of vectors.entries()) {
+      const hits = (await searchGraph(target, graph, field, vector, near, undefined)) ?? [];
+      const others = hits.map(({ tick }) => tick).filter((tick) => tick !== ticks[i]);
+      beside.push(others[0] ?? (ticks[i] as bigint));
+    }
+    const others = await readVectors(target, field, beside);
+    const { dim } = field;
+    for (const [i, vector] of vectors.entries())
+      moveAway(vector, others.subarray(i * dim, (i + 1) * dim), metric);
   });
   const measure = async (beam: number, rerankFactor: number | undefined) => {
     const walking = walkingOf(topK, graph.nodes, { beam, rerankFactor });
@@ -190,32 +200,34 @@ async function leastOf<M extends { lowerBound: number }>(
 /** Queries with their true neighbours. */
 class Sample {
   private readonly topK: number;
+  private readonly missedByOthers: number;
   private readonly queries: { vector: Float32Array; own: bigint | undefined; neighbours: Set<bigint> }[];
 
-  private constructor(topK: number, queries: Sample["queries"]) {
+  private constructor(topK: number, missedByOthers: number, queries: Sample["queries"]) {
     this.topK = topK;
+    this.missedByOthers = missedByOthers;
     this.queries = queries;
   }
 
   /**
    * Records as queries, each record's own row left out, so that it counts as a query from outside.
-   * @param shiftOf how far to move a record instead
+   * @param move makes other queries of them instead, in place
    */
   static async of(
     target: GraphTarget,
     field: EmbeddingField,
     topK: number,
-    shiftOf?: (vector: Float32Array) => Promise<number>,
+    move?: (vectors: Float32Array[], ticks: BigUint64Array) => Promise<void>,
   ): Promise<Sample> {
     const count = Math.max(LEAST_SAMPLE, Math.ceil((SAMPLE * 10) / Math.max(10, topK)));
     const { vectors, ticks } = await draw(target, field, count);
-    const random = generator();
-    if (shiftOf !== undefined) for (const vector of vectors) shift(vector, await shiftOf(vector), random);
+    await move?.(vectors, ticks);
     const truth = await exactly(target, field, vectors, topK + 1);
     return new Sample(
       topK,
+      move === undefined ? MISSED_BY_OTHERS : MISSED_IN_GRAPHS,
       vectors.map((vector, i) => {
-        const own = shiftOf === undefined ? ticks[i] : undefined;
+        const own = move === undefined ? ticks[i] : undefined;
         const others = (truth[i] as bigint[]).filter((other) => other !== own);
         return { vector, own, neighbours: new Set(others.slice(0, topK)) };
       }),
@@ -226,7 +238,7 @@ class Sample {
   async measure(
     search: (query: Float32Array) => Promise<{ tick: bigint }[] | undefined>,
   ): Promise<{ recall: number; lowerBound: number; sample: number }> {
-    const { queries, topK } = this;
+    const { queries, topK, missedByOthers } = this;
     const recalls: number[] = [];
     for (const { vector, own, neighbours } of queries) {
       if (neighbours.size === 0) continue;
@@ -234,37 +246,30 @@ class Sample {
       const others = hits.filter((hit) => hit.tick !== own).slice(0, topK);
       recalls.push(others.filter((hit) => neighbours.has(hit.tick)).length / neighbours.size);
     }
-    return { ...boundsOf(recalls), sample: queries.length };
+    return { ...boundsOf(recalls, missedByOthers), sample: queries.length };
   }
 }
 
-/** Adds a random vector of about seven eighths of this length, what makes up for the difference on random and on word vectors. */
-function shift(vector: Float32Array, length: number, random: () => number): void {
-  // Sums of three uniform numbers, whose variance is 1/4, are near enough to normal ones.
-  const scale = (1.75 * length) / Math.sqrt(vector.length);
-  for (let i = 0; i < vector.length; i++)
-    (vector[i] as number) += scale * (random() + random() + random() - 1.5);
-}
-
-/** The same numbers in [0, 1) every time (mulberry32). */
-function generator(): () => number {
-  let state = 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+/** Moves a vector away from another by their distance: that of their directions for cosine. */
+function moveAway(vector: Float32Array, other: Float32Array, metric: Metric): void {
+  const scale = metric === "cosine" ? Math.hypot(...vector) / (Math.hypot(...other) || 1) : 1;
+  for (let i = 0; i < vector.length; i++) {
+    const value = vector[i] as number;
+    vector[i] = 2 * value - scale * (other[i] as number);
+  }
 }
 
 /** The mean, and what that of other queries is at least. */
-function boundsOf(recalls: readonly number[]): { recall: number; lowerBound: number } {
+function boundsOf(
+  recalls: readonly number[],
+  missedByOthers: number,
+): { recall: number; lowerBound: number } {
   const n = recalls.length;
   if (n === 0) return { recall: 1, lowerBound: 1 };
   const recall = recalls.reduce((sum, each) => sum + each, 0) / n;
   const variance = recalls.reduce((sum, each) => sum + (each - recall) ** 2, 0) / Math.max(1, n - 1);
   const missed = 1 - recall + CONFIDENCE * Math.sqrt(variance / n);
-  return { recall, lowerBound: missed === 0 ? 1 : Math.max(0, 1 - MISSED_BY_OTHERS * missed) };
+  return { recall, lowerBound: missed === 0 ? 1 : Math.max(0, 1 - missedByOthers * missed) };
 }
 
 /** Vectors held at a time while the sample is drawn. */

@@ -2,77 +2,17 @@
  * Moving a ref (spec/0005-backend-interface.md §5). Objects first, then the Manifest, then one compare-and-swap;
  * whatever happens to it, the writer learns whether its operation is in, out, or can't be told.
  */
-import { type Address, addressOf, objectKey } from "../core/address.ts";
+import { type Address, addressOf } from "../core/address.ts";
 import { equalBytes, toHex } from "../core/blake3.ts";
 import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import type { NewPage } from "../objects/index-tree.ts";
-import { decodeManifest, encodeManifest, type Manifest } from "../objects/manifest.ts";
-import { decodeRef, encodeRef, INLINE_MANIFEST_BYTES, type RefBody, type RefType } from "../objects/ref.ts";
-import { corrupt } from "../objects/shape.ts";
+import { encodeManifest, type Manifest } from "../objects/manifest.ts";
+import { encodeRef, type RefBody } from "../objects/ref.ts";
 import type { Context } from "./context.ts";
-import { inParallel, type Session } from "./session.ts";
-
-/** A ref as it was read. */
-export interface Tip {
-  ref: RefBody;
-  etag: string;
-  manifest: Manifest;
-  address: Address;
-}
-
-/** The ref's current state, or undefined when there is none by this name. */
-export async function readTip(session: Session, name: string): Promise<Tip | undefined> {
-  const found = await session.current(refKey(name));
-  if (found === undefined) return undefined;
-  const ref = decodeRef(found.bytes);
-  if (ref.type === "dead") return undefined;
-  const manifest = await manifestOfRef(session, ref);
-  if (manifest.seq !== ref.seq) throw corrupt("ref.seq", ref.seq, manifest.seq);
-  return { ref, etag: found.etag, manifest, address: ref.manifest };
-}
-
-async function manifestOfRef(session: Session, ref: RefBody): Promise<Manifest> {
-  if (ref.inline === undefined) return readManifest(session, ref.manifest);
-  const found = addressOf(ref.inline);
-  if (found !== ref.manifest) {
-    throw new DreamDBError("HashMismatch", "the Manifest inside a ref does not match its address", {
-      field: "ref.inline",
-      found,
-      expected: ref.manifest,
-    });
-  }
-  return decodeManifest(ref.inline);
-}
-
-export async function readManifest(session: Session, address: Address): Promise<Manifest> {
-  return decodeManifest(await session.object(address));
-}
-
-/** Writes immutable objects; durable when it resolves. */
-export async function putObjects(ctx: Context, objects: readonly NewPage[]): Promise<void> {
-  await inParallel(objects, (object) => putObject(ctx, object));
-}
-
-/** No ref reaches the object yet, so when the backend can't tell whether it is there, still nothing is committed. */
-export async function putObject(ctx: Context, { address, bytes }: NewPage): Promise<void> {
-  try {
-    await ctx.store.put(objectKey(address), bytes);
-  } catch (error) {
-    if (!isDreamDBError(error, "CommitUnknown")) throw error;
-    throw new DreamDBError(
-      "StoreUnavailable",
-      `can't tell whether an object was stored, so nothing was published: ${error.message}`,
-      {
-        field: objectKey(address),
-        retryable: true,
-        committed: "no",
-        cause: error,
-        ...errnoIn(error),
-      },
-    );
-  }
-}
+import { errnoIn, putObjects } from "./put-objects.ts";
+import type { Session } from "./session.ts";
+import { findOperation, newRef, readTip, refuseRollback, type Tip } from "./tip.ts";
 
 /** What an operation publishes on top of a tip: the Manifest, and pages that must be stored before it. */
 export interface Draft {
@@ -185,43 +125,6 @@ async function findOwn(
   }
 }
 
-/** A ref only ever moves on. Errors: `RefRollback` when `now` is older than `before`, or another state of its number. */
-export function refuseRollback(
-  name: string,
-  before: Tip,
-  now: Tip,
-  details: { committed?: "no" } = {},
-): void {
-  const isOther = now.ref.seq === before.ref.seq && now.address !== before.address;
-  if (now.ref.seq > before.ref.seq || (now.ref.seq === before.ref.seq && !isOther)) return;
-  throw new DreamDBError("RefRollback", "the backend shows an older state of the ref than was read before", {
-    field: name,
-    found: isOther ? `another state of sequence ${now.ref.seq}` : `sequence ${now.ref.seq}`,
-    expected: `sequence ${before.ref.seq} as it was, or a later one`,
-    ...details,
-  });
-}
-
-export function newRef(
-  ctx: Context,
-  type: RefType,
-  address: Address,
-  manifest: Manifest,
-  bytes: Uint8Array,
-  gcEpoch: number,
-): RefBody {
-  const ref = {
-    type,
-    manifest: address,
-    seq: manifest.seq,
-    writeId: ctx.random(16),
-    opId: manifest.opId,
-    gcEpoch,
-    ts: ctx.clock(),
-  };
-  return bytes.length <= INLINE_MANIFEST_BYTES ? { ...ref, inline: bytes } : ref;
-}
-
 /** The new tag when the swap was acknowledged; otherwise the tip as it is now, for the caller to look for itself in. */
 async function swap(
   ctx: Context,
@@ -279,30 +182,4 @@ function commitUnknown(name: string, opId: Uint8Array, cause: unknown): DreamDBE
       ...errnoIn(cause),
     },
   );
-}
-
-/** The system's code, such as EACCES, that an error of the backend carries on. */
-export function errnoIn(cause: unknown): { errno?: string } {
-  return isDreamDBError(cause) && cause.errno !== undefined ? { errno: cause.errno } : {};
-}
-
-/** The Manifest that `opId` published, looked for from `tip` back to (not including) sequence `afterSeq`. */
-export async function findOperation(
-  session: Session,
-  tip: { address: Address; manifest: Manifest },
-  opId: Uint8Array,
-  afterSeq: number,
-): Promise<{ address: Address; manifest: Manifest } | undefined> {
-  const waiting = [{ address: tip.address, manifest: tip.manifest }];
-  const seen = new Set<Address>();
-  for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
-    if (node.manifest.seq <= afterSeq) continue;
-    if (equalBytes(node.manifest.opId, opId)) return node;
-    for (const parent of node.manifest.parents) {
-      if (seen.has(parent)) continue;
-      seen.add(parent);
-      waiting.push({ address: parent, manifest: await readManifest(session, parent) });
-    }
-  }
-  return undefined;
 }

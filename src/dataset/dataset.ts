@@ -15,18 +15,9 @@ import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 import type { AppendOperation, AppendResult, AppendTarget, Staged } from "./append.ts";
+import { type AppendProgress, checkProgress } from "./append-progress.ts";
 import type { ArrowBatch, ArrowLibrary, ArrowTable } from "./arrow-layout.ts";
 import type { BuildGraphOptions, BuildGraphResult } from "./build-graph.ts";
-import {
-  errnoIn,
-  findOperation,
-  newRef,
-  putObjects,
-  readManifest,
-  readTip,
-  refuseRollback,
-  type Tip,
-} from "./commit.ts";
 import type { CompactOptions, CompactResult } from "./compact.ts";
 import {
   type Backend,
@@ -39,7 +30,7 @@ import {
 import type { DeleteOptions, Deletion, Doomed } from "./delete.ts";
 import type { Explanation } from "./explain.ts";
 import { GraphTracks } from "./graph-tracks.ts";
-import { type Health, healthOf } from "./health.ts";
+import type { Health } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
 import {
@@ -49,12 +40,14 @@ import {
   compact,
   deleteRecords,
   deletionsOf,
+  healthOf,
   publishCompressor,
   rebuildIvf,
   stage,
   streamArrow,
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
+import { errnoIn, putObjects } from "./put-objects.ts";
 import {
   chosenFields,
   explain,
@@ -81,7 +74,7 @@ import { SpaceRegistry } from "./space-registry.ts";
 import { startingIndex } from "./starting-index.ts";
 import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
-import { type AppendProgress, checkProgress } from "./uploads.ts";
+import { findOperation, newRef, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
 import { both, filterOf, type Where } from "./where.ts";
 import { DatasetWriter, type WriterOptions } from "./writer.ts";
 

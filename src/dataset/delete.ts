@@ -8,13 +8,15 @@ import { batchCodec, type NewPage } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
 import type { TombstonesRef } from "../objects/registry.ts";
 import { decodeTombstones, encodeTombstones, type TombstoneList } from "../objects/tombstones.ts";
-import { publish, putObjects, readTip, refuseRollback, type Tip } from "./commit.ts";
+import { publish } from "./commit.ts";
 import type { Cancellable, Context } from "./context.ts";
 import { matchBatch } from "./filter.ts";
+import { putObjects } from "./put-objects.ts";
 import type { AnyFields, FieldTypes } from "./schema.ts";
 import { inParallel, type Session } from "./session.ts";
 import type { SpaceRegistry } from "./space-registry.ts";
 import { anchorsOf, entriesIn, firstAtLeast } from "./timeline.ts";
+import { readTip, refuseRollback, type Tip } from "./tip.ts";
 import { both, filterOf, type Where } from "./where.ts";
 
 /** Records to delete: their anchors in Unix nanoseconds, or a condition on their scalars. */

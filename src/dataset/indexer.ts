@@ -4,9 +4,9 @@
  */
 import type { Address } from "../core/address.ts";
 import { DreamDBError } from "../errors.ts";
+import { CellAssigner } from "../kernels/cell-assigner.ts";
 import { allPairs, type Codebooks, PairAssigner, PairEncoder } from "../kernels/centroid-pairs.ts";
 import type { Kernels, LshPlanes } from "../kernels/kernels.ts";
-import { CellAssigner } from "../kernels/kmeans.ts";
 import { type Encoder, toIndexSpace } from "../kernels/rabitq.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
 import type { Track } from "../objects/manifest.ts";

@@ -24,6 +24,8 @@ export const deleteRecords: typeof Seldom.deleteRecords = async (...args) =>
 export const deletionsOf: typeof Seldom.deletionsOf = async (...args) =>
   (await seldom()).deletionsOf(...args);
 
+export const healthOf: typeof Seldom.healthOf = async (...args) => (await seldom()).healthOf(...args);
+
 export const publishCompressor: typeof Seldom.publishCompressor = async (...args) =>
   (await seldom()).publishCompressor(...args);
 

@@ -9,4 +9,5 @@ export { deleteRecords, deletionsOf } from "./delete.ts";
 export { fsck } from "./fsck.ts";
 export { searchGraph, searchGraphNow, walkingOf } from "./graph-search.ts";
 export { GraphTrack } from "./graph-track.ts";
+export { healthOf } from "./health.ts";
 export { publishCompressor, rebuildIvf } from "./rebuild.ts";

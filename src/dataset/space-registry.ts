@@ -6,9 +6,9 @@ import type { Manifest } from "../objects/manifest.ts";
 import { decodeRegistry, encodeRegistry, type Registry, registryKey } from "../objects/registry.ts";
 import { corrupt } from "../objects/shape.ts";
 import { decodeTombstones, type TombstoneList } from "../objects/tombstones.ts";
-import { errnoIn } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { Deleted, deadNow, deadRows, NONE_DELETED } from "./deleted.ts";
+import { errnoIn } from "./put-objects.ts";
 import { inParallel, type Session } from "./session.ts";
 import type { Live } from "./where.ts";
 

@@ -4,7 +4,7 @@ import { blake3 } from "../core/blake3.ts";
 import { DreamDBError } from "../errors.ts";
 import { centroidsOfRows } from "../kernels/centroid-pairs.ts";
 import type { Kernels } from "../kernels/kernels.ts";
-import { residualsOf, trainPq } from "../kernels/pq.ts";
+import { residualsOf, trainPq } from "../kernels/pq-training.ts";
 import { toIndexSpace } from "../kernels/rabitq.ts";
 import { encodeCentroids } from "../objects/centroids.ts";
 import type { NewPage } from "../objects/index-tree.ts";

@@ -1,8 +1,7 @@
 /** Objects on their way to the backend while the next are being made. */
-import { DreamDBError } from "../errors.ts";
 import type { Sealed } from "../objects/column.ts";
-import { putObject } from "./commit.ts";
 import type { Context } from "./context.ts";
+import { putObject } from "./put-objects.ts";
 
 /** Puts under way at once. */
 const CONCURRENCY = 8;
@@ -10,14 +9,6 @@ const CONCURRENCY = 8;
 const AHEAD_BYTES = 32 << 20;
 
 const NOTHING = new Uint8Array(0);
-
-/** Rows and bytes of an append so far. `bytesTotal` grows until all rows are encoded. */
-export interface AppendProgress {
-  rows: number;
-  rowsTotal: number;
-  bytes: number;
-  bytesTotal: number;
-}
 
 export class Uploads {
   private readonly ctx: Context;
@@ -90,15 +81,4 @@ export class Uploads {
   private change(): Promise<void> {
     return new Promise((resolve) => this.wakeUps.push(resolve));
   }
-}
-
-/** Errors: `InvalidArgument` */
-export function checkProgress(onProgress: unknown): void {
-  if (onProgress === undefined || typeof onProgress === "function") return;
-  throw new DreamDBError("InvalidArgument", "this can't be called", {
-    field: "onProgress",
-    found: onProgress,
-    expected: "a function",
-    committed: "no",
-  });
 }

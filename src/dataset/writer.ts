@@ -4,10 +4,10 @@ import { toHex } from "../core/blake3.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import { checkSignal } from "../store/aborted.ts";
 import type { AppendOperation, AppendResult, Staged } from "./append.ts";
+import { type AppendProgress, checkProgress } from "./append-progress.ts";
 import type { Cancellable } from "./context.ts";
 import type { RowSource } from "./row-source.ts";
 import type { FieldTypes, RecordIn } from "./schema.ts";
-import { type AppendProgress, checkProgress } from "./uploads.ts";
 
 export interface WriterOptions extends Cancellable {
   /** Records that make an append by themselves. Default: only `flush` and `close` make one. */

@@ -1,8 +1,9 @@
 // Building graphs and the objects that store them, without the dataset around them (spec/0013-graph-indexing.md).
 import { type Address, addressOf } from "../core/address.ts";
 import { DreamDBError } from "../errors.ts";
+import { CellAssigner } from "../kernels/cell-assigner.ts";
 import type { Kernels } from "../kernels/kernels.ts";
-import { CellAssigner, sampleRows, trainKmeans } from "../kernels/kmeans.ts";
+import { sampleRows, trainKmeans } from "../kernels/kmeans.ts";
 import { type LinkedGraph, linkVamana } from "../kernels/vamana.ts";
 import { codeStride, codeWidth } from "../kernels/vamana-walk.ts";
 import type { Sealed } from "../objects/column.ts";
@@ -89,7 +90,14 @@ export async function buildVamana(source: VamanaSource): Promise<VamanaBuild> {
   try {
     const index: GraphIndex = {
       algorithm: metric === "l2" ? "dreamdb.vamana-l2" : "dreamdb.vamana-cosine",
-      ...{ dim, exponent: source.exponent ?? 0, rows: n, degree, entry: linked.entry },
+      ...{
+        dim,
+        exponent: source.exponent ?? 0,
+        rows: n,
+        degree,
+        entries: linked.entries,
+        heads: linked.heads,
+      },
       ...{ blockNodes: blockNodesOf(dim, degree), cells, iterations, candidates, probes, seed },
       parents: source.parents ?? [],
       pages: [],

@@ -218,7 +218,7 @@ export class VamanaGraph {
     }
     const { walk } = this;
     return this.withFilter(options.filter, plan, (filter, results) => {
-      walk.start(this.toIndexSpace(query), index.entry, plan.going, filter, results);
+      walk.start(this.toIndexSpace(query), index.entries, plan.going, filter, results);
       walk.go();
       const { nodes, count } = walk.best(plan.rerank);
       const best = this.kernels.u32(nodes, count).slice();
@@ -248,7 +248,7 @@ export class VamanaGraph {
       owned.push(walk);
       const { filter, results, free } = this.layFilter(options.filter, plan);
       owned.push({ free });
-      walk.start(this.toIndexSpace(query), index.entry, plan.going, filter, results);
+      walk.start(this.toIndexSpace(query), index.entries, plan.going, filter, results);
       for (let missing = walk.go(); missing !== undefined; missing = walk.go()) {
         await cold?.load(missing, options.readBlock);
       }
@@ -487,7 +487,7 @@ class Resident {
     this.lists = Math.ceil((this.rows + rowBytes) / PAIR) * PAIR;
     const { rows, lists } = this;
     try {
-      this.graph = layGraph(kernels, index.rows, index.dim, index.degree, { rows, lists });
+      this.graph = layGraph(kernels, index.rows, index.dim, index.degree, index.heads, { rows, lists });
     } catch (error) {
       kernels.free(this.block);
       throw error;
@@ -545,7 +545,10 @@ class ColdBlocks {
     kernels.u32(this.table, this.blockCount).fill(0);
     const blockShift = Math.log2(index.blockNodes);
     try {
-      this.graph = layGraph(kernels, index.rows, index.dim, index.degree, { table: this.table, blockShift });
+      this.graph = layGraph(kernels, index.rows, index.dim, index.degree, index.heads, {
+        table: this.table,
+        blockShift,
+      });
     } catch (error) {
       kernels.free(this.table);
       throw error;

@@ -1,5 +1,5 @@
+import { CellAssigner } from "./cell-assigner.ts";
 import type { Kernels } from "./kernels.ts";
-import { CellAssigner } from "./kmeans.ts";
 import type { Encoder } from "./rabitq.ts";
 
 /** The centroids of the first half of the components, and those of the second: a cell is a pair of them. */

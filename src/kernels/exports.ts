@@ -223,9 +223,9 @@ export interface KernelExports {
   ivfSelect(index: number, query: number, nprobe: number): number;
   vamanaNearCells(build: number, first: number, past: number): void;
   vamanaLink(build: number, first: number, past: number): void;
-  vamanaLinkAmong(build: number, list: number, n: number, first: number, past: number, out: number): void;
-  vamanaCountEdges(build: number, lists: number, nodes: number, first: number, past: number): void;
-  vamanaPlaceEdges(build: number, lists: number, nodes: number, first: number, past: number): void;
+  vamanaSpan(build: number, first: number, past: number, most: number, out: number): void;
+  vamanaCountEdges(build: number, lists: number, first: number, past: number): void;
+  vamanaPlaceEdges(build: number, lists: number, first: number, past: number): void;
   vamanaRelink(build: number, first: number, past: number): void;
   vamanaDistances(build: number, node: number, list: number, n: number, out: number): void;
   vamanaCodes(
@@ -238,7 +238,7 @@ export interface KernelExports {
     stride: number,
   ): void;
   vamanaQuery(query: number, dim: number, out: number): number;
-  vamanaStart(walk: number, entry: number, nodes: number): void;
+  vamanaStart(walk: number, entries: number, nodes: number): void;
   vamanaWalk(graph: number, walk: number): number;
   vamanaNodes(walk: number, most: number, out: number): number;
   vamanaGather(

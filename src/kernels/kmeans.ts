@@ -1,7 +1,7 @@
 import { DreamDBError } from "../errors.ts";
+import { CellAssigner, MAX_DIM } from "./cell-assigner.ts";
 import type { Kernels } from "./kernels.ts";
 
-const MAX_DIM = 65_536;
 const SEED_BYTES = 32;
 /** "KMSA" and "KMSH": nonces that tell the draws of the sample and of the shuffle from other uses of a seed. */
 const SAMPLE_NONCE = 0x4b4d5341;
@@ -11,10 +11,6 @@ const TURN_MS = 40;
 /** Multiplications between looks at the clock: a few milliseconds' worth. */
 const SLICE_PRODUCTS = 2e7;
 const TILE = 64;
-/** Where the filter before the scores of cells pays; beyond the greatest dim its tile of rows takes too much room. */
-const FILTERED_CELLS = 128;
-const FILTERED_DIM = 32;
-const FILTERED_DIM_MAX = 4096;
 
 /** Where a training stands: rows assigned, over all rounds. */
 export interface TrainingProgress {
@@ -49,70 +45,6 @@ export interface TrainingOptions {
   onProgress?: (progress: TrainingProgress) => void;
   /** Makes what finds cells, given the order in which rows are looked at. Default: this thread finds them. */
   finder?: ((order: Uint32Array) => Promise<CellFinder>) | undefined;
-}
-
-/**
- * Finds the cell of a vector among k centroids, which it holds in the compute core's memory until `free`:
- * the greatest f32(⟨y,c⟩ − ½|c|²), equal scores to the lowest cell. Source: the spec of the spatial index.
- */
-export class CellAssigner {
-  readonly cells: number;
-  readonly dim: number;
-  private readonly kernels: Kernels;
-  private pointer: number;
-  /** Of the filter that comes before the scores; 0 where it would not pay. */
-  private filter = 0;
-
-  /** @throws DreamDBError InvalidArgument (dim, centroids not k × dim finite values), OutOfMemory */
-  constructor(kernels: Kernels, centroids: Float32Array, dim: number) {
-    if (!Number.isInteger(dim) || dim < 1 || dim > MAX_DIM) throw invalid("dim", dim, `1…${MAX_DIM}`);
-    if (centroids.length === 0 || centroids.length % dim !== 0)
-      throw invalid("centroids", centroids.length, `k × ${dim} values`);
-    this.kernels = kernels;
-    this.dim = dim;
-    this.cells = centroids.length / dim;
-    this.pointer = 0;
-    const rows = kernels.copyIn(centroids);
-    try {
-      const bad = kernels.checkFinite(rows, centroids.length);
-      if (bad >= 0) throw invalid(`centroids[${bad}]`, centroids[bad], "a finite number");
-      this.pointer = kernels.alloc(packedBytes(this.cells, dim));
-      if (filterPays(kernels, this.cells, dim))
-        this.filter = kernels.alloc(kernels.exports.cellFilterBytes(this.cells, dim));
-      this.load(rows);
-    } catch (error) {
-      this.free();
-      throw error;
-    } finally {
-      kernels.free(rows);
-    }
-  }
-
-  /** Takes other centroids, k × dim f32 at `rows`, in place of those it has. */
-  load(rows: number): void {
-    const { exports } = this.kernels;
-    exports.packCells(rows, this.cells, this.dim, this.packed);
-    if (this.filter !== 0) exports.packCellFilter(this.packed, this.cells, this.dim, this.filter);
-  }
-
-  /** The cells (u32 × n) of n × dim f32 at `y`, to `cells`. */
-  assign(y: number, n: number, cells: number): void {
-    const { exports } = this.kernels;
-    if (this.filter === 0) exports.assignCells(y, n, this.dim, this.packed, this.cells, cells);
-    else exports.assignFiltered(y, n, this.dim, this.packed, this.filter, this.cells, cells);
-  }
-
-  /** Gives the memory back; once is enough, more is harmless. */
-  free(): void {
-    for (const pointer of [this.pointer, this.filter]) if (pointer !== 0) this.kernels.free(pointer);
-    this.pointer = 0;
-    this.filter = 0;
-  }
-
-  private get packed(): number {
-    if (this.pointer !== 0) return this.pointer;
-    throw invalid("assigner", "freed", "an assigner in use");
-  }
 }
 
 /**
@@ -320,15 +252,7 @@ export function rowsPerSlice(k: number, dim: number): number {
   return rows >= TILE ? Math.floor(rows / TILE) * TILE : Math.max(2, 2 * Math.floor(rows / 2));
 }
 
-function packedBytes(k: number, dim: number): number {
-  return Math.ceil(k / 16) * (dim + 1) * 64;
-}
-
 /** Whether assigning is faster with the filter; the cells are the same. */
-function filterPays(kernels: Kernels, k: number, dim: number): boolean {
-  return kernels.mode === "simd" && k >= FILTERED_CELLS && dim >= FILTERED_DIM && dim <= FILTERED_DIM_MAX;
-}
-
 function checkOptions(kernels: Kernels, { vectors, n, dim, k, iterations, seed }: TrainingOptions): void {
   if (!Number.isInteger(dim) || dim < 1 || dim > MAX_DIM) throw invalid("dim", dim, `1…${MAX_DIM}`);
   if (!Number.isInteger(n) || n < 1) throw invalid("n", n, "at least one vector");

@@ -1,6 +1,5 @@
 import { DreamDBError } from "../errors.ts";
 import type { Kernels } from "./kernels.ts";
-import { type TrainingProgress, trainKmeans } from "./kmeans.ts";
 import type { Encoder, Metric } from "./rabitq.ts";
 
 const MAX_DIM = 65_536;
@@ -15,17 +14,6 @@ export interface PqShape {
   bits: 4 | 8;
 }
 
-export interface PqTrainingOptions extends PqShape {
-  /** Address of the residuals to train on, n × dim finite f32; n at least 2^bits. */
-  residuals: number;
-  n: number;
-  /** Lloyd rounds in each subspace. */
-  iterations: number;
-  /** 32 bytes. */
-  seed: Uint8Array;
-  onProgress?: (progress: TrainingProgress) => void;
-}
-
 /** Bytes of one row's code: a byte or a nibble a subspace, and f32 ½|ŷ|² for l2, ŷ what the code stands for. */
 export function pqCodeBytes({ subspaces, bits }: PqShape, metric: Metric): number {
   return (bits === 8 ? subspaces : Math.ceil(subspaces / 2)) + (metric === "l2" ? 4 : 0);
@@ -38,46 +26,6 @@ export function pqParts({ dim, subspaces }: PqShape): { from: number; width: num
     from: s * narrow + Math.min(s, longer),
     width: narrow + (s < longer ? 1 : 0),
   }));
-}
-
-/** r = y − c of n × dim f32 at `y` in their cells (u32 × n) among k × dim f32 at `centroids`, to `out`. */
-export function residualsOf(
-  kernels: Kernels,
-  y: number,
-  n: number,
-  dim: number,
-  cells: number,
-  centroids: number,
-  out: number,
-): void {
-  kernels.exports.residuals(y, n, dim, cells, centroids, out);
-}
-
-/**
- * Codebooks for residuals, 2^bits × dim values: row i holds codeword i of each subspace, one after the other. Each is
- * trained by `trainKmeans` with this seed.
- * @throws DreamDBError InvalidArgument (shape, n below 2^bits, iterations, seed, a value not finite), OutOfMemory
- */
-export async function trainPq(kernels: Kernels, options: PqTrainingOptions): Promise<Float32Array> {
-  checkShape(options);
-  const { residuals, n, dim, subspaces, bits, iterations, seed, onProgress } = options;
-  if (!Number.isInteger(n) || n < 2 ** bits) throw invalid("n", n, `${2 ** bits} residuals or more`);
-  const codebooks = new Float32Array(2 ** bits * dim);
-  const columns = kernels.alloc(n * Math.ceil(dim / subspaces) * 4);
-  try {
-    for (const [s, { from, width }] of pqParts(options).entries()) {
-      kernels.exports.sliceColumns(residuals, n, dim, from, width, columns);
-      const tell = ({ done, total }: TrainingProgress): void =>
-        onProgress?.({ done: s * total + done, total: subspaces * total });
-      const training = { vectors: columns, n, dim: width, k: 2 ** bits, iterations, seed };
-      const words = await trainKmeans(kernels, { ...training, onProgress: tell });
-      for (let i = 0; i < 2 ** bits; i++)
-        codebooks.set(words.subarray(i * width, (i + 1) * width), i * dim + from);
-    }
-    return codebooks;
-  } finally {
-    kernels.free(columns);
-  }
 }
 
 /** Codebooks, as `trainPq` gives them, in the compute core's memory until `free`. */
@@ -199,7 +147,7 @@ function pack(kernels: Kernels, shape: PqShape, codebooks: Float32Array): number
   }
 }
 
-function checkShape({ dim, subspaces, bits }: PqShape): void {
+export function checkShape({ dim, subspaces, bits }: PqShape): void {
   if (!Number.isInteger(dim) || dim < 1 || dim > MAX_DIM) throw invalid("dim", dim, `1…${MAX_DIM}`);
   const most = Math.min(dim, MAX_SUBSPACES);
   if (!Number.isInteger(subspaces) || subspaces < 1 || subspaces > most)
@@ -207,6 +155,6 @@ function checkShape({ dim, subspaces, bits }: PqShape): void {
   if (bits !== 4 && bits !== 8) throw invalid("bits", bits, "4 or 8");
 }
 
-function invalid(field: string, found: unknown, expected: string): DreamDBError {
+export function invalid(field: string, found: unknown, expected: string): DreamDBError {
   return new DreamDBError("InvalidArgument", "no product quantiser like this", { field, found, expected });
 }

@@ -6,7 +6,7 @@ export const MAX_BEAM = 65_536;
 export const MAX_SLACK = 100;
 /** The most a step of a walk adds: four lists of 64. */
 const MAX_NEW = 256;
-const WALK_WORDS = 17;
+const WALK_WORDS = 18;
 
 /** i8 components of a coded row. */
 export function codeWidth(dim: number): number {
@@ -21,16 +21,21 @@ export function codeStride(dim: number): number {
 /** Where a graph lies: whole, or in blocks of 2^blockShift nodes by a table (assembly/vamana-walk.ts). */
 export type GraphPlace = { rows: number; lists: number } | { table: number; blockShift: number };
 
-/** The block that tells the walk kernel where a graph is; the caller frees it. @throws DreamDBError OutOfMemory */
+/**
+ * The block that tells the walk kernel where a graph is; the caller frees it.
+ * @param heads so many first nodes are heads
+ * @throws DreamDBError OutOfMemory
+ */
 export function layGraph(
   kernels: Kernels,
   nodes: number,
   dim: number,
   degree: number,
+  heads: number,
   place: GraphPlace,
 ): number {
   const whole = "lists" in place ? [place.rows, place.lists, 0, 0] : [0, 0, place.table, place.blockShift];
-  return kernels.copyIn(Uint32Array.of(nodes, codeWidth(dim), codeStride(dim), degree, ...whole));
+  return kernels.copyIn(Uint32Array.of(nodes, codeWidth(dim), codeStride(dim), degree, ...whole, heads));
 }
 
 /** How a walk goes. */
@@ -92,11 +97,11 @@ export class GraphWalk {
   }
 
   /**
-   * Sets out from `entry`.
+   * Sets out from the first `entries` nodes.
    * @param query dim f32 in index space
    * @param filter address of a bit a node, lowest first: only these are results, which `results` (an empty top-k) collects
    */
-  start(query: Float32Array, entry: number, { beam, within }: Going, filter = 0, results?: TopK): void {
+  start(query: Float32Array, entries: number, { beam, within }: Going, filter = 0, results?: TopK): void {
     const { kernels, pointer } = this;
     const floats = this.query + codeWidth(this.dim) * 2;
     kernels.f32(floats, this.dim).set(query);
@@ -114,7 +119,7 @@ export class GraphWalk {
       top[0] = topScore(query, within.isL2);
       top[1] = (1 + within.slack) * (1 + within.slack);
     }
-    kernels.exports.vamanaStart(pointer, entry, this.nodes);
+    kernels.exports.vamanaStart(pointer, entries, this.nodes);
   }
 
   /** Walks on. Undefined at the end, else the blocks that have to be in memory before the next call. */

@@ -13,7 +13,9 @@ const TURN_MS = 40;
 /** A call into the compute core aims at this long, so that a turn ends in time. */
 const CALL_MS = 8;
 /** Fields of the build's block, as assembly/vamana-build.ts lists them. */
-const BUILD_WORDS = 16;
+const BUILD_WORDS = 17;
+/** Of the heads, so many at most are entries: a tenth of what a walk scores on word vectors, and on clusters every part of the space. */
+const MOST_ENTRIES = 128;
 
 export interface LinkOptions {
   /** Address of n × dim finite f32 in index space; only read. */
@@ -34,12 +36,15 @@ export interface LinkOptions {
   onProgress?: (progress: { done: number; total: number }) => void;
 }
 
-/** A finished graph in the compute core's memory, until `free`. Nodes are rows in the order of their cells. */
+/** A finished graph in the compute core's memory, until `free`. Nodes are rows: one of each cell first, then the others in the order of their cells. */
 export interface LinkedGraph {
   n: number;
   dim: number;
   degree: number;
-  entry: number;
+  /** So many first nodes are where walks begin. */
+  entries: number;
+  /** So many first nodes each stand for a cell. */
+  heads: number;
   /** The row of each node. */
   rows: Uint32Array;
   /** Address of the vectors in node order, each padded with zeros to `rowBytes`. */
@@ -47,7 +52,7 @@ export interface LinkedGraph {
   rowBytes: number;
   /** Address of n × degree u32: each node's neighbours, ascending, then NO_NODE. */
   lists: number;
-  /** Edges added so that every node can be reached from the entry. */
+  /** Edges added so that every node can be reached from the entries. */
   repaired: number;
   free(): void;
 }
@@ -147,10 +152,12 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
   const vectors = blocks.alloc(n * rowBytes);
   const lists = blocks.alloc(n * degree * 4);
 
-  const chain = blocks.alloc(grouped.cells.length * (rowBytes + near * 4 + 4) + 4);
+  const chain = blocks.alloc(grouped.cells.length * (rowBytes + near * 4 + 12) + 4);
   const nearCells = chain + grouped.cells.length * rowBytes;
   const starts = nearCells + grouped.cells.length * near * 4;
-  const setBuild = (edgeStarts: number, edges: number, marks: number, heads = 0): void => {
+  const heads = starts + (grouped.cells.length + 1) * 4;
+  const headCells = heads + grouped.cells.length * 4;
+  const setBuild = (edgeStarts: number, edges: number, marks: number): void => {
     kernels
       .u32(build, BUILD_WORDS)
       .set([
@@ -170,6 +177,7 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
         edges,
         marks,
         heads,
+        headCells,
       ]);
   };
   setBuild(0, 0, 0);
@@ -183,9 +191,21 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
   copyCentroids(kernels, options, cells, chain, rowBytes);
   await turns.over(k, n / k, (first, past) => exports.vamanaNearCells(build, first, past));
 
-  const { rows, firsts } = numberNodes(grouped, order, n);
+  const headRows = new Uint32Array(k);
+  await turns.over(k, n / k, (first, past) => {
+    for (let cell = first; cell < past; cell++)
+      headRows[cell] = headOf(
+        kernels,
+        options,
+        grouped.rows[order[cell] as number] as Uint32Array,
+        chain + cell * rowBytes,
+      );
+  });
+  const { rows, firsts, entries, headsOf } = numberNodes(grouped, order, headRows, n);
   await turns.rest();
   kernels.u32(starts, k + 1).set(firsts);
+  kernels.u32(heads, k).set(headsOf);
+  for (let cell = 0; cell < k; cell++) kernels.u32(headCells, k)[headsOf[cell] as number] = cell;
   await turns.over(n, 1, (first, past) => {
     const floats = rowBytes / 4;
     for (let node = first; node < past; node++) {
@@ -195,31 +215,25 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
       out.fill(0, dim);
     }
   });
-  // One node of each cell is linked among its like, too: a walk crosses empty space by these.
-  const heads = headsOf(kernels, { vectors, rowBytes, centroids: chain, firsts });
-  const entry = entryOf(kernels, { vectors, rowBytes, centroids: chain, firsts, heads });
-  const headList = blocks.alloc(k * 4 * (1 + degree));
-  const headLists = headList + k * 4;
-  kernels.u32(headList, k).set(heads);
-  setBuild(0, 0, 0, headList);
-  await turns.over(n, 11, (first, past) => exports.vamanaLink(build, first, past));
-  await turns.over(k, n / k, (first, past) =>
-    exports.vamanaLinkAmong(build, headList, k, first, past, headLists),
-  );
+  await turns.over(n, 10, (first, past) => exports.vamanaLink(build, first, past));
+  // The heads are linked among each other, too: a walk crosses empty space by these.
+  const spans = blocks.alloc(k * 4 * degree);
+  const mostSpans = Math.ceil(degree / 8);
+  await turns.over(k, n / k, (first, past) => exports.vamanaSpan(build, first, past, mostSpans, spans));
 
   const edgeStarts = blocks.alloc((n + 1) * 4 + Math.ceil(n / 8));
   const marks = edgeStarts + (n + 1) * 4;
   kernels.bytes(edgeStarts, (n + 1) * 4 + Math.ceil(n / 8)).fill(0);
   setBuild(edgeStarts, 0, marks);
-  await turns.over(n, 0.5, (first, past) => exports.vamanaCountEdges(build, lists, 0, first, past));
-  exports.vamanaCountEdges(build, headLists, headList, 0, k);
+  await turns.over(n, 0.5, (first, past) => exports.vamanaCountEdges(build, lists, first, past));
+  exports.vamanaCountEdges(build, spans, 0, k);
   const total = sumUp(kernels.u32(edgeStarts, n + 1));
   const edges = blocks.alloc(total * 4);
   setBuild(edgeStarts, edges, marks);
-  await turns.over(n, 0.5, (first, past) => exports.vamanaPlaceEdges(build, lists, 0, first, past));
-  exports.vamanaPlaceEdges(build, headLists, headList, 0, k);
+  await turns.over(n, 0.5, (first, past) => exports.vamanaPlaceEdges(build, lists, first, past));
+  exports.vamanaPlaceEdges(build, spans, 0, k);
   await turns.over(n, 4, (first, past) => exports.vamanaRelink(build, first, past));
-  blocks.free(edgeStarts, edges, headList);
+  blocks.free(edgeStarts, edges, spans);
 
   const repaired = await reachAll({
     kernels,
@@ -227,7 +241,8 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
     lists,
     n,
     degree,
-    entry,
+    entries,
+    headsOf,
     firsts,
     nearCells,
     near,
@@ -235,7 +250,10 @@ async function link(kernels: Kernels, blocks: Blocks, options: LinkOptions): Pro
   });
   turns.finish();
   blocks.free(build, chain);
-  return { n, dim, degree, entry, rows, vectors, rowBytes, lists, repaired, free: () => blocks.freeAll() };
+  return {
+    ...{ n, dim, degree, entries, heads: k, rows, vectors, rowBytes, lists, repaired },
+    free: () => blocks.freeAll(),
+  };
 }
 
 interface Grouped {
@@ -305,62 +323,47 @@ function chainOf(nearCells: Uint32Array, k: number, near: number): number[] {
   return order;
 }
 
+/** The nodes: first the heads, of these first the entries, then the other rows cell by cell. */
 function numberNodes(
   grouped: Grouped,
   order: readonly number[],
+  headRows: Uint32Array,
   n: number,
-): { rows: Uint32Array; firsts: Uint32Array } {
+): { rows: Uint32Array; firsts: Uint32Array; entries: number; headsOf: Uint32Array } {
+  const k = order.length;
+  // Every so manieth cell of the chain: together they have something of every part of the space.
+  const stride = Math.ceil(k / MOST_ENTRIES);
+  const cells = order.map((_, cell) => cell);
+  const entryCells = cells.filter((cell) => cell % stride === 0);
+  const inOrder = [...entryCells, ...cells.filter((cell) => cell % stride !== 0)];
   const rows = new Uint32Array(n);
-  const firsts = new Uint32Array(order.length + 1);
+  const headsOf = new Uint32Array(k);
+  const firsts = new Uint32Array(k + 1);
   let node = 0;
-  order.forEach((cell, i) => {
-    firsts[i] = node;
-    rows.set(grouped.rows[cell] as Uint32Array, node);
-    node += (grouped.rows[cell] as Uint32Array).length;
+  for (const cell of inOrder) {
+    headsOf[cell] = node;
+    rows[node++] = headRows[cell] as number;
+  }
+  order.forEach((group, cell) => {
+    firsts[cell] = node;
+    for (const row of grouped.rows[group] as Uint32Array) if (row !== headRows[cell]) rows[node++] = row;
   });
-  firsts[order.length] = node;
-  return { rows, firsts };
+  firsts[k] = node;
+  return { rows, firsts, entries: entryCells.length, headsOf };
 }
 
-interface Places {
-  vectors: number;
-  rowBytes: number;
-  centroids: number;
-  firsts: Uint32Array;
-}
-
-/** Of each cell the node nearest to its centroid. */
-function headsOf(kernels: Kernels, { vectors, rowBytes, centroids, firsts }: Places): Uint32Array {
+/** Of the rows of a cell the one nearest to its centroid, the lowest of equal ones. */
+function headOf(
+  kernels: Kernels,
+  { vectors, dim }: LinkOptions,
+  rows: Uint32Array,
+  centroid: number,
+): number {
   const topK = new TopK(kernels, 1);
   try {
-    return Uint32Array.from({ length: firsts.length - 1 }, (_, i) => {
-      const first = firsts[i] as number;
-      const count = (firsts[i + 1] as number) - first;
-      kernels.scanL2(vectors + first * rowBytes, count, rowBytes / 4, centroids + i * rowBytes, first, topK);
-      return topK.drain().ids[0] as number;
-    });
-  } finally {
-    topK.free();
-  }
-}
-
-/** Of the heads the one nearest to the mean of all vectors, as the centroids give it. */
-function entryOf(kernels: Kernels, places: Places & { heads: Uint32Array }): number {
-  const { vectors, rowBytes, centroids, firsts, heads } = places;
-  const mean = new Float64Array(rowBytes / 4);
-  for (let i = 0; i < heads.length; i++) {
-    const share = ((firsts[i + 1] as number) - (firsts[i] as number)) / (firsts[heads.length] as number);
-    const centroid = kernels.f32(centroids + i * rowBytes, mean.length);
-    for (let j = 0; j < mean.length; j++) mean[j] = (mean[j] as number) + share * (centroid[j] as number);
-  }
-  const topK = new TopK(kernels, 1);
-  let query = 0;
-  try {
-    query = kernels.copyIn(Float32Array.from(mean));
-    for (const head of heads) kernels.scanL2(vectors + head * rowBytes, 1, mean.length, query, head, topK);
+    for (const row of rows) kernels.scanL2(vectors + row * dim * 4, 1, dim, centroid, row, topK);
     return topK.drain().ids[0] as number;
   } finally {
-    if (query !== 0) kernels.free(query);
     topK.free();
   }
 }
@@ -371,7 +374,8 @@ interface Reach {
   lists: number;
   n: number;
   degree: number;
-  entry: number;
+  entries: number;
+  headsOf: Uint32Array;
   firsts: Uint32Array;
   nearCells: number;
   near: number;
@@ -379,18 +383,20 @@ interface Reach {
 }
 
 /**
- * Adds an edge to each part of the graph that can't be reached from the entry, from a node that can and is near; where
+ * Adds an edge to each part of the graph that can't be reached from the entries, from a node that can and is near; where
  * that node's list is full the edge takes the place of one by which nothing was reached first. Returns how many.
  */
 async function reachAll(reach: Reach): Promise<number> {
-  const { kernels, lists, n, degree, entry, turns } = reach;
+  const { kernels, lists, n, degree, entries, turns } = reach;
   const parents = new Uint32Array(n).fill(NO_NODE);
   const queue = new Uint32Array(n);
   let held = 0;
   let next = 0;
-  const spread = async (from: number, parent: number): Promise<void> => {
-    parents[from] = parent;
-    queue[held++] = from;
+  const enter = (node: number, parent: number): void => {
+    parents[node] = parent;
+    queue[held++] = node;
+  };
+  const spread = async (): Promise<void> => {
     while (next < held) {
       const past = Math.min(held, next + 4096);
       const view = kernels.u32(lists, n * degree);
@@ -400,18 +406,19 @@ async function reachAll(reach: Reach): Promise<number> {
           const other = view[at] as number;
           if (other === NO_NODE) break;
           if (parents[other] !== NO_NODE) continue;
-          parents[other] = node;
-          queue[held++] = other;
+          enter(other, node);
         }
       }
       await turns.rest();
     }
   };
-  await spread(entry, entry);
+  for (let node = 0; node < entries; node++) enter(node, node);
+  await spread();
   let repaired = 0;
   for (let node = 0; held < n; node++) {
     if (parents[node] !== NO_NODE) continue;
-    await spread(node, attach(reach, parents, node));
+    enter(node, attach(reach, parents, node));
+    await spread();
     repaired++;
   }
   return repaired;
@@ -433,15 +440,16 @@ function attach(reach: Reach, parents: Uint32Array, node: number): number {
 
 /** Places to look for a reached node in: the node's own list, the cells near its own, all cells. */
 function* nearPools(reach: Reach, own: Uint32Array, node: number): Generator<Uint32Array> {
-  const { kernels, firsts, nearCells, near } = reach;
+  const { kernels, firsts, headsOf, nearCells, near } = reach;
   yield own.filter((other) => other !== NO_NODE);
-  let cell = 0;
-  while ((firsts[cell + 1] as number) <= node) cell++;
+  let cell = headsOf.indexOf(node);
+  if (cell < 0) cell = firsts.findLastIndex((first) => first <= node);
   const cells = [
     ...kernels.u32(nearCells + cell * near * 4, near),
     ...Array.from({ length: firsts.length - 1 }, (_, i) => i),
   ];
   for (const other of cells) {
+    yield headsOf.subarray(other, other + 1);
     const [first, past] = [firsts[other] as number, firsts[other + 1] as number];
     for (let from = first; from < past; from += 1024) {
       const count = Math.min(1024, past - from);

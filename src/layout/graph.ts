@@ -8,3 +8,5 @@ export const NO_NODE = 0xffffffff;
 /** Longest neighbour list, and the most nodes that one is linked among. */
 export const MAX_GRAPH_DEGREE = 64;
 export const MAX_GRAPH_CANDIDATES = 1024;
+/** Most nodes that a walk sets out from: what one step of it can score. */
+export const MAX_GRAPH_ENTRIES = 256;

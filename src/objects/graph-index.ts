@@ -3,7 +3,12 @@ import { type Address, addressFromCbor, addressToCbor } from "../core/address.ts
 import { blake3 } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";
 import { DreamDBError } from "../errors.ts";
-import { GRAPH_PAGE_BLOCKS, MAX_GRAPH_CANDIDATES, MAX_GRAPH_DEGREE } from "../layout/graph.ts";
+import {
+  GRAPH_PAGE_BLOCKS,
+  MAX_GRAPH_CANDIDATES,
+  MAX_GRAPH_DEGREE,
+  MAX_GRAPH_ENTRIES,
+} from "../layout/graph.ts";
 import { type ContainerRef, containerRefFromCbor, containerRefToCbor } from "./container-ref.ts";
 import { corrupt, decodeObject, FORMAT_VERSION } from "./shape.ts";
 import { MAX_DIM } from "./spatial-index.ts";
@@ -25,8 +30,10 @@ export interface GraphIndex {
   rows: number;
   /** Longest neighbour list, a multiple of 4. */
   degree: number;
-  /** The node every walk sets out from. */
-  entry: number;
+  /** So many first nodes are where every walk sets out from, at most 256. */
+  entries: number;
+  /** So many first nodes each stand for a cell of the build; the entries are some of them. */
+  heads: number;
   /** Nodes of every block but the last: a power of two. */
   blockNodes: number;
   /** How it was built: cells and rounds of the k-means, seed, candidates and probed cells of each node. */
@@ -89,7 +96,8 @@ export function decodeGraphIndex(bytes: Uint8Array): GraphIndex {
     exponent: algorithm === "dreamdb.vamana-l2" ? exponentOf(shape.difference("exponent")) : 0,
     rows,
     degree: shape.uint("degree", MAX_GRAPH_DEGREE, 4),
-    entry: shape.uint("entry", rows - 1),
+    entries: shape.uint("entries", Math.min(rows, MAX_GRAPH_ENTRIES), 1),
+    heads: shape.uint("heads", rows, 1),
     blockNodes: shape.uint("blockNodes", BLOCK_BYTES, 1),
     cells: shape.uint("cells", rows, 1),
     iterations: shape.uint("iterations"),
@@ -100,6 +108,8 @@ export function decodeGraphIndex(bytes: Uint8Array): GraphIndex {
     pages: shape.array("pages").map((ref, i) => containerRefFromCbor(ref, `graph-index.pages[${i}]`)),
   };
   if (index.degree % 4 !== 0) throw corrupt("graph-index.degree", index.degree, "a multiple of 4");
+  if (index.heads < index.entries)
+    throw corrupt("graph-index.heads", index.heads, `at least the ${index.entries} entries`);
   if ((index.blockNodes & (index.blockNodes - 1)) !== 0)
     throw corrupt("graph-index.blockNodes", index.blockNodes, "a power of two");
   const pages = Math.ceil(rows / pageNodesOf(index));

@@ -1,4 +1,3 @@
-import { readManifest } from "../dataset/commit.ts";
 import { type Context, createContext } from "../dataset/context.ts";
 import { GraphTracks } from "../dataset/graph-tracks.ts";
 import { Indexers } from "../dataset/indexer.ts";
@@ -6,6 +5,7 @@ import { IvfTracks } from "../dataset/ivf-tracks.ts";
 import type { SearchTarget } from "../dataset/query.ts";
 import { type ManyVectorQuery, searchHere } from "../dataset/query-many.ts";
 import { SpaceRegistry } from "../dataset/space-registry.ts";
+import { readManifest } from "../dataset/tip.ts";
 import type { KernelMode } from "../kernels/load.ts";
 import type { Manifest } from "../objects/manifest.ts";
 import type { ReadFrom, Verbs } from "./messages.ts";

@@ -1,5 +1,5 @@
+import { CellAssigner } from "../kernels/cell-assigner.ts";
 import type { Kernels } from "../kernels/kernels.ts";
-import { CellAssigner } from "../kernels/kmeans.ts";
 
 /** A worker's rows of a training sample, in its compute core until `free`, and the centroids of the round. */
 export class SampleShare {

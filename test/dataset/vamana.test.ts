@@ -1,13 +1,13 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import type { BuildGraphOptions } from "../../src/dataset/build-graph.ts";
-import { readTip, type Tip } from "../../src/dataset/commit.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
 import { checkNodes } from "../../src/dataset/fsck-graph.ts";
 import type { VectorQuery } from "../../src/dataset/query.ts";
 import { Schema } from "../../src/dataset/schema.ts";
 import { Session } from "../../src/dataset/session.ts";
+import { readTip, type Tip } from "../../src/dataset/tip.ts";
 import type { FieldSpec } from "../../src/objects/field.ts";
 import type { SpatialIndex } from "../../src/objects/spatial-index.ts";
 import { memoryStore } from "../../src/store/memory.ts";

@@ -1,12 +1,12 @@
 // Filters by columns alone, by indexes, and by a plain model of the language: all three choose the same records.
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { readTip } from "../../src/dataset/commit.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { FilterCache, matchingOrdinals } from "../../src/dataset/filter.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
 import { Schema } from "../../src/dataset/schema.ts";
 import { Session } from "../../src/dataset/session.ts";
+import { readTip } from "../../src/dataset/tip.ts";
 import { canonicalForm, filterOf, type Where } from "../../src/dataset/where.ts";
 import type { Manifest } from "../../src/objects/manifest.ts";
 import { memoryStore } from "../../src/store/memory.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
+import type { AppendProgress } from "../../src/dataset/append-progress.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { Schema } from "../../src/dataset/schema.ts";
-import type { AppendProgress } from "../../src/dataset/uploads.ts";
 import { DreamDBError } from "../../src/errors.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { scratchDirectories } from "../store/scratch.ts";

@@ -1,7 +1,7 @@
 /** The filter before cells are scored must change no cell: the SIMD build has it, the scalar build has not. */
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { CellAssigner } from "../../src/kernels/kmeans.ts";
+import { CellAssigner } from "../../src/kernels/cell-assigner.ts";
 import { bothBuilds, FILLS, filled, seeded } from "./reference.ts";
 import { type Kernels, loadKernels } from "./subject.ts";
 import { cellOfVector } from "./training-reference.ts";

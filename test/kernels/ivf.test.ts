@@ -1,8 +1,8 @@
 import { afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
+import { CellAssigner } from "../../src/kernels/cell-assigner.ts";
 import { type CellPart, type IvfHits, IvfIndex } from "../../src/kernels/ivf.ts";
 import { IvfMatches } from "../../src/kernels/ivf-matches.ts";
-import { CellAssigner } from "../../src/kernels/kmeans.ts";
 import { codeBytes, type Metric, RabitqEncoder, toIndexSpace } from "../../src/kernels/rabitq.ts";
 import { paddedDim, Rotation, rotationKind } from "../../src/kernels/rotation.ts";
 import { bitsOf, bothBuilds, cosine, dot, negatedDistance, seeded } from "./reference.ts";

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import { CellAssigner, rowsOfRounds, sampleRows, trainKmeans } from "../../src/kernels/kmeans.ts";
+import { CellAssigner } from "../../src/kernels/cell-assigner.ts";
+import { rowsOfRounds, sampleRows, trainKmeans } from "../../src/kernels/kmeans.ts";
 import { bitsOf, bothBuilds, FILLS, filled, seeded } from "./reference.ts";
 import { type Kernels, loadKernels } from "./subject.ts";
 import { cellOfVector, drawnRows, kmeans } from "./training-reference.ts";

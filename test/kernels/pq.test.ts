@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from "@jest/globals";
-import { PqCodebooks, PqEncoder, type PqShape, pqCodeBytes, pqParts, trainPq } from "../../src/kernels/pq.ts";
+import { PqCodebooks, PqEncoder, type PqShape, pqCodeBytes, pqParts } from "../../src/kernels/pq.ts";
+import { trainPq } from "../../src/kernels/pq-training.ts";
 import { bitsOf, bothBuilds, FILLS, filled, seeded } from "./reference.ts";
 import { type Kernels, loadKernels } from "./subject.ts";
 import { fold, kmeans, pqByteTable, pqCodes, pqEdges, pqHalfSquares, pqTable } from "./training-reference.ts";

@@ -14,7 +14,8 @@ interface Coded {
 }
 interface Graph {
   rows: number[];
-  entry: number;
+  entries: number;
+  heads: number;
   lists: number[][];
   repaired: number;
 }
@@ -90,8 +91,8 @@ function listsOf(kernels: Kernels, graph: LinkedGraph): number[][] {
   });
 }
 
-function expectSound({ lists, entry }: Pick<Graph, "lists" | "entry">, degree: number): void {
-  const reached = new Set([entry]);
+function expectSound({ lists, entries }: Pick<Graph, "lists" | "entries">, degree: number): void {
+  const reached = new Set(Array.from({ length: entries }, (_, node) => node));
   for (const node of reached) for (const other of lists[node] as number[]) reached.add(other);
   expect(reached.size).toBe(lists.length);
   lists.forEach((list, node) => {
@@ -111,8 +112,10 @@ async function expectReference(given: Given): Promise<Graph> {
   for (const kernels of builds) {
     const before = kernels.live();
     const graph = await linkIn(kernels, given);
-    const { entry, repaired } = graph;
-    expect({ rows: [...graph.rows], entry, lists: listsOf(kernels, graph), repaired }).toEqual(wanted);
+    const { entries, heads, repaired } = graph;
+    expect({ rows: [...graph.rows], entries, heads, lists: listsOf(kernels, graph), repaired }).toEqual(
+      wanted,
+    );
     graph.free();
     expect(kernels.live()).toEqual(before);
   }
@@ -321,7 +324,8 @@ describe.each(Object.entries(FILLS))("walks over %s vectors", (_, fill) => {
         const { at, coded } = codeIn(kernels, inOrder, dim, metric);
         expect(coded).toEqual(split(inOrder, dim).map((row) => reference.code(row, metric)));
         const lists = listsOf(kernels, graph);
-        const place = layGraph(kernels, n, dim, graph.degree, { rows: at, lists: graph.lists });
+        const { entries, heads } = graph;
+        const place = layGraph(kernels, n, dim, graph.degree, heads, { rows: at, lists: graph.lists });
         const walk = new GraphWalk(kernels, place, n, dim, 64);
         for (const query of queries) {
           const wanted = reference.codeQuery(query);
@@ -330,19 +334,19 @@ describe.each(Object.entries(FILLS))("walks over %s vectors", (_, fill) => {
             [7, 5],
             [64, 64],
           ] as const) {
-            walk.start(query, graph.entry, { beam });
+            walk.start(query, graph.entries, { beam });
             expect(walk.go()).toBeUndefined();
             const best = walk.best(most);
             expect([...kernels.u32(best.nodes, best.count)]).toEqual(
-              reference.walk({ coded, lists, entry: graph.entry }, wanted, beam, most),
+              reference.walk({ coded, lists, entries, heads }, wanted, beam, most),
             );
             for (const slack of [0, 0.1, 1]) {
               const within = { nearest: Math.ceil(most / 2), slack, isL2: metric === "l2" };
-              walk.start(query, graph.entry, { beam, within });
+              walk.start(query, graph.entries, { beam, within });
               expect(walk.go()).toBeUndefined();
               const near = walk.best(most);
               expect([...kernels.u32(near.nodes, near.count)]).toEqual(
-                reference.walk({ coded, lists, entry: graph.entry }, wanted, beam, most, undefined, {
+                reference.walk({ coded, lists, entries, heads }, wanted, beam, most, undefined, {
                   ...within,
                   query,
                 }),
@@ -357,11 +361,11 @@ describe.each(Object.entries(FILLS))("walks over %s vectors", (_, fill) => {
               ),
             );
             const results = kernels.topK(most);
-            walk.start(query, graph.entry, { beam }, filter, results);
+            walk.start(query, graph.entries, { beam }, filter, results);
             walk.go();
             const allowed = walk.best(most);
             expect([...kernels.u32(allowed.nodes, allowed.count)]).toEqual(
-              reference.walk({ coded, lists, entry: graph.entry }, wanted, beam, most, allows),
+              reference.walk({ coded, lists, entries, heads }, wanted, beam, most, allows),
             );
             results.free();
             kernels.free(filter);

@@ -78,7 +78,15 @@ function graphOf(
   const pages = sources.map(pageOf);
   const index: GraphIndex = {
     algorithm: isL2 ? "dreamdb.vamana-l2" : "dreamdb.vamana-cosine",
-    ...{ dim, exponent: isL2 ? -3 : 0, rows, degree, entry: rows - 1, blockNodes },
+    ...{
+      dim,
+      exponent: isL2 ? -3 : 0,
+      rows,
+      degree,
+      entries: 1 + ((rows - 1) % 256),
+      heads: rows,
+      blockNodes,
+    },
     ...{ cells: 1, iterations: 6, candidates: 250, probes: 10 },
     seed: defaultGraphSeed(isL2 ? "l2" : "cosine", dim, degree),
     parents: [],
@@ -337,7 +345,7 @@ describe("a graph index", () => {
       const found = outcome(() => decodeGraphIndex(damaged), what);
       if ("code" in found)
         expect(["Corrupt", "UnsupportedVersion", "InvalidAddress", "LimitExceeded"]).toContain(found.code);
-      else expect(found.value.entry).toBeLessThan(found.value.rows);
+      else expect(found.value.entries).toBeLessThanOrEqual(found.value.heads);
     });
   });
 
@@ -348,7 +356,10 @@ describe("a graph index", () => {
     ["degree", 2],
     ["degree", 6],
     ["degree", 68],
-    ["entry", 5],
+    ["entries", 0],
+    ["entries", 6],
+    ["heads", 4],
+    ["heads", 6],
     ["blockNodes", 3],
     ["blockNodes", 0],
     ["exponent", 301],

@@ -25,6 +25,6 @@ test("the browser's entry has these names and no others", () => {
   expect(Object.keys(browser).sort()).toEqual(NAMES);
 });
 
-test("Node's entry has directories besides", () => {
-  expect(Object.keys(node).sort()).toEqual([...NAMES, "directoryStore"].sort());
+test("Node's entry has directories besides, as backends and as caches", () => {
+  expect(Object.keys(node).sort()).toEqual([...NAMES, "cachedInDirectory", "directoryStore"].sort());
 });

@@ -52,13 +52,25 @@ export const MUTANTS = {
     why: "an append's columns are stored once it is published",
     file: "src/dataset/append.ts",
     changes: [
+      ["      await uploads.add(dataObjects(batch));\n", "      uploads.late = dataObjects(batch);\n"],
+      [
+        "  const { own } = published;\n",
+        "  await ready.uploads.add(ready.uploads.late);\n  await ready.uploads.finish();\n  const { own } = published;\n",
+      ],
+    ],
+  },
+  "ref without waiting": {
+    why: "an append is published while some of its columns are still on their way",
+    file: "src/dataset/append.ts",
+    changes: [
       ["  await ready.uploads.finish();\n\n", ""],
       ["  const { own } = published;\n", "  await ready.uploads.finish();\n  const { own } = published;\n"],
     ],
+    by: ["--only", "random", "--seed", "1"],
   },
   "one writeId for all": {
     why: "writes of refs are not told apart",
-    file: "src/dataset/commit.ts",
+    file: "src/dataset/tip.ts",
     changes: [["    writeId: ctx.random(16),\n", "    writeId: new Uint8Array(16),\n"]],
   },
   "412 ignored": {
