@@ -7,6 +7,8 @@ import { bestAt, race } from "./measure.mjs";
 const BATCH = 256;
 /** Settings carried from the main race into a section. */
 const CARRIED = 6;
+/** Batches scan more cheaply than they refine, so that another setting than a lone query's may be their best. */
+const CARRIED_TO_BATCHES = 14;
 
 /**
  * @param entry the index of the word vectors, raced
@@ -58,7 +60,7 @@ async function filters(entry, how) {
 /** Queries by the batch beside the same settings one by one; undefined while there is no verb for it. */
 async function batch(entry, how) {
   if (missing().some(([verb]) => verb === "queryMany")) return undefined;
-  const single = carried(entry, 0.95);
+  const single = carried(entry, 0.95, CARRIED_TO_BATCHES);
   const batched = single.map((setting) => ({
     ...setting,
     batch: BATCH,
@@ -79,11 +81,11 @@ function again(entry, settings) {
 }
 
 /** The entry's settings that reach a recall, fastest first, and always its most accurate one. */
-function carried({ settings, points }, recall) {
+function carried({ settings, points }, recall, most = CARRIED) {
   const good = points
     .filter((point) => point.recall >= recall && !point.isTarget)
     .sort((a, b) => b.qps - a.qps);
-  const chosen = new Set(good.slice(0, CARRIED).map(({ label }) => label));
+  const chosen = new Set(good.slice(0, most).map(({ label }) => label));
   chosen.add(points.reduce((a, b) => (a.recall > b.recall ? a : b)).label);
   return settings.filter(({ label }) => chosen.has(label));
 }
