@@ -5,6 +5,7 @@ export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
 export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
 export type { ArrowBatch, ArrowData, ArrowLibrary, ArrowTable } from "./dataset/arrow-layout.ts";
 export type { BuildGraphOptions, BuildGraphProgress, BuildGraphResult } from "./dataset/build-graph.ts";
+export { type DeleteRefOptions, deleteRef, protectRef } from "./dataset/change-ref.ts";
 export type { Backend, Cancellable, DatasetOptions } from "./dataset/context.ts";
 export {
   type AppendOptions,

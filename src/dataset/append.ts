@@ -182,7 +182,8 @@ function dataObjects(batch: PreparedBatch): Sealed[] {
 async function chooseBases(target: AppendTarget, tip: Tip, staged: Staged): Promise<bigint[]> {
   const { ctx, origin } = target;
   const { prepared } = staged;
-  const { timeline, autoHigh, lane } = tip.manifest;
+  const { timeline, autoHigh } = tip.manifest;
+  const lane = tip.ref.lane ?? 0;
   if (prepared.ticks !== undefined) {
     // Staging looked at its own tip already.
     if (tip !== staged.tip) await refuseTaken(ctx.session, timeline, prepared.ticks, origin);
@@ -231,6 +232,7 @@ function draftOf(
     writer: ctx.writer,
     opId,
     op: "append",
+    lane: tip.ref.lane ?? 0,
     autoHigh: isAutomatic ? all.base + all.span + 1n : old.autoHigh,
     timeline: appendToIndex(old.timeline, batches, batchCodec, store),
     tracks,

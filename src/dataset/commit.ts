@@ -8,7 +8,15 @@ import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import type { NewPage } from "../objects/index-tree.ts";
 import { decodeManifest, encodeManifest, type Manifest } from "../objects/manifest.ts";
-import { decodeRef, encodeRef, INLINE_MANIFEST_BYTES, type RefBody, type RefType } from "../objects/ref.ts";
+import {
+  decodeRef,
+  encodeRef,
+  INLINE_MANIFEST_BYTES,
+  type RefBody,
+  type RefTraits,
+  type RefType,
+  traitsOf,
+} from "../objects/ref.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { Context } from "./context.ts";
 import { inParallel, type Session } from "./session.ts";
@@ -21,15 +29,25 @@ export interface Tip {
   address: Address;
 }
 
-/** The ref's current state, or undefined when there is none by this name. */
+/** The ref's current state, or undefined when there is none by this name, or it was deleted. */
 export async function readTip(session: Session, name: string): Promise<Tip | undefined> {
+  const found = await readRef(session, name);
+  return found === undefined || found.ref.type === "dead" ? undefined : tipOf(session, found);
+}
+
+/** The ref's body as it is, also of one that was deleted. */
+export async function readRef(
+  session: Session,
+  name: string,
+): Promise<{ ref: RefBody; etag: string } | undefined> {
   const found = await session.current(refKey(name));
-  if (found === undefined) return undefined;
-  const ref = decodeRef(found.bytes);
-  if (ref.type === "dead") return undefined;
+  return found && { ref: decodeRef(found.bytes), etag: found.etag };
+}
+
+async function tipOf(session: Session, { ref, etag }: { ref: RefBody; etag: string }): Promise<Tip> {
   const manifest = await manifestOfRef(session, ref);
   if (manifest.seq !== ref.seq) throw corrupt("ref.seq", ref.seq, manifest.seq);
-  return { ref, etag: found.etag, manifest, address: ref.manifest };
+  return { ref, etag, manifest, address: ref.manifest };
 }
 
 async function manifestOfRef(session: Session, ref: RefBody): Promise<Manifest> {
@@ -78,14 +96,19 @@ export async function putObject(ctx: Context, { address, bytes }: NewPage): Prom
 export interface Draft {
   manifest: Manifest;
   objects: NewPage[];
+  /** Whether the Manifest is stored already: the ref is to name a state that there is. */
+  isStored?: true;
 }
 
 export interface Operation {
   opId: Uint8Array;
   /** Whether a request of an earlier call may still be on its way. Default false: the opId is new. */
   isResumed?: boolean;
-  /** Builds on the given tip; called again after another writer moved the ref. */
-  draft(tip: Tip): Promise<Draft>;
+  /**
+   * Builds on the given tip; called again after another writer moved the ref. Undefined: the tip is as it should be, and
+   * nothing is to be published. The Manifest may have an opId of its own in place of the operation's.
+   */
+  draft(tip: Tip): Promise<Draft | undefined>;
 }
 
 /** What publishing came to: the state that holds the operation, and the ref as it is by now, which may be further. */
@@ -109,6 +132,8 @@ export async function publish(
   // Up to here the operation has been looked for: it can only be in what comes later.
   let searchedSeq = tip.ref.seq;
   let current = tip;
+  // Every id under which an attempt may have taken effect.
+  const opIds = [operation.opId];
   for (let attempt = 0; ; attempt++) {
     if (pace.isCrowded) {
       await pace.wait(ctx);
@@ -116,19 +141,23 @@ export async function publish(
       const seen = await freshTip(ctx, name, current, operation.opId);
       // Requests of this call are settled by now. To look for them nevertheless would take long enough to lose the race.
       if (operation.isResumed === true) {
-        const late = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
+        const late = await findOwn(ctx.session, name, seen, opIds, searchedSeq);
         if (late !== undefined) return { own: late, tip: seen };
         searchedSeq = seen.ref.seq;
       }
       current = seen;
     }
     const draft = await operation.draft(current);
+    if (draft === undefined) return { own: current, tip: current };
+    const { opId } = draft.manifest;
+    if (!opIds.some((tried) => equalBytes(tried, opId))) opIds.push(opId);
     const bytes = encodeManifest(draft.manifest);
     const address = addressOf(bytes);
     await putObjects(ctx, draft.objects);
-    await putObjects(ctx, [{ address, bytes }]);
-    const ref = newRef(ctx, "branch", address, draft.manifest, bytes, current.ref.gcEpoch);
-    const swapped = await swap(ctx, name, ref, current.etag, operation.opId);
+    if (draft.isStored !== true) await putObjects(ctx, [{ address, bytes }]);
+    const { gcEpoch } = current.ref;
+    const ref = newRef(ctx, "branch", address, draft.manifest, bytes, gcEpoch, traitsOf(current.ref));
+    const swapped = await swap(ctx, name, ref, current.etag, opId);
     if (swapped.etag !== undefined) {
       pace.won();
       const moved = { ref, etag: swapped.etag, manifest: draft.manifest, address };
@@ -137,7 +166,7 @@ export async function publish(
     const seen = swapped.tip;
     if (equalBytes(seen.ref.writeId, ref.writeId)) return { own: seen, tip: seen };
     refuseRollback(name, current, seen, { committed: "no" });
-    const own = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
+    const own = await findOwn(ctx.session, name, seen, opIds, searchedSeq);
     if (own !== undefined) return { own, tip: seen };
     searchedSeq = seen.ref.seq;
     if (attempt >= ctx.retries) {
@@ -175,13 +204,13 @@ async function findOwn(
   session: Session,
   name: string,
   seen: Tip,
-  opId: Uint8Array,
+  opIds: readonly Uint8Array[],
   startSeq: number,
 ): ReturnType<typeof findOperation> {
   try {
-    return await findOperation(session, seen, opId, startSeq);
+    return await findOperation(session, seen, opIds, startSeq);
   } catch (error) {
-    throw commitUnknown(name, opId, error);
+    throw commitUnknown(name, opIds.at(-1) as Uint8Array, error);
   }
 }
 
@@ -203,12 +232,13 @@ export function refuseRollback(
 }
 
 export function newRef(
-  ctx: Context,
+  ctx: Pick<Context, "clock" | "random">,
   type: RefType,
   address: Address,
   manifest: Manifest,
   bytes: Uint8Array,
   gcEpoch: number,
+  traits: RefTraits = {},
 ): RefBody {
   const ref = {
     type,
@@ -218,6 +248,7 @@ export function newRef(
     opId: manifest.opId,
     gcEpoch,
     ts: ctx.clock(),
+    ...traits,
   };
   return bytes.length <= INLINE_MANIFEST_BYTES ? { ...ref, inline: bytes } : ref;
 }
@@ -286,18 +317,20 @@ export function errnoIn(cause: unknown): { errno?: string } {
   return isDreamDBError(cause) && cause.errno !== undefined ? { errno: cause.errno } : {};
 }
 
-/** The Manifest that `opId` published, looked for from `tip` back to (not including) sequence `afterSeq`. */
+/** The Manifest that `opId`, or one of several, published, looked for from `tip` back to (not including) sequence `afterSeq`. */
 export async function findOperation(
   session: Session,
   tip: { address: Address; manifest: Manifest },
-  opId: Uint8Array,
+  opId: Uint8Array | readonly Uint8Array[],
   afterSeq: number,
 ): Promise<{ address: Address; manifest: Manifest } | undefined> {
+  const opIds = ArrayBuffer.isView(opId) ? [opId] : opId;
   const waiting = [{ address: tip.address, manifest: tip.manifest }];
   const seen = new Set<Address>();
   for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
     if (node.manifest.seq <= afterSeq) continue;
-    if (equalBytes(node.manifest.opId, opId)) return node;
+    const { manifest } = node;
+    if (opIds.some((each) => equalBytes(manifest.opId, each))) return node;
     for (const parent of node.manifest.parents) {
       if (seen.has(parent)) continue;
       seen.add(parent);
