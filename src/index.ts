@@ -24,6 +24,14 @@ export type { Explanation } from "./dataset/explain.ts";
 export type { FsckOptions, FsckProblem, FsckReport } from "./dataset/fsck.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";
 export { fsck } from "./dataset/later.ts";
+export type {
+  ConflictVersion,
+  MergeConflict,
+  MergedTrack,
+  MergeOptions,
+  MergeResult,
+  MergeStrategy,
+} from "./dataset/merge.ts";
 export type { VectorQuery } from "./dataset/query.ts";
 export type { ManyVectorQuery } from "./dataset/query-many.ts";
 export type {

@@ -240,7 +240,8 @@ function draftOf(
   return { manifest, objects };
 }
 
-function batchEntry(batch: PreparedBatch, base: bigint): BatchEntry {
+/** How the timeline names a batch. @param base its first tick */
+export function batchEntry(batch: PreparedBatch, base: bigint): BatchEntry {
   const { rows, ticks } = batch;
   const columns = new Map([...batch.columns].map(([id, column]) => [id, column.ref]));
   const index = batch.scalarIndex === undefined ? {} : { scalarIndex: batch.scalarIndex.ref };

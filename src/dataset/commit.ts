@@ -96,8 +96,8 @@ export async function putObject(ctx: Context, { address, bytes }: NewPage): Prom
 export interface Draft {
   manifest: Manifest;
   objects: NewPage[];
-  /** Whether the Manifest is stored already: the ref is to name a state that there is. */
-  isStored?: true;
+  /** The Manifest's bytes when they are stored already: the ref is to name a state that there is. */
+  stored?: Uint8Array;
 }
 
 export interface Operation {
@@ -151,10 +151,10 @@ export async function publish(
     if (draft === undefined) return { own: current, tip: current };
     const { opId } = draft.manifest;
     if (!opIds.some((tried) => equalBytes(tried, opId))) opIds.push(opId);
-    const bytes = encodeManifest(draft.manifest);
+    const bytes = draft.stored ?? encodeManifest(draft.manifest);
     const address = addressOf(bytes);
     await putObjects(ctx, draft.objects);
-    if (draft.isStored !== true) await putObjects(ctx, [{ address, bytes }]);
+    if (draft.stored === undefined) await putObjects(ctx, [{ address, bytes }]);
     const { gcEpoch } = current.ref;
     const ref = newRef(ctx, "branch", address, draft.manifest, bytes, gcEpoch, traitsOf(current.ref));
     const swapped = await swap(ctx, name, ref, current.etag, opId);

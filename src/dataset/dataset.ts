@@ -37,12 +37,14 @@ import {
   append,
   arrowSource,
   buildGraph,
+  mergeMany,
   publishCompressor,
   rebuildIvf,
   stage,
   streamArrow,
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
+import type { MergeOptions, MergeResult, MergeStrategy } from "./merge.ts";
 import {
   chosenFields,
   explain,
@@ -715,6 +717,29 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       manifest: created.manifest,
       address: created.address,
     });
+  }
+
+  /**
+   * Brings a branch or snapshot (or the Manifest of an address) of the same Space into this branch. The new state has both as parents, and
+   * is a function of them: whoever merges the same sides in the same way gets the same bytes. No data object is rewritten.
+   * Errors: `MergeConflict` and `LineageMismatch`, whose `conflicts` tell what contradicts what; `Conflict` when `fast-forward` can't be, or
+   * after lost races; `NotFound`, `ReadOnly`, `StoreUnavailable`, `CommitUnknown`. After any but the last nothing changed.
+   */
+  merge(source: string, options: MergeOptions & Cancellable = {}): Promise<MergeResult> {
+    return this.mergeAll([source], options, "refuse-on-conflict");
+  }
+
+  /** As `merge`, of many at once, with `union-tracks` by default. The order of `sources` does not matter. */
+  mergeMany(sources: readonly string[], options: MergeOptions & Cancellable = {}): Promise<MergeResult> {
+    return this.mergeAll(sources, options, "union-tracks");
+  }
+
+  private mergeAll(
+    sources: readonly string[],
+    options: MergeOptions & Cancellable,
+    strategy: MergeStrategy,
+  ): Promise<MergeResult> {
+    return this.rebuild(options, (target, tip) => mergeMany(target, tip, sources, options, strategy));
   }
 
   /** Up to `limit` Manifests from this state back, newest first, each once. */

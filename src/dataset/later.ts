@@ -16,6 +16,8 @@ export const stage: typeof Seldom.stage = async (...args) => (await seldom()).st
 
 export const buildGraph: typeof Seldom.buildGraph = async (...args) => (await seldom()).buildGraph(...args);
 
+export const mergeMany: typeof Seldom.mergeMany = async (...args) => (await seldom()).mergeMany(...args);
+
 export const publishCompressor: typeof Seldom.publishCompressor = async (...args) =>
   (await seldom()).publishCompressor(...args);
 

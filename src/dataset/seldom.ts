@@ -7,4 +7,5 @@ export { calibrateGraph, calibrateIvf } from "./calibrate.ts";
 export { fsck } from "./fsck.ts";
 export { searchGraph, searchGraphNow, walkingOf } from "./graph-search.ts";
 export { GraphTrack } from "./graph-track.ts";
+export { mergeMany } from "./merge.ts";
 export { publishCompressor, rebuildIvf } from "./rebuild.ts";
