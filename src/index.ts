@@ -20,10 +20,11 @@ export {
   type VectorBatch,
   type VectorResults,
 } from "./dataset/dataset.ts";
+export type { Diff, FieldChange, IndexChange, RecordChange } from "./dataset/diff.ts";
 export type { Explanation } from "./dataset/explain.ts";
 export type { FsckOptions, FsckProblem, FsckReport } from "./dataset/fsck.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";
-export { fsck } from "./dataset/later.ts";
+export { diff, fsck } from "./dataset/later.ts";
 export type {
   ConflictVersion,
   MergeConflict,

@@ -28,6 +28,7 @@ import {
   until,
 } from "./context.ts";
 import { createBranch, createRef, nameTaken } from "./create-ref.ts";
+import type { Diff } from "./diff.ts";
 import type { Explanation } from "./explain.ts";
 import { GraphTracks } from "./graph-tracks.ts";
 import { type Health, healthOf } from "./health.ts";
@@ -37,6 +38,7 @@ import {
   append,
   arrowSource,
   buildGraph,
+  diffStates,
   mergeMany,
   publishCompressor,
   rebuildIvf,
@@ -45,6 +47,7 @@ import {
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
 import type { MergeOptions, MergeResult, MergeStrategy } from "./merge.ts";
+import { readState } from "./named-state.ts";
 import {
   chosenFields,
   explain,
@@ -732,6 +735,16 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   /** As `merge`, of many at once, with `union-tracks` by default. The order of `sources` does not matter. */
   mergeMany(sources: readonly string[], options: MergeOptions & Cancellable = {}): Promise<MergeResult> {
     return this.mergeAll(sources, options, "union-tracks");
+  }
+
+  /**
+   * What this state has that another has not, and the other way round: counts at once, records as they are asked for. What both
+   * share is not read. `from` is a ref's name or a Manifest's address. Errors: `NotFound`, `InvalidName`, `LineageMismatch`.
+   */
+  async diff(from: string, { signal }: Cancellable = {}): Promise<Diff> {
+    const { address, manifest } = this.state;
+    const session = this.state.ctx.session.until(signal);
+    return diffStates(session, await readState({ session }, from), { address, manifest });
   }
 
   private mergeAll(

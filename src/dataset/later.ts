@@ -37,3 +37,8 @@ export async function fsck(
 ): Promise<FsckReport> {
   return (await seldom()).fsck(backend, options);
 }
+
+/** How the second of two states differs from the first; each is a ref's name or a Manifest's address. */
+export const diff: typeof Seldom.diff = async (...args) => (await seldom()).diff(...args);
+
+export const diffStates: typeof Seldom.diffStates = async (...args) => (await seldom()).diffStates(...args);

@@ -1,8 +1,7 @@
 /** `merge` and `mergeMany`: several states made one (spec/0008-branching-and-merging.md §4–8). No data object is rewritten. */
-import { type Address, isAddress } from "../core/address.ts";
+import type { Address } from "../core/address.ts";
 import { blake3, toHex } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";
-import { checkRefName } from "../core/ref-name.ts";
 import { DreamDBError } from "../errors.ts";
 import { type EmbeddingField, type FieldSpec, fieldToCbor } from "../objects/field.ts";
 import { appendToIndex, type BatchEntry, batchCodec, type NewPage } from "../objects/index-tree.ts";
@@ -11,7 +10,7 @@ import { isGraph } from "../objects/spatial-index.ts";
 import { type Ancestry, ancestryOf, type Base, type State } from "./ancestry.ts";
 import { batchEntry } from "./append.ts";
 import { prepareBatches } from "./batch.ts";
-import { type Draft, publish, putObjects, readManifest, readTip, type Tip } from "./commit.ts";
+import { type Draft, publish, putObjects, type Tip } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { indexedRowsOf } from "./health.ts";
 import { type Indexers, keyOf } from "./indexer.ts";
@@ -35,6 +34,7 @@ import {
   trackOptions,
   withoutGraph,
 } from "./merge-tracks.ts";
+import { readState, type Source } from "./named-state.ts";
 import { RecordSource } from "./row-source.ts";
 
 /**
@@ -129,11 +129,6 @@ export interface MergeTarget {
   indexers: Indexers;
 }
 
-/** A state to bring in, and what the caller called it. */
-export interface Source extends State {
-  label: string;
-}
-
 const STRATEGIES: readonly string[] = [
   "fast-forward",
   "refuse-on-conflict",
@@ -204,20 +199,6 @@ async function readSources(ctx: Context, names: readonly string[]): Promise<Sour
   const sources: Source[] = [];
   for (const name of names as readonly string[]) sources.push(await readState(ctx, name));
   return sources;
-}
-
-/** What a ref names, or the Manifest with this address. Errors: `NotFound`, `InvalidName`. */
-export async function readState(ctx: Pick<Context, "session">, name: string): Promise<Source> {
-  if (typeof name === "string" && isAddress(name))
-    return { label: name, address: name, manifest: await readManifest(ctx.session, name) };
-  checkRefName(name);
-  const tip = await readTip(ctx.session, name);
-  if (tip !== undefined) return { label: name, address: tip.address, manifest: tip.manifest };
-  throw new DreamDBError("NotFound", "no dataset, branch or snapshot has this name", {
-    field: "name",
-    found: name,
-    expected: "the name of a ref, or the address of a Manifest",
-  });
 }
 
 interface FieldPlan {

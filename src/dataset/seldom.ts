@@ -4,6 +4,7 @@ export { streamArrow } from "./arrow-batches.ts";
 export { ArrowSource } from "./arrow-source.ts";
 export { buildGraph } from "./build-graph.ts";
 export { calibrateGraph, calibrateIvf } from "./calibrate.ts";
+export { diff, diffStates } from "./diff.ts";
 export { fsck } from "./fsck.ts";
 export { searchGraph, searchGraphNow, walkingOf } from "./graph-search.ts";
 export { GraphTrack } from "./graph-track.ts";
