@@ -2,12 +2,15 @@
 /** `dreamdb`: one command, one verb. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { branchCommand } from "./branch.ts";
 import { buildGraphCommand } from "./build-graph.ts";
+import { diffCommand } from "./diff.ts";
 import { EXIT_CODES_HELP } from "./exit-code.ts";
 import { report } from "./failure.ts";
 import { fsckCommand } from "./fsck.ts";
 import { ingestCommand } from "./ingest.ts";
 import { inspectCommand } from "./inspect.ts";
+import { mergeCommand, mergeManyCommand } from "./merge.ts";
 import { queryCommand } from "./query.ts";
 import { publishPqCommand, publishRabitqCommand, rebuildIvfCommand } from "./rebuild-ivf.ts";
 import { refsCommand } from "./refs.ts";
@@ -23,6 +26,10 @@ const commands = [
   publishPqCommand,
   buildGraphCommand,
   snapshotCommand,
+  branchCommand,
+  mergeCommand,
+  mergeManyCommand,
+  diffCommand,
   refsCommand,
   fsckCommand,
 ];

@@ -2,7 +2,7 @@
 import type { Address } from "../core/address.ts";
 import { blake3, toHex } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";
-import { DreamDBError } from "../errors.ts";
+import { DreamDBError, type ErrorCode } from "../errors.ts";
 import { type EmbeddingField, type FieldSpec, fieldToCbor } from "../objects/field.ts";
 import { appendToIndex, type BatchEntry, batchCodec, type NewPage } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
@@ -120,6 +120,8 @@ export interface MergeResult {
   /** By the name of the vector field. */
   tracks: Record<string, MergedTrack>;
   isDryRun: boolean;
+  /** Of a dry run: the code of the error that the merge would end in. */
+  refusedBy?: ErrorCode;
 }
 
 export interface MergeTarget {
@@ -252,7 +254,10 @@ async function plan(target: MergeTarget, tip: Tip, sources: readonly Source[], h
     });
     return { result, next: isUpToDate ? undefined : { moveTo: only } };
   }
-  if (how.strategy === "fast-forward") throw diverged(target.name, heads.length);
+  if (how.strategy === "fast-forward") {
+    if (!how.isDryRun) throw diverged(target.name, heads.length);
+    return { result: { ...result, refusedBy: "Conflict" }, next: undefined };
+  }
   result.parents = heads.map(({ address }) => address);
   const labels = labelsOf(heads, [{ ...own, label: target.name }, ...sources]);
   const judge = new Judge(heads, labels, own.address, how);
@@ -264,7 +269,9 @@ async function plan(target: MergeTarget, tip: Tip, sources: readonly Source[], h
   result.rows = timeline.rows;
   result.added = timeline.rows - tip.manifest.timeline.rows;
   for (const { field, plan: planned } of tracks) result.tracks[field.name] = toldOf(planned, timeline.rows);
-  if (!how.isDryRun) judge.refuse(target.name);
+  const refusal = judge.refusal(target.name);
+  if (refusal !== undefined && !how.isDryRun) throw refusal;
+  if (refusal !== undefined) result.refusedBy = refusal.code;
   return { result, next: { ancestry, fields, timeline, tracks, objects } };
 }
 
@@ -326,8 +333,8 @@ class Judge {
     this.tell(conflict);
   }
 
-  /** Errors: `LineageMismatch` for indexes that can't be brought together, `MergeConflict`. */
-  refuse(name: string): void {
+  /** `LineageMismatch` for indexes that can't be brought together, `MergeConflict`, or nothing to refuse. */
+  refusal(name: string): DreamDBError | undefined {
     const { conflicts } = this;
     if (this.unrelated && this.how.onUnrelatedIndex === "refuse") {
       const found = conflicts.find(({ kind }) => kind === "index");
@@ -344,9 +351,9 @@ class Judge {
       );
     }
     const isRefusing = this.how.strategy === "refuse-on-conflict";
-    if (!isRefusing || this.contradictions === 0) return;
+    if (!isRefusing || this.contradictions === 0) return undefined;
     const first = conflicts.find(({ kind }) => kind !== "index");
-    throw new DreamDBError("MergeConflict", `the sides contradict each other; "${name}" is as it was`, {
+    return new DreamDBError("MergeConflict", `the sides contradict each other; "${name}" is as it was`, {
       field: first?.kind === "record" ? "_anchor" : (first?.field ?? "conflicts"),
       found: `${this.contradictions} conflict${this.contradictions === 1 ? "" : "s"}${first?.kind === "record" ? `, the first at anchor ${first.anchor}` : ""}`,
       expected: "none, or the strategy union-tracks, ours or theirs",
