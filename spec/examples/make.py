@@ -1488,6 +1488,18 @@ def records_example(tiny):
     return "\n".join(rows) + "\n\nquery " + str(list(QUERY)) + ", every cell probed\n" + table([(h["_anchor"], f"{h['_distance']:.9g}") for h in hits])
 
 
+def digest_example():
+    """0008 §5.5, for the first of the later records."""
+    anchor, record = LATER[0]
+    widths = {"photo": bytes, "embedding": lambda v: b"".join(struct.pack("<f", x) for x in v)}
+    values = {}
+    for field in FIELDS:
+        value = record[field["name"]]
+        if value is not None:
+            values[field["id"]] = widths.get(field["name"], lambda text: text.encode())(value)
+    return f"the record at tick {anchor} of the example dataset\n\n{cbor_dump(values)}\n\ndigest {blake3(cbor(values)).hex()}"
+
+
 def examples():
     tiny, ivf, graph = Tiny(), TinyIvf(), GraphExample()
     ref = dict(tiny.branch)
@@ -1504,6 +1516,9 @@ def examples():
         "spatial-index-ivf": object_example({"kind": "dreamdb.spatial-index", "version": 1, "algorithm": "dreamdb.ivf-cosine", "dim": 4, "cells": 1, "parents": []}),
         "manifest": object_example(tiny.manifests[1][0]),
         "ref": object_example(ref),
+        "ref-branch": object_example({**{k: v for k, v in tiny.branch.items() if k != "inline"}, "lane": 1, "protected": True}),
+        "lanes": object_example({"kind": "dreamdb.lanes", "version": 1, "genesis": Address(tiny.genesis_bytes, "the Genesis"), "given": 1, "writeId": bytes([0xC3] * 16)}),
+        "merge-digest": digest_example(),
         "ref-inline": f"{len(cbor(small))} bytes, of which `inline` {len(small['inline'])}\nkey refs/tiny-v1",
         "time": time_example(),
         "auto": auto_example(),

@@ -1,4 +1,4 @@
-/** The DAG of Manifests (spec/0008-branching-and-merging.md §4): which states descend from which, and where they parted. */
+/** The DAG of Manifests (spec/0008-versioning-collab.md §4): which states descend from which, and where they parted. */
 import { type Address, addressToMultihash } from "../core/address.ts";
 import { compareBytes } from "../core/cbor.ts";
 import { DreamDBError } from "../errors.ts";

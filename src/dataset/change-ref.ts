@@ -1,4 +1,4 @@
-/** Deleting and protecting refs (spec/0008-branching-and-merging.md §3): one compare-and-swap of the ref's body. */
+/** Deleting and protecting refs (spec/0008-versioning-collab.md §3): one compare-and-swap of the ref's body. */
 import type { Address } from "../core/address.ts";
 import { equalBytes } from "../core/blake3.ts";
 import { checkRefName, refKey } from "../core/ref-name.ts";

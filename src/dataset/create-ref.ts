@@ -1,4 +1,4 @@
-/** New refs: of a new dataset, a snapshot, or a branch with a lane of its own (spec/0008-branching-and-merging.md §2). */
+/** New refs: of a new dataset, a snapshot, or a branch with a lane of its own (spec/0008-versioning-collab.md §2). */
 import type { Address } from "../core/address.ts";
 import { equalBytes } from "../core/blake3.ts";
 import { refKey } from "../core/ref-name.ts";

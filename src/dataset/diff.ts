@@ -1,4 +1,4 @@
-/** `diff`: what one state has that another has not (spec/0008-branching-and-merging.md §9). What both share is not read. */
+/** `diff`: what one state has that another has not (spec/0008-versioning-collab.md §9). What both share is not read. */
 import type { Address } from "../core/address.ts";
 import { toHex } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";

@@ -1,4 +1,4 @@
-/** Index trees as sets of entries: what heads share is not read, and the rest is united (spec/0008-branching-and-merging.md §5). */
+/** Index trees as sets of entries: what heads share is not read, and the rest is united (spec/0008-versioning-collab.md §5). */
 import type { Address } from "../core/address.ts";
 import { toHex } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";

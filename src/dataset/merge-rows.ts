@@ -1,4 +1,4 @@
-/** Anchors that several heads gave records of their own (spec/0008-branching-and-merging.md §6). */
+/** Anchors that several heads gave records of their own (spec/0008-versioning-collab.md §6). */
 import { blake3, toHex } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";
 import type { FieldSpec } from "../objects/field.ts";

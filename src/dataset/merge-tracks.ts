@@ -1,5 +1,5 @@
 /**
- * Which index a vector field keeps when heads are merged, and which segments (spec/0008-branching-and-merging.md §7). Segments are
+ * Which index a vector field keeps when heads are merged, and which segments (spec/0008-versioning-collab.md §7). Segments are
  * united where they hold just the rows of batches that stay; rows that are left without are encoded from their columns.
  */
 import { type Address, addressOf } from "../core/address.ts";

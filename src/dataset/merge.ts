@@ -1,4 +1,4 @@
-/** `merge` and `mergeMany`: several states made one (spec/0008-branching-and-merging.md §4–8). No data object is rewritten. */
+/** `merge` and `mergeMany`: several states made one (spec/0008-versioning-collab.md §4–8). No data object is rewritten. */
 import type { Address } from "../core/address.ts";
 import { blake3, toHex } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";
@@ -268,15 +268,18 @@ async function plan(target: MergeTarget, tip: Tip, sources: readonly Source[], h
   Object.assign(result, { conflicts: judge.conflicts, conflictCount: judge.count });
   result.rows = timeline.rows;
   result.added = timeline.rows - tip.manifest.timeline.rows;
-  for (const { field, plan: planned } of tracks) result.tracks[field.name] = toldOf(planned, timeline.rows);
+  const left = timeline.cut.reduce((sum, { batch, lost }) => sum + batch.entry.rows - lost.size, 0);
+  for (const { field, plan: planned } of tracks)
+    result.tracks[field.name] = toldOf(planned, timeline.rows, left);
   const refusal = judge.refusal(target.name);
   if (refusal !== undefined && !how.isDryRun) throw refusal;
   if (refusal !== undefined) result.refusedBy = refusal.code;
   return { result, next: { ancestry, fields, timeline, tracks, objects } };
 }
 
-function toldOf({ track, segments, missing }: TrackPlan, rows: number): MergedTrack {
-  const encodedRows = missing.reduce((sum, entry) => sum + entry.rows, 0);
+/** @param left rows of batches that are written anew */
+function toldOf({ track, segments, missing }: TrackPlan, rows: number, left: number): MergedTrack {
+  const encodedRows = missing.reduce((sum, entry) => sum + entry.rows, left);
   const inSegments = [...segments.pages, ...segments.entries].reduce((sum, { rows: each }) => sum + each, 0);
   const covered = indexedRowsOf({ ...track, segments: { pages: [], entries: [], rows: inSegments } });
   const hasSegments = "tables" in track.spatialIndex || "centroids" in track.spatialIndex;

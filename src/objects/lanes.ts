@@ -1,5 +1,5 @@
 /**
- * How many branches a Space has given a lane of its own (spec/0008-branching-and-merging.md §2): one small cell beside the
+ * How many branches a Space has given a lane of its own (spec/0008-versioning-collab.md §2): one small cell beside the
  * refs. Readers never ask for it.
  */
 import { type Address, addressToCbor } from "../core/address.ts";
