@@ -5,7 +5,7 @@ export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
 export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
 export type { ArrowBatch, ArrowData, ArrowLibrary, ArrowTable } from "./dataset/arrow-layout.ts";
 export type { BuildGraphOptions, BuildGraphProgress, BuildGraphResult } from "./dataset/build-graph.ts";
-export { type DeleteRefOptions, deleteRef, protectRef } from "./dataset/change-ref.ts";
+export type { DeleteRefOptions } from "./dataset/change-ref.ts";
 export type { Backend, Cancellable, DatasetOptions } from "./dataset/context.ts";
 export {
   type AppendOptions,
@@ -24,7 +24,7 @@ export type { Diff, FieldChange, IndexChange, RecordChange } from "./dataset/dif
 export type { Explanation } from "./dataset/explain.ts";
 export type { FsckOptions, FsckProblem, FsckReport } from "./dataset/fsck.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";
-export { diff, fsck } from "./dataset/later.ts";
+export { deleteRef, diff, fsck, protectRef } from "./dataset/later.ts";
 export type {
   ConflictVersion,
   MergeConflict,

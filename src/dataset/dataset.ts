@@ -27,7 +27,7 @@ import {
   type DatasetOptions,
   until,
 } from "./context.ts";
-import { createBranch, createRef, nameTaken } from "./create-ref.ts";
+import { createRef, nameTaken } from "./create-ref.ts";
 import type { Diff } from "./diff.ts";
 import type { Explanation } from "./explain.ts";
 import { GraphTracks } from "./graph-tracks.ts";
@@ -38,7 +38,8 @@ import {
   append,
   arrowSource,
   buildGraph,
-  diffStates,
+  createBranch,
+  diffFrom,
   mergeMany,
   publishCompressor,
   rebuildIvf,
@@ -47,7 +48,6 @@ import {
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
 import type { MergeOptions, MergeResult, MergeStrategy } from "./merge.ts";
-import { readState } from "./named-state.ts";
 import {
   chosenFields,
   explain,
@@ -744,7 +744,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   async diff(from: string, { signal }: Cancellable = {}): Promise<Diff> {
     const { address, manifest } = this.state;
     const session = this.state.ctx.session.until(signal);
-    return diffStates(session, await readState({ session }, from), { address, manifest });
+    return diffFrom(session, from, { address, manifest });
   }
 
   private mergeAll(

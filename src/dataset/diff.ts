@@ -105,6 +105,11 @@ export async function diff(
   return diffStates(session, states[0] as State, states[1] as State);
 }
 
+/** How a state differs from that of a ref's name or a Manifest's address. */
+export async function diffFrom(session: Session, from: string, to: State): Promise<Diff> {
+  return diffStates(session, await readState({ session }, from), to);
+}
+
 /** Heads of columns and blocks that are read more than once. */
 const CACHE_BYTES = 16 << 20;
 
