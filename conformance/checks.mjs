@@ -2,6 +2,7 @@
 // one build of its compute core; `run` throws, or the promise it gives is rejected, when a vector does not hold.
 import { deepStrictEqual as equal, ok } from "node:assert";
 import { buildIndex, found, objectsOf } from "./indexes.mjs";
+import { fields, mergedDatasets, valuesOf } from "./merges.mjs";
 import { fromHex, fromNotation, notationOf, toHex } from "./notation.mjs";
 
 /** The modules of the library that `lib` is made of, without folder of the build and extension. */
@@ -10,6 +11,8 @@ export const MODULES = [
   "core/blake3",
   "core/cbor",
   "core/time",
+  "dataset/ancestry",
+  "dataset/merge-rows",
   "index",
   "index/probe",
   "kernels/cell-assigner",
@@ -21,6 +24,7 @@ export const MODULES = [
   "kernels/vamana",
   "kernels/vamana-walk",
   "objects/graph-index",
+  "objects/lanes",
   "objects/manifest",
 ];
 
@@ -32,6 +36,7 @@ const checks = {
   "indexes.json": indexChecks,
   "kmeans.json": kmeansChecks,
   "lsh.json": lshChecks,
+  "merge.json": mergeChecks,
   "pq.json": pqChecks,
   "rabitq.json": rabitqChecks,
   "rotation.json": rotationChecks,
@@ -61,6 +66,71 @@ function cborChecks({ cases, refused }, lib) {
     })),
     ...refused.map(({ hex, why, code }) => refusal(why, code, () => lib.decodeCbor(fromHex(hex)))),
   ];
+}
+
+function mergeChecks({ histories, digests, lanes, merges }, lib, kernels) {
+  return [
+    ...histories.map(({ parents, named, heads, bases }, i) => ({
+      name: `history ${i}`,
+      async run() {
+        const { session, states } = historyOf(parents, lib);
+        const number = ({ address }) => states.findIndex((state) => state.address === address);
+        const found = await lib.ancestryOf(
+          session,
+          named.map((state) => states[state]),
+        );
+        const numbers = found.heads.map(number);
+        equal(ascending(numbers), heads);
+        const told = found.bases.map((base) => ({
+          base: number(base),
+          heads: ascending(numbers.filter((_, h) => ((base.heads >> BigInt(h)) & 1n) === 1n)),
+        }));
+        equal(
+          told.sort((a, b) => a.base - b.base),
+          bases,
+        );
+      },
+    })),
+    ...digests.map(({ record, digest }) => ({
+      name: `digest ${digest.slice(0, 8)}`,
+      run: () => equal(lib.digestOf(fields(lib, "dreamdb.ivf-cosine").fields, valuesOf(record)), digest),
+    })),
+    ...lanes.map(({ given, lane }) => ({
+      name: `lane after ${given}`,
+      run: () => equal(lib.nextLane(given), lane),
+    })),
+    ...merges.map((expected) => ({
+      name: `${expected.algorithm}, ${expected.story}`,
+      async run() {
+        const { algorithm, story } = expected;
+        const found = await mergedDatasets(lib, kernels.mode, (a, s) => a === algorithm && s === story);
+        equal(found, [expected]);
+      },
+    })),
+  ];
+}
+
+const ascending = (numbers) => [...numbers].sort((a, b) => a - b);
+
+/** States without records, each with the parents that are given by number, and a session that reads them. */
+function historyOf(parents, lib) {
+  const states = [];
+  const stored = new Map();
+  const genesis = lib.addressOf(new Uint8Array());
+  for (const [i, own] of parents.entries()) {
+    const manifest = {
+      ...{ genesis, parents: own.map((parent) => states[parent].address), ts: 0n, writer: "", op: "append" },
+      seq: own.length === 0 ? 0 : 1 + Math.max(...own.map((parent) => states[parent].manifest.seq)),
+      opId: Uint8Array.from({ length: 16 }, () => i),
+      ...{ fields: [], nextFieldId: 0, autoHigh: 0n, lane: 0, tracks: new Map() },
+      timeline: { pages: [], entries: [], rows: 0 },
+    };
+    const bytes = lib.encodeManifest(manifest);
+    const address = lib.addressOf(bytes);
+    stored.set(address, bytes);
+    states.push({ address, manifest });
+  }
+  return { states, session: { object: async (address) => stored.get(address) } };
 }
 
 function addressChecks({ cases, refused, refusedCbor }, lib) {

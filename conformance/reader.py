@@ -1104,7 +1104,9 @@ class Reader:
         what = f"ref {name}"
         must(is_ref_name(name), "InvalidName", f"{what}: not a name")
         ref = of_kind(body, "dreamdb.ref", what)
-        only_keys(ref, ("kind", "version", "type", "manifest", "seq", "writeId", "opId", "gcEpoch", "ts", "inline"), what)
+        only_keys(ref, ("kind", "version", "type", "manifest", "seq", "writeId", "opId", "gcEpoch", "ts", "inline", "lane", "protected"), what)
+        must(is_uint(ref.get("lane", 1), 1, 4095), "Corrupt", f"{what}: lane {ref.get('lane')}")
+        must(ref.get("protected", True) is True, "Corrupt", f"{what}: protected {ref.get('protected')}")
         type_ = get(ref, "type", lambda x: x in ("branch", "tag", "dead"), what)
         digest = address(ref.get("manifest"), f"{what} manifest")
         seq = get(ref, "seq", is_uint, what)

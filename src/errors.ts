@@ -17,6 +17,7 @@ export type ErrorCode =
   | "NotFound"
   | "AlreadyExists"
   | "Conflict"
+  | "MergeConflict"
   | "CommitUnknown"
   | "RefRollback"
   | "ReadOnly"
@@ -38,6 +39,8 @@ export interface ErrorDetails {
   opId?: string;
   /** The operating system's code, such as ENOSPC. */
   errno?: string;
+  /** What contradicts what, with `MergeConflict`, and `LineageMismatch` of a merge: see `MergeConflict` of `MergeResult`. */
+  conflicts?: readonly unknown[];
   cause?: unknown;
 }
 
@@ -52,6 +55,7 @@ export class DreamDBError extends Error {
   readonly expected?: unknown;
   readonly opId?: string;
   readonly errno?: string;
+  readonly conflicts?: readonly unknown[];
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(describe(message, details), details.cause === undefined ? undefined : { cause: details.cause });
@@ -63,6 +67,7 @@ export class DreamDBError extends Error {
     if ("expected" in details) this.expected = details.expected;
     if (details.opId !== undefined) this.opId = details.opId;
     if (details.errno !== undefined) this.errno = details.errno;
+    if (details.conflicts !== undefined) this.conflicts = details.conflicts;
   }
 }
 

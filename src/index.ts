@@ -6,6 +6,7 @@ export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
 export type { AppendProgress } from "./dataset/append-progress.ts";
 export type { ArrowBatch, ArrowData, ArrowLibrary, ArrowTable } from "./dataset/arrow-layout.ts";
 export type { BuildGraphOptions, BuildGraphProgress, BuildGraphResult } from "./dataset/build-graph.ts";
+export type { DeleteRefOptions } from "./dataset/change-ref.ts";
 export type { CompactOptions, CompactProgress, CompactResult } from "./dataset/compact.ts";
 export type { Backend, Cancellable, DatasetOptions } from "./dataset/context.ts";
 export {
@@ -22,10 +23,19 @@ export {
   type VectorResults,
 } from "./dataset/dataset.ts";
 export type { DeleteOptions, Deletion, Doomed } from "./dataset/delete.ts";
+export type { Diff, FieldChange, IndexChange, RecordChange } from "./dataset/diff.ts";
 export type { Explanation } from "./dataset/explain.ts";
 export type { FsckOptions, FsckProblem, FsckReport } from "./dataset/fsck.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";
-export { fsck } from "./dataset/later.ts";
+export { deleteRef, diff, fsck, protectRef } from "./dataset/later.ts";
+export type {
+  ConflictVersion,
+  MergeConflict,
+  MergedTrack,
+  MergeOptions,
+  MergeResult,
+  MergeStrategy,
+} from "./dataset/merge.ts";
 export type { VectorQuery } from "./dataset/query.ts";
 export type { ManyVectorQuery } from "./dataset/query-many.ts";
 export type {

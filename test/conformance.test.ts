@@ -38,6 +38,7 @@ test("all files are here", () => {
     "indexes.json",
     "kmeans.json",
     "lsh.json",
+    "merge.json",
     "pq.json",
     "rabitq.json",
     "rotation.json",

@@ -1503,6 +1503,18 @@ def registry_example(tiny):
     return f"key meta/{text_address(multihash(tiny.genesis_bytes))}/registry\n\n" + cbor_dump(body) + f"\n\n{len(cbor(body))} bytes"
 
 
+def digest_example():
+    """0008 §5.5, for the first of the later records."""
+    anchor, record = LATER[0]
+    widths = {"photo": bytes, "embedding": lambda v: b"".join(struct.pack("<f", x) for x in v)}
+    values = {}
+    for field in FIELDS:
+        value = record[field["name"]]
+        if value is not None:
+            values[field["id"]] = widths.get(field["name"], lambda text: text.encode())(value)
+    return f"the record at tick {anchor} of the example dataset\n\n{cbor_dump(values)}\n\ndigest {blake3(cbor(values)).hex()}"
+
+
 def examples():
     tiny, ivf, graph = Tiny(), TinyIvf(), GraphExample()
     ref = dict(tiny.branch)
@@ -1521,6 +1533,9 @@ def examples():
         "ref": object_example(ref),
         "tombstones": object_example(tombstones_example(tiny)),
         "registry": registry_example(tiny),
+        "ref-branch": object_example({**{k: v for k, v in tiny.branch.items() if k != "inline"}, "lane": 1, "protected": True}),
+        "lanes": object_example({"kind": "dreamdb.lanes", "version": 1, "genesis": Address(tiny.genesis_bytes, "the Genesis"), "given": 1, "writeId": bytes([0xC3] * 16)}),
+        "merge-digest": digest_example(),
         "ref-inline": f"{len(cbor(small))} bytes, of which `inline` {len(small['inline'])}\nkey refs/tiny-v1",
         "time": time_example(),
         "auto": auto_example(),

@@ -26,6 +26,7 @@ const BY_ERROR: Record<ErrorCode, ExitCode> = {
   NotFound: ExitCode.notFound,
   AlreadyExists: ExitCode.conflict,
   Conflict: ExitCode.conflict,
+  MergeConflict: ExitCode.conflict,
   DuplicateAnchor: ExitCode.conflict,
   LineageMismatch: ExitCode.conflict,
   HashMismatch: ExitCode.damage,

@@ -2,14 +2,17 @@
 /** `dreamdb`: one command, one verb. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { branchCommand } from "./branch.ts";
 import { buildGraphCommand } from "./build-graph.ts";
 import { compactCommand } from "./compact.ts";
 import { deleteCommand } from "./delete.ts";
+import { diffCommand } from "./diff.ts";
 import { EXIT_CODES_HELP } from "./exit-code.ts";
 import { report } from "./failure.ts";
 import { fsckCommand } from "./fsck.ts";
 import { ingestCommand } from "./ingest.ts";
 import { inspectCommand } from "./inspect.ts";
+import { mergeCommand, mergeManyCommand } from "./merge.ts";
 import { queryCommand } from "./query.ts";
 import { publishPqCommand, publishRabitqCommand, rebuildIvfCommand } from "./rebuild-ivf.ts";
 import { refsCommand } from "./refs.ts";
@@ -27,6 +30,10 @@ const commands = [
   compactCommand,
   deleteCommand,
   snapshotCommand,
+  branchCommand,
+  mergeCommand,
+  mergeManyCommand,
+  diffCommand,
   refsCommand,
   fsckCommand,
 ];

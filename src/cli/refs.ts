@@ -1,12 +1,15 @@
 import type { Command } from "commander";
-import { listRefs, type RefEntry } from "../index.node.ts";
+import { DreamDBError, deleteRef, listRefs, protectRef, type RefEntry } from "../index.node.ts";
 import { existingBackend } from "./backend.ts";
 import { type CommonOptions, command, Output } from "./command.ts";
 import { table } from "./table.ts";
 
 const EXAMPLES = `
 dreamdb refs
-dreamdb refs --backend /data/store --json`;
+dreamdb refs --backend /data/store --json
+dreamdb refs --delete worker-0
+dreamdb refs --protect photos
+dreamdb refs --unprotect photos`;
 
 const COLUMNS = [
   { title: "name" },
@@ -16,11 +19,26 @@ const COLUMNS = [
 ];
 
 export function refsCommand(): Command {
-  return command("refs", "list datasets, branches and snapshots", EXAMPLES).action(refs);
+  return command("refs", "list datasets, branches and snapshots; delete or protect one", EXAMPLES)
+    .option("--delete <name>", "delete a ref; its name can't be used again, and no object is removed")
+    .option("--manifest <address>", "with --delete: only while the ref names this state")
+    .option("--protect <name>", "refuse to delete a ref from now on")
+    .option("--unprotect <name>", "end that")
+    .action(refs);
 }
 
-async function refs(options: CommonOptions): Promise<void> {
+interface RefsOptions extends CommonOptions {
+  delete?: string;
+  manifest?: string;
+  protect?: string;
+  unprotect?: string;
+}
+
+async function refs(options: RefsOptions): Promise<void> {
   const output = new Output(options);
+  const changes = [options.delete, options.protect, options.unprotect].filter((name) => name !== undefined);
+  if (changes.length > 1 || (options.manifest !== undefined && options.delete === undefined)) throw unclear();
+  if (changes.length === 1) return change(options, output);
   const found = await listRefs(await existingBackend(options.backend));
   output.result({ refs: found }, () => {
     if (found.length === 0) return "no datasets yet";
@@ -32,6 +50,28 @@ async function refs(options: CommonOptions): Promise<void> {
   });
 }
 
+async function change(options: RefsOptions, output: Output): Promise<void> {
+  const backend = await existingBackend(options.backend);
+  if (options.delete !== undefined) {
+    const { manifest } = options;
+    const done = await deleteRef(backend, options.delete, manifest === undefined ? {} : { manifest });
+    output.result({ ...done, deleted: true }, () => `deleted ${done.name}, which named ${done.manifest}`);
+    return;
+  }
+  const isProtected = options.protect !== undefined;
+  const done = await protectRef(backend, (options.protect ?? options.unprotect) as string, isProtected);
+  const text = isProtected ? "can't be deleted now" : "can be deleted now";
+  output.result({ ...done, protected: isProtected }, () => `${done.name} ${text}`);
+}
+
+function unclear(): DreamDBError {
+  return new DreamDBError("InvalidArgument", "one change at a time", {
+    field: "options",
+    expected: "one of --delete (perhaps with --manifest), --protect and --unprotect",
+  });
+}
+
 function typeName(ref: RefEntry): string {
-  return ref.type === "tag" ? "snapshot" : ref.type;
+  const type = ref.type === "tag" ? "snapshot" : ref.type;
+  return ref.protected ? `${type}, protected` : type;
 }

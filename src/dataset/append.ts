@@ -204,7 +204,8 @@ async function chooseBases(target: AppendTarget, tip: Tip, staged: Staged): Prom
   // Read after the tip: what a compaction dropped from it is known to be deleted.
   const isLater = tip !== staged.tip || prepared.ticks !== undefined;
   const { deleted } = isLater ? await space.refresh(ctx.session) : await space.get(ctx.session);
-  const { timeline, autoHigh, lane } = tip.manifest;
+  const { timeline, autoHigh } = tip.manifest;
+  const lane = tip.ref.lane ?? 0;
   if (prepared.ticks !== undefined) {
     refuseDeleted(deleted, prepared.ticks, origin);
     // Staging looked at its own tip already.
@@ -257,6 +258,7 @@ function draftOf(
     writer: ctx.writer,
     opId,
     op: "append",
+    lane: tip.ref.lane ?? 0,
     autoHigh: isAutomatic ? all.base + all.span + 1n : old.autoHigh,
     timeline: appendToIndex(old.timeline, batches, batchCodec, store),
     tracks,
@@ -264,7 +266,8 @@ function draftOf(
   return { manifest, objects };
 }
 
-function batchEntry(batch: PreparedBatch, base: bigint): BatchEntry {
+/** How the timeline names a batch. @param base its first tick */
+export function batchEntry(batch: PreparedBatch, base: bigint): BatchEntry {
   const { rows, ticks } = batch;
   const columns = new Map([...batch.columns].map(([id, column]) => [id, column.ref]));
   const index = batch.scalarIndex === undefined ? {} : { scalarIndex: batch.scalarIndex.ref };

@@ -10,12 +10,21 @@ import { toIndexSpace } from "../kernels/rabitq.ts";
 import { MAX_GRAPH_CANDIDATES, MAX_GRAPH_DEGREE } from "../layout/graph.ts";
 import type { EmbeddingField } from "../objects/field.ts";
 import { defaultGraphSeed, type GraphMetric } from "../objects/graph-index.ts";
-import { emptyIndex } from "../objects/index-tree.ts";
+import { batchCodec, emptyIndex } from "../objects/index-tree.ts";
 import { metricOf } from "../objects/metric.ts";
 import { type BuiltGraph, encodeSpatialIndex, type GraphAlgorithm } from "../objects/spatial-index.ts";
 import { publish } from "./commit.ts";
+import { addedTo } from "./merge-entries.ts";
 import { putObjects } from "./put-objects.ts";
-import { count, draftOf, exponentOf, type RebuildTarget, refuseReplaced, trackOf } from "./rebuild.ts";
+import {
+  count,
+  draftOf,
+  exponentOf,
+  type RebuildTarget,
+  refuseReplaced,
+  rowsReplaced,
+  trackOf,
+} from "./rebuild.ts";
 import type { Tip } from "./tip.ts";
 import { type VectorRun, VectorSource } from "./vector-source.ts";
 
@@ -98,6 +107,10 @@ export async function buildGraph(
     opId,
     async draft(current) {
       refuseReplaced(current.manifest, field, track);
+      const { timeline } = current.manifest;
+      const later = await addedTo(ctx.session, tip.manifest.timeline, timeline, batchCodec);
+      // The graph speaks of the rows that the timeline begins with.
+      if (later?.isExtended !== true) throw rowsReplaced(field);
       const graphTrack = { address: addressOf(bytes), spatialIndex: index, segments: emptyIndex<never>() };
       return draftOf(ctx, origin, current, {
         field,

@@ -8,7 +8,7 @@ import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import type { NewPage } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest } from "../objects/manifest.ts";
-import { encodeRef, type RefBody } from "../objects/ref.ts";
+import { encodeRef, type RefBody, traitsOf } from "../objects/ref.ts";
 import type { Context } from "./context.ts";
 import { errnoIn, putObjects } from "./put-objects.ts";
 import type { Session } from "./session.ts";
@@ -18,14 +18,19 @@ import { findOperation, newRef, readTip, refuseRollback, type Tip } from "./tip.
 export interface Draft {
   manifest: Manifest;
   objects: NewPage[];
+  /** The Manifest's bytes when they are stored already: the ref is to name a state that there is. */
+  stored?: Uint8Array;
 }
 
 export interface Operation {
   opId: Uint8Array;
   /** Whether a request of an earlier call may still be on its way. Default false: the opId is new. */
   isResumed?: boolean;
-  /** Builds on the given tip; called again after another writer moved the ref. */
-  draft(tip: Tip): Promise<Draft>;
+  /**
+   * Builds on the given tip; called again after another writer moved the ref. Undefined: the tip is as it should be, and
+   * nothing is to be published. The Manifest may have an opId of its own in place of the operation's.
+   */
+  draft(tip: Tip): Promise<Draft | undefined>;
 }
 
 /** What publishing came to: the state that holds the operation, and the ref as it is by now, which may be further. */
@@ -49,6 +54,8 @@ export async function publish(
   // Up to here the operation has been looked for: it can only be in what comes later.
   let searchedSeq = tip.ref.seq;
   let current = tip;
+  // Every id under which an attempt may have taken effect.
+  const opIds = [operation.opId];
   for (let attempt = 0; ; attempt++) {
     if (pace.isCrowded) {
       await pace.wait(ctx);
@@ -56,19 +63,23 @@ export async function publish(
       const seen = await freshTip(ctx, name, current, operation.opId);
       // Requests of this call are settled by now. To look for them nevertheless would take long enough to lose the race.
       if (operation.isResumed === true) {
-        const late = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
+        const late = await findOwn(ctx.session, name, seen, opIds, searchedSeq);
         if (late !== undefined) return { own: late, tip: seen };
         searchedSeq = seen.ref.seq;
       }
       current = seen;
     }
     const draft = await operation.draft(current);
-    const bytes = encodeManifest(draft.manifest);
+    if (draft === undefined) return { own: current, tip: current };
+    const { opId } = draft.manifest;
+    if (!opIds.some((tried) => equalBytes(tried, opId))) opIds.push(opId);
+    const bytes = draft.stored ?? encodeManifest(draft.manifest);
     const address = addressOf(bytes);
     await putObjects(ctx, draft.objects);
-    await putObjects(ctx, [{ address, bytes }]);
-    const ref = newRef(ctx, "branch", address, draft.manifest, bytes, current.ref.gcEpoch);
-    const swapped = await swap(ctx, name, ref, current.etag, operation.opId);
+    if (draft.stored === undefined) await putObjects(ctx, [{ address, bytes }]);
+    const { gcEpoch } = current.ref;
+    const ref = newRef(ctx, "branch", address, draft.manifest, bytes, gcEpoch, traitsOf(current.ref));
+    const swapped = await swap(ctx, name, ref, current.etag, opId);
     if (swapped.etag !== undefined) {
       pace.won();
       const moved = { ref, etag: swapped.etag, manifest: draft.manifest, address };
@@ -77,7 +88,7 @@ export async function publish(
     const seen = swapped.tip;
     if (equalBytes(seen.ref.writeId, ref.writeId)) return { own: seen, tip: seen };
     refuseRollback(name, current, seen, { committed: "no" });
-    const own = await findOwn(ctx.session, name, seen, operation.opId, searchedSeq);
+    const own = await findOwn(ctx.session, name, seen, opIds, searchedSeq);
     if (own !== undefined) return { own, tip: seen };
     searchedSeq = seen.ref.seq;
     if (attempt >= ctx.retries) {
@@ -115,13 +126,13 @@ async function findOwn(
   session: Session,
   name: string,
   seen: Tip,
-  opId: Uint8Array,
+  opIds: readonly Uint8Array[],
   startSeq: number,
 ): ReturnType<typeof findOperation> {
   try {
-    return await findOperation(session, seen, opId, startSeq);
+    return await findOperation(session, seen, opIds, startSeq);
   } catch (error) {
-    throw commitUnknown(name, opId, error);
+    throw commitUnknown(name, opIds.at(-1) as Uint8Array, error);
   }
 }
 

@@ -145,6 +145,15 @@ export async function createContext(
   };
 }
 
+/** A context for another dataset object of the same backend, which is closed by itself; verified bytes are shared. */
+export async function contextBeside(ctx: Context): Promise<Context> {
+  const { session, kernels, residentBytes, pool } = ctx;
+  const vectors = new ResidentVectors(session, kernels, residentBytes);
+  const { mode } = kernels;
+  const own = pool && new WorkerPool(pool.size, { mode, module: await kernelModule(mode) });
+  return { ...ctx, vectors, pool: own, pace: new Pace() };
+}
+
 /** The context for one call, whose requests end with `signal`. What it reads stays in the shared caches. */
 export function until(ctx: Context, signal: AbortSignal | undefined): Context {
   if (signal === undefined) return ctx;

@@ -1,13 +1,13 @@
 /** A dataset at one state of one ref, and the verbs on it. */
 import { type Address, addressOf, addressToMultihash } from "../core/address.ts";
-import { equalBytes, fromHex } from "../core/blake3.ts";
-import { checkRefName, refKey } from "../core/ref-name.ts";
+import { fromHex } from "../core/blake3.ts";
+import { checkRefName } from "../core/ref-name.ts";
 import { clampTick, MAX_TICK, toTick } from "../core/time.ts";
-import { DreamDBError, isDreamDBError, writing } from "../errors.ts";
+import { DreamDBError, writing } from "../errors.ts";
 import { encodeGenesis, type Genesis } from "../objects/genesis.ts";
 import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
-import { decodeRef, encodeRef, type RefBody, type RefType } from "../objects/ref.ts";
+import { decodeRef, type RefType } from "../objects/ref.ts";
 import { encodeSpatialIndex, isGraph, isTrained } from "../objects/spatial-index.ts";
 import { checkSignal, unlessAborted } from "../store/aborted.ts";
 import { openStore } from "../store/open.ts";
@@ -23,11 +23,14 @@ import {
   type Backend,
   type Cancellable,
   type Context,
+  contextBeside,
   createContext,
   type DatasetOptions,
   until,
 } from "./context.ts";
+import { createRef, nameTaken } from "./create-ref.ts";
 import type { DeleteOptions, Deletion, Doomed } from "./delete.ts";
+import type { Diff } from "./diff.ts";
 import type { Explanation } from "./explain.ts";
 import { GraphTracks } from "./graph-tracks.ts";
 import type { Health } from "./health.ts";
@@ -38,16 +41,20 @@ import {
   arrowSource,
   buildGraph,
   compact,
+  createBranch,
   deleteRecords,
   deletionsOf,
+  diffFrom,
   healthOf,
+  mergeMany,
   publishCompressor,
   rebuildIvf,
   stage,
   streamArrow,
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
-import { errnoIn, putObjects } from "./put-objects.ts";
+import type { MergeOptions, MergeResult, MergeStrategy } from "./merge.ts";
+import { putObjects } from "./put-objects.ts";
 import {
   chosenFields,
   explain,
@@ -138,6 +145,8 @@ export interface RefEntry {
   type: Exclude<RefType, "dead">;
   manifest: Address;
   seq: number;
+  /** Present for refs that may not be deleted, see `protectRef`. */
+  protected?: true;
 }
 
 /** Batches of hits: await it for an array, or iterate it. The search runs once, when first asked. */
@@ -728,6 +737,63 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return { label, manifest: address };
   }
 
+  /**
+   * Creates a branch of this state: a ref of its own, with a lane of its own for automatic anchors, so that records appended
+   * on both get different ones. No object is written. Its `merge` and `mergeMany` bring branches together.
+   * Errors: `AlreadyExists` when any ref has or had that name, `InvalidName`, `StoreUnavailable`, `CommitUnknown`.
+   */
+  async branch(name: string, { signal }: Cancellable = {}): Promise<Dataset<F>> {
+    checkRefName(name);
+    const { ctx, genesis, manifest, address, tip } = this.state;
+    const moving = until(ctx, signal);
+    const created = await writing(() =>
+      createBranch(moving, name, { address, manifest, gcEpoch: tip?.ref.gcEpoch ?? 0 }),
+    );
+    const own = await contextBeside(ctx);
+    return new Dataset<F>({
+      ctx: own,
+      name,
+      genesis,
+      space: new SpaceRegistry(own.session, manifest.genesis),
+      tip: created,
+      manifest: created.manifest,
+      address: created.address,
+    });
+  }
+
+  /**
+   * Brings a branch or snapshot (or the Manifest of an address) of the same Space into this branch. The new state has both as parents, and
+   * is a function of them: whoever merges the same sides in the same way gets the same bytes. No data object is rewritten.
+   * Errors: `MergeConflict` and `LineageMismatch`, whose `conflicts` tell what contradicts what; `Conflict` when `fast-forward` can't be, or
+   * after lost races; `NotFound`, `ReadOnly`, `StoreUnavailable`, `CommitUnknown`. After any but the last nothing changed.
+   */
+  merge(source: string, options: MergeOptions & Cancellable = {}): Promise<MergeResult> {
+    return this.mergeAll([source], options, "refuse-on-conflict");
+  }
+
+  /** As `merge`, of many at once, with `union-tracks` by default. The order of `sources` does not matter. */
+  mergeMany(sources: readonly string[], options: MergeOptions & Cancellable = {}): Promise<MergeResult> {
+    return this.mergeAll(sources, options, "union-tracks");
+  }
+
+  /**
+   * What this state has that another has not, and the other way round: counts at once, records as they are asked for. What both
+   * share is not read. `from` is a ref's name or a Manifest's address. Errors: `NotFound`, `InvalidName`, `LineageMismatch`.
+   */
+  async diff(from: string, { signal }: Cancellable = {}): Promise<Diff> {
+    const { address, manifest } = this.state;
+    const session = this.state.ctx.session.until(signal);
+    return diffFrom(session, from, { address, manifest });
+  }
+
+  private mergeAll(
+    sources: readonly string[],
+    options: MergeOptions & Cancellable,
+    strategy: MergeStrategy,
+  ): Promise<MergeResult> {
+    return this.rebuild(options, (target, tip) => mergeMany(target, tip, sources, options, strategy));
+  }
+
   /** Up to `limit` Manifests from this state back, newest first, each once. */
   async history(limit = 20, { signal }: Cancellable = {}): Promise<HistoryEntry[]> {
     positive("limit", limit, Number.MAX_SAFE_INTEGER);
@@ -879,8 +945,10 @@ async function refsOf(store: Store): Promise<RefEntry[]> {
     const found = await store.get(key);
     if (found === undefined) continue;
     const ref = decodeRef(found.bytes);
-    if (ref.type !== "dead")
-      refs.push({ name: key.slice("refs/".length), type: ref.type, manifest: ref.manifest, seq: ref.seq });
+    const { type, manifest, seq, isProtected } = ref;
+    if (type === "dead") continue;
+    const name = key.slice("refs/".length);
+    refs.push({ name, type, manifest, seq, ...(isProtected === undefined ? {} : { protected: true }) });
   }
   return refs;
 }
@@ -901,64 +969,12 @@ async function* endingWith<T>(
   }
 }
 
-/** Creates a ref that must not exist; a lost reply is read back. */
-async function createRef(
-  ctx: Context,
-  name: string,
-  type: RefType,
-  state: { address: Address; manifest: Manifest; bytes: Uint8Array },
-): Promise<Tip> {
-  const ref = newRef(ctx, type, state.address, state.manifest, state.bytes, 0);
-  try {
-    const { etag } = await ctx.store.put(refKey(name), encodeRef(ref), { create: true });
-    return { ref, etag, manifest: state.manifest, address: state.address };
-  } catch (error) {
-    if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
-    const now = await readTip(ctx.session, name).catch(() => "unread" as const);
-    if (now === "unread") throw creationUnknown(name, error);
-    if (now !== undefined && (equalBytes(now.ref.writeId, ref.writeId) || isOwnBranch(now, ref, state)))
-      return now;
-    if (now !== undefined) throw nameTaken(name);
-    throw creationUnknown(name, error);
-  }
-}
-
-/** Whether `now` is the new branch, moved on by a writer who was faster than the reply: no other has its Genesis. */
-function isOwnBranch(now: Tip, ref: RefBody, { manifest }: { manifest: Manifest }): boolean {
-  return ref.type === "branch" && now.ref.type === "branch" && now.manifest.genesis === manifest.genesis;
-}
-
-function creationUnknown(name: string, cause: unknown): DreamDBError {
-  const reason = cause instanceof Error ? `: ${cause.message}` : "";
-  return new DreamDBError(
-    "CommitUnknown",
-    `can't tell whether "${name}" was created; open it to see${reason}`,
-    {
-      field: "name",
-      found: name,
-      retryable: true,
-      committed: "unknown",
-      cause,
-      ...errnoIn(cause),
-    },
-  );
-}
-
 function checkOrigin(origin: bigint): bigint {
   if (typeof origin === "bigint" && origin >= 0n && origin <= MAX_TICK) return origin;
   throw new DreamDBError("InvalidArgument", "time can't begin there", {
     field: "origin",
     found: origin,
     expected: "a bigint of Unix nanoseconds, 0 to 2^64 − 1",
-  });
-}
-
-function nameTaken(name: string): DreamDBError {
-  return new DreamDBError("AlreadyExists", "a dataset, branch or snapshot has this name", {
-    field: "name",
-    found: name,
-    expected: "a name not used under this backend",
-    committed: "no",
   });
 }
 

@@ -26,6 +26,8 @@ export const deletionsOf: typeof Seldom.deletionsOf = async (...args) =>
 
 export const healthOf: typeof Seldom.healthOf = async (...args) => (await seldom()).healthOf(...args);
 
+export const mergeMany: typeof Seldom.mergeMany = async (...args) => (await seldom()).mergeMany(...args);
+
 export const publishCompressor: typeof Seldom.publishCompressor = async (...args) =>
   (await seldom()).publishCompressor(...args);
 
@@ -45,3 +47,17 @@ export async function fsck(
 ): Promise<FsckReport> {
   return (await seldom()).fsck(backend, options);
 }
+
+/** How the second of two states differs from the first; each is a ref's name or a Manifest's address. */
+export const diff: typeof Seldom.diff = async (...args) => (await seldom()).diff(...args);
+
+export const diffFrom: typeof Seldom.diffFrom = async (...args) => (await seldom()).diffFrom(...args);
+
+export const createBranch: typeof Seldom.createBranch = async (...args) =>
+  (await seldom()).createBranch(...args);
+
+/** Deletes a branch or snapshot, whose name can't be used again; its objects stay. See change-ref.ts for errors. */
+export const deleteRef: typeof Seldom.deleteRef = async (...args) => (await seldom()).deleteRef(...args);
+
+/** Protects a branch or snapshot from being deleted, or ends that. */
+export const protectRef: typeof Seldom.protectRef = async (...args) => (await seldom()).protectRef(...args);

@@ -21,6 +21,7 @@ import {
 } from "../objects/field.ts";
 import {
   appendToIndex,
+  batchCodec,
   emptyIndex,
   type NewPage,
   type SegmentEntry,
@@ -52,6 +53,7 @@ import { readCodebooks } from "./coder.ts";
 import { type Draft, publish } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { type Indexer, type Indexers, readCentroids, trainedIndexOf } from "./indexer.ts";
+import { addedTo } from "./merge-entries.ts";
 import { putObjects } from "./put-objects.ts";
 import { type CellOrder, orderByCell, segmentOf } from "./seal-segment.ts";
 import type { Tip } from "./tip.ts";
@@ -432,19 +434,22 @@ async function replaceTrack(
   };
   const entries = await write(source, (done) => onProgress?.({ stage: "encode", done, total: source.rows }));
   const opId = ctx.random(16);
-  let covered = tip.manifest.timeline.rows;
+  let covered = tip.manifest.timeline;
   const published = await publish(ctx, name, tip, {
     opId,
     async draft(current) {
       refuseReplaced(current.manifest, field, old);
-      if (current.manifest.timeline.rows > covered) {
-        const late = await VectorSource.open(ctx, current.manifest, field, source.memoryBytes, covered);
+      const { timeline } = current.manifest;
+      if (timeline !== covered) {
+        const later = await addedTo(ctx.session, covered, timeline, batchCodec);
+        if (later === undefined) throw rowsReplaced(field);
+        const late = VectorSource.of(ctx, field, later.added, source.memoryBytes);
         try {
           entries.push(...(await write(late)));
         } finally {
           late.free();
         }
-        covered = current.manifest.timeline.rows;
+        covered = timeline;
       }
       return draftOf(ctx, origin, current, { field, op: change.op, track, entries, opId });
     },
@@ -472,6 +477,17 @@ export function refuseReplaced({ tracks }: Manifest, field: EmbeddingField, old:
     field: field.name,
     found: now?.address,
     expected: old.address,
+    retryable: true,
+    committed: "no",
+  });
+}
+
+/** What an index was built of is not what the dataset holds by now: another writer merged or compacted it. */
+export function rowsReplaced(field: EmbeddingField): DreamDBError {
+  return new DreamDBError("Conflict", "the rows were arranged anew meanwhile; nothing was published", {
+    field: field.name,
+    found: "other batches",
+    expected: "those that the index was built of",
     retryable: true,
     committed: "no",
   });
@@ -603,7 +619,7 @@ function* cutByCells({ rows, cells, firstRows }: CellOrder, maxRows: number): Ge
 }
 
 /** The earliest and the last anchor: in each cell they stand first and last. */
-function extremes(ticks: BigUint64Array, { rows, firstRows }: CellOrder): [bigint, bigint] {
+export function extremes(ticks: BigUint64Array, { rows, firstRows }: CellOrder): [bigint, bigint] {
   let least = ticks[rows[0] as number] as bigint;
   let most = least;
   firstRows.forEach((from, i) => {
@@ -616,7 +632,7 @@ function extremes(ticks: BigUint64Array, { rows, firstRows }: CellOrder): [bigin
 }
 
 /** Row numbers by ascending anchor; undefined when they are in order already. */
-function timeOrder(ticks: BigUint64Array): Uint32Array | undefined {
+export function timeOrder(ticks: BigUint64Array): Uint32Array | undefined {
   let row = 1;
   while (row < ticks.length && (ticks[row - 1] as bigint) < (ticks[row] as bigint)) row++;
   if (row >= ticks.length) return undefined;

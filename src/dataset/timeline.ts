@@ -47,7 +47,7 @@ async function* entriesOfPage<E extends Interval>(
   }
 }
 
-async function readPage<E extends Interval>(
+export async function readPage<E extends Interval>(
   session: Session,
   page: PageRef,
   codec: EntryCodec<E>,

@@ -4,7 +4,13 @@ import { equalBytes } from "../core/blake3.ts";
 import { refKey } from "../core/ref-name.ts";
 import { DreamDBError } from "../errors.ts";
 import { decodeManifest, type Manifest } from "../objects/manifest.ts";
-import { decodeRef, INLINE_MANIFEST_BYTES, type RefBody, type RefType } from "../objects/ref.ts";
+import {
+  decodeRef,
+  INLINE_MANIFEST_BYTES,
+  type RefBody,
+  type RefTraits,
+  type RefType,
+} from "../objects/ref.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { Context } from "./context.ts";
 import type { Session } from "./session.ts";
@@ -17,15 +23,25 @@ export interface Tip {
   address: Address;
 }
 
-/** The ref's current state, or undefined when there is none by this name. */
+/** The ref's current state, or undefined when there is none by this name, or it was deleted. */
 export async function readTip(session: Session, name: string): Promise<Tip | undefined> {
+  const found = await readRef(session, name);
+  return found === undefined || found.ref.type === "dead" ? undefined : tipOf(session, found);
+}
+
+/** The ref's body as it is, also of one that was deleted. */
+export async function readRef(
+  session: Session,
+  name: string,
+): Promise<{ ref: RefBody; etag: string } | undefined> {
   const found = await session.current(refKey(name));
-  if (found === undefined) return undefined;
-  const ref = decodeRef(found.bytes);
-  if (ref.type === "dead") return undefined;
+  return found && { ref: decodeRef(found.bytes), etag: found.etag };
+}
+
+async function tipOf(session: Session, { ref, etag }: { ref: RefBody; etag: string }): Promise<Tip> {
   const manifest = await manifestOfRef(session, ref);
   if (manifest.seq !== ref.seq) throw corrupt("ref.seq", ref.seq, manifest.seq);
-  return { ref, etag: found.etag, manifest, address: ref.manifest };
+  return { ref, etag, manifest, address: ref.manifest };
 }
 
 async function manifestOfRef(session: Session, ref: RefBody): Promise<Manifest> {
@@ -63,12 +79,13 @@ export function refuseRollback(
 }
 
 export function newRef(
-  ctx: Context,
+  ctx: Pick<Context, "clock" | "random">,
   type: RefType,
   address: Address,
   manifest: Manifest,
   bytes: Uint8Array,
   gcEpoch: number,
+  traits: RefTraits = {},
 ): RefBody {
   const ref = {
     type,
@@ -78,22 +95,25 @@ export function newRef(
     opId: manifest.opId,
     gcEpoch,
     ts: ctx.clock(),
+    ...traits,
   };
   return bytes.length <= INLINE_MANIFEST_BYTES ? { ...ref, inline: bytes } : ref;
 }
 
-/** The Manifest that `opId` published, looked for from `tip` back to (not including) sequence `afterSeq`. */
+/** The Manifest that `opId`, or one of several, published, looked for from `tip` back to (not including) sequence `afterSeq`. */
 export async function findOperation(
   session: Session,
   tip: { address: Address; manifest: Manifest },
-  opId: Uint8Array,
+  opId: Uint8Array | readonly Uint8Array[],
   afterSeq: number,
 ): Promise<{ address: Address; manifest: Manifest } | undefined> {
+  const opIds = ArrayBuffer.isView(opId) ? [opId] : opId;
   const waiting = [{ address: tip.address, manifest: tip.manifest }];
   const seen = new Set<Address>();
   for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
     if (node.manifest.seq <= afterSeq) continue;
-    if (equalBytes(node.manifest.opId, opId)) return node;
+    const { manifest } = node;
+    if (opIds.some((each) => equalBytes(manifest.opId, each))) return node;
     for (const parent of node.manifest.parents) {
       if (seen.has(parent)) continue;
       seen.add(parent);

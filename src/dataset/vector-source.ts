@@ -52,13 +52,27 @@ export class VectorSource {
     fromRow = 0,
     toRow = Number.POSITIVE_INFINITY,
   ): Promise<VectorSource> {
-    const groups: BatchEntry[][] = [];
-    let held = 0;
+    const entries: BatchEntry[] = [];
     let row = 0;
     for await (const entry of entriesIn(ctx.session, manifest.timeline, batchCodec)) {
       if (row >= toRow) break;
       row += entry.rows;
-      if (row <= fromRow || !entry.columns.has(field.id)) continue;
+      if (row > fromRow) entries.push(entry);
+    }
+    return VectorSource.of(ctx, field, entries, memoryBytes);
+  }
+
+  /** The vectors of some batches. */
+  static of(
+    ctx: Context,
+    field: EmbeddingField,
+    entries: readonly BatchEntry[],
+    memoryBytes: number,
+  ): VectorSource {
+    const groups: BatchEntry[][] = [];
+    let held = 0;
+    for (const entry of entries) {
+      if (!entry.columns.has(field.id)) continue;
       const bytes = entry.rows * field.dim * 4;
       if (groups.length === 0 || held + bytes > memoryBytes) {
         groups.push([]);

@@ -1,11 +1,14 @@
 /** The body of a ref, the only mutable thing there is (spec/0005-backend-interface.md §4). */
 import { type Address, addressToCbor } from "../core/address.ts";
 import { encodeCbor } from "../core/cbor.ts";
-import { corrupt, decodeObject, FORMAT_VERSION } from "./shape.ts";
+import { corrupt, decodeObject, FORMAT_VERSION, type Shape } from "./shape.ts";
 
 const KIND = "dreamdb.ref";
 /** A Manifest up to this size travels inside the ref, which saves readers a round trip. */
 export const INLINE_MANIFEST_BYTES = 64 << 10;
+
+/** Lanes are numbered 0 to this; 0 is the trunk's. */
+export const MAX_LANE = 4095;
 
 export type RefType = "branch" | "tag" | "dead";
 
@@ -23,10 +26,21 @@ export interface RefBody {
   ts: bigint;
   /** The Manifest's own bytes, when small. */
   inline?: Uint8Array;
+  /** Of a branch: the lane of the automatic anchors that are given on it. Absent for the trunk, whose lane is 0. */
+  lane?: number;
+  /** Whether the ref may not be deleted, nor name a state that does not descend from its present one. */
+  isProtected?: true;
+}
+
+/** What stays with a ref when it moves. */
+export type RefTraits = Pick<RefBody, "lane" | "isProtected">;
+
+export function traitsOf({ lane, isProtected }: RefBody): RefTraits {
+  return { ...(lane === undefined ? {} : { lane }), ...(isProtected === undefined ? {} : { isProtected }) };
 }
 
 export function encodeRef(ref: RefBody): Uint8Array {
-  const { type, manifest, seq, writeId, opId, gcEpoch, ts, inline } = ref;
+  const { type, manifest, seq, writeId, opId, gcEpoch, ts, inline, lane, isProtected } = ref;
   return encodeCbor({
     kind: KIND,
     version: FORMAT_VERSION,
@@ -38,6 +52,8 @@ export function encodeRef(ref: RefBody): Uint8Array {
     gcEpoch,
     ts,
     ...(inline === undefined ? {} : { inline }),
+    ...(lane === undefined ? {} : { lane }),
+    ...(isProtected === undefined ? {} : { protected: true }),
   });
 }
 
@@ -55,5 +71,13 @@ export function decodeRef(bytes: Uint8Array): RefBody {
     gcEpoch: shape.uint("gcEpoch"),
     ts: shape.u64("ts"),
     ...(shape.has("inline") ? { inline: shape.bytes("inline") } : {}),
+    ...(shape.has("lane") ? { lane: shape.uint("lane", MAX_LANE, 1) } : {}),
+    ...(isProtected(shape) ? { isProtected: true } : {}),
   };
+}
+
+function isProtected(shape: Shape): boolean {
+  if (!shape.has("protected")) return false;
+  if (shape.flag("protected")) return true;
+  throw corrupt("ref.protected", false, "true, or left out");
 }

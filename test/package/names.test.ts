@@ -8,6 +8,8 @@ const NAMES = [
   "DreamDBError",
   "Schema",
   "addressOf",
+  "deleteRef",
+  "diff",
   "formatTick",
   "formatUri",
   "fsck",
@@ -18,6 +20,7 @@ const NAMES = [
   "openStore",
   "parseTick",
   "parseUri",
+  "protectRef",
   "registerBackend",
 ];
 
