@@ -39,7 +39,7 @@ test.each(["scalar", "simd"])("every vector, with the %s core for long inputs", 
   bulkCalls = 0;
   for (const { length, hash } of cases)
     expect([length, toHex(blake3(input.subarray(0, length)))]).toEqual([length, hash]);
-  expect(bulkCalls).toBe(cases.filter(({ length }) => length >= 4096 && length <= 8 << 20).length);
+  expect(bulkCalls).toBe(cases.filter(({ length }) => length >= 4096).length);
 });
 
 test("an input inside a larger buffer is hashed by itself", () => {
