@@ -294,7 +294,10 @@ async function apartOf(
   return segments.filter((_, s) => !bad.has(find(batches.length + s)));
 }
 
-async function ticksOf(session: Session, track: Track, entry: SegmentEntry): Promise<BigUint64Array> {
+async function ticksOf(session: Session, track: Track, listed: SegmentEntry): Promise<BigUint64Array> {
+  const { redactions } = session.following;
+  const entry = redactions === undefined ? listed : redactions.entry(listed, segmentCodec);
+  if (entry === undefined) return new BigUint64Array();
   const opened = await session.open(entry.container, (bytes, totalBytes) =>
     decodeSegmentHead(bytes, { totalBytes, ...codingOf(track) }),
   );

@@ -37,6 +37,7 @@ import {
 import { readState, type Source } from "./named-state.ts";
 import { putObjects } from "./put-objects.ts";
 import { RecordSource } from "./row-source.ts";
+import type { SpaceRegistry } from "./space-registry.ts";
 import type { Tip } from "./tip.ts";
 
 /**
@@ -131,6 +132,7 @@ export interface MergeTarget {
   name: string;
   origin: bigint;
   indexers: Indexers;
+  space: SpaceRegistry;
 }
 
 const STRATEGIES: readonly string[] = [
@@ -430,7 +432,7 @@ interface Timeline {
 }
 
 async function mergeTimelines(
-  { ctx, origin }: MergeTarget,
+  { ctx, origin, space }: MergeTarget,
   heads: readonly State[],
   bases: readonly Base[],
   fields: readonly FieldSpec[],
@@ -446,6 +448,7 @@ async function mergeTimelines(
       rest: listings.rests[heads.length + i] as Listed<BatchEntry>[],
     })),
   );
+  const { deleted } = await space.get(ctx.session);
   const lost = new Map<string, Set<bigint>>();
   for await (const { tick, versions } of collisionsIn(ctx.session, [...united.values()], fields)) {
     const winner = winnerOf(versions, judge);
@@ -454,7 +457,8 @@ async function mergeTimelines(
       lost.set(batch.key, (lost.get(batch.key) ?? new Set()).add(tick));
     }
     const digests = [...new Set(versions.map(({ digest }) => digest))].sort();
-    if (digests.length === 1) continue;
+    // Of a deleted record nobody sees what it was; that one of them has to go is no contradiction.
+    if (digests.length === 1 || deleted.has(tick)) continue;
     judge.note(() => {
       const told = digests.map((digest) => versions.filter((version) => version.digest === digest));
       const values = told.map(([version]) => version?.values as unknown[]);
