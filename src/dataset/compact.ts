@@ -461,7 +461,8 @@ async function rewrite(
   const { fields } = manifest;
   const written: BatchEntry[] = [];
   const most = Math.min(rowsOfBatch(fields), rowsIn(group));
-  const open = () => fields.map((field) => columnBuilder(field, most));
+  // Deleted rows that stay in place may have no values any more.
+  const open = () => fields.map((field) => columnBuilder({ ...field, required: false }, most));
   let builders = open();
   let ticks: bigint[] = [];
   const close = async (): Promise<void> => {

@@ -51,6 +51,7 @@ import {
   rebuildIvf,
   stage,
   streamArrow,
+  updateSchema,
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
 import type { MergeOptions, MergeResult, MergeStrategy } from "./merge.ts";
@@ -82,6 +83,7 @@ import { startingIndex } from "./starting-index.ts";
 import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
 import { findOperation, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
+import type { SchemaUpdate, UpdateSchemaOptions } from "./update-schema.ts";
 import { both, filterOf, type Where } from "./where.ts";
 import { DatasetWriter, type WriterOptions } from "./writer.ts";
 
@@ -879,6 +881,18 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   async delete(doomed: Doomed<F>, options: DeleteOptions = {}): Promise<Address> {
     return this.rebuild(options, (target, tip) => deleteRecords(target, tip, doomed as Doomed, options));
+  }
+
+  /**
+   * Gives the dataset another schema; no record is written anew. Fields are told by their names. Of a field that is there `required`,
+   * `index`, `rerank`, `compressor` and `mime` may change; new fields have no value in the records that there are, so that they can't be
+   * required unless there are none; those left out are gone from reads of the new state on, and have to be named in `drop`. Snapshots and
+   * past states keep their schema.
+   * Errors: `SchemaViolation` for a change that can't be made, such as `required` where a record has no value; `ReadOnly`, `Conflict`,
+   * `StoreUnavailable`, `CommitUnknown`. After any but the last nothing changed.
+   */
+  updateSchema(schema: Schema<FieldTypes>, options: UpdateSchemaOptions = {}): Promise<SchemaUpdate> {
+    return this.rebuild(options, (target, tip) => updateSchema(target, tip, schema as Schema, options));
   }
 
   /** The anchors of all deleted records of this dataset, whatever branch they were on, in Unix nanoseconds, ascending. */

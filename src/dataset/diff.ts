@@ -321,7 +321,7 @@ function changeOf(
   return { change: "changed", anchor, fields: fields.filter(differs).map(({ name }) => name), before, after };
 }
 
-function fieldChanges(before: readonly FieldSpec[], after: readonly FieldSpec[]): FieldChange[] {
+export function fieldChanges(before: readonly FieldSpec[], after: readonly FieldSpec[]): FieldChange[] {
   const changes: FieldChange[] = [];
   for (const old of before) {
     const now = after.find(({ id }) => id === old.id);
