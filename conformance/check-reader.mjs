@@ -333,12 +333,19 @@ async function writeAll(root) {
  * And the schema changed twice, so that batches have columns of a field that was dropped, and none of one that was added.
  */
 async function writePurged(root) {
-  const fields = { ...TRAINED, walked: WALKED.near, hashed: FULL.look, note: INDEXED.word, stars: INDEXED.stars };
+  const fields = {
+    ...TRAINED,
+    walked: WALKED.near,
+    hashed: FULL.look,
+    note: INDEXED.word,
+    stars: INDEXED.stars,
+  };
   const expected = new Map();
   const written = await Written.create("purged", fields, root);
   await written.automatic(120);
   await written.at(irregular(50_000_000_000, 90, 0));
-  for (const field of ["cosine", "bare", "pairs", "bytes", "nibbles"]) await written.ds.rebuildIvf({ field, k: 5, iterations: 2 });
+  for (const field of ["cosine", "bare", "pairs", "bytes", "nibbles"])
+    await written.ds.rebuildIvf({ field, k: 5, iterations: 2 });
   await written.ds.buildGraph({ field: "walked", degree: 8 });
   await written.at(irregular(50_000_000_000, 60, 5));
   await written.ds.snapshot("purged-before");
@@ -350,15 +357,24 @@ async function writePurged(root) {
     await written.remove(chosen);
     await written.ds.compact({ purge: true });
     const { purge } = await fsck(root, { purged: true });
-    if (purge.remaining.some(({ why }) => why !== "unreachable")) problem("a purge left rows of deleted records");
+    if (purge.remaining.some(({ why }) => why !== "unreachable"))
+      problem("a purge left rows of deleted records");
     for (const { key } of purge.remaining) rmSync(join(root, key));
     const { ok } = await fsck(root, { purged: true });
     if (!ok) problem("fsck --purged finds something although all leftovers are gone");
   }
-  const before = [...written.lines].filter(([anchor]) => early.has(anchor)).sort(([a], [b]) => (a < b ? -1 : 1));
-  for (const ref of ["purged-before", "purged-beside"]) expected.set(ref, before.map(([, line]) => line));
+  const before = [...written.lines]
+    .filter(([anchor]) => early.has(anchor))
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const ref of ["purged-before", "purged-beside"])
+    expected.set(
+      ref,
+      before.map(([, line]) => line),
+    );
   const { schema } = written.ds;
-  const kept = schema.fields.filter(({ name }) => name !== "stars").map((field) => ({ ...field, required: false }));
+  const kept = schema.fields
+    .filter(({ name }) => name !== "stars")
+    .map((field) => ({ ...field, required: false }));
   const wider = new Schema(kept).addScalarBool("added", { required: false, index: true });
   await written.ds.updateSchema(wider, { drop: ["stars"] });
   for (const [anchor, line] of written.lines) {

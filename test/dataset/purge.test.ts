@@ -223,7 +223,12 @@ describe("a backend after a purge, without what nothing reaches", () => {
     for (const name of states) {
       const state = await Dataset.open(name, store);
       for (const field of ["exact", "hashed", "cells", "linked"]) {
-        const [hits] = await state.iterVector({ field, query: own.record.exact, topK: 2000, batchSize: 2000 });
+        const [hits] = await state.iterVector({
+          field,
+          query: own.record.exact,
+          topK: 2000,
+          batchSize: 2000,
+        });
         const found = hits?._time_anchors ?? [];
         for (const anchor of found) expect(isGone(anchors.indexOf(anchor))).toBe(false);
         expect(found.length).toBeGreaterThan(900);
