@@ -577,9 +577,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
           yield batch;
         }
       } catch (error) {
-        const isRedacted = isDreamDBError(error, "NotFound") && (await this.follow(options.signal, true));
         // What came before would come twice.
-        if (!isRedacted || hasBegun) throw error;
+        if (!(await this.isRedacted(error, options.signal)) || hasBegun) throw error;
         yield* begin(await source());
       }
     }.call(this);
@@ -626,7 +625,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
           yield batch;
         }
       } catch (error) {
-        if (!isDreamDBError(error, "NotFound") || !(await this.follow(signal, true))) throw error;
+        if (!(await this.isRedacted(error, signal))) throw error;
         for await (const batch of search(this.followed(target), query)) if (given-- <= 0) yield batch;
       }
     };
@@ -935,9 +934,19 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   /** Runs `read`, and once more where a container was gone that others stand for. */
   private reading<R>(signal: AbortSignal | undefined, read: () => Promise<R>): Promise<R> {
     return read().catch(async (error) => {
-      if (!isDreamDBError(error, "NotFound") || !(await this.follow(signal, true))) throw error;
+      if (!(await this.isRedacted(error, signal))) throw error;
       return read();
     });
+  }
+
+  /** Whether a read that ended like this may go better now: a container was missing, and others stand for some. */
+  private async isRedacted(error: unknown, signal: AbortSignal | undefined): Promise<boolean> {
+    if (!isDreamDBError(error, "NotFound")) return false;
+    if (await this.follow(signal, true)) return true;
+    if (this.state.ctx.session.following.redactions === undefined) return false;
+    // Known already, but perhaps not when an index was opened.
+    await this.ivf.reopen();
+    return true;
   }
 
   /** As `reading`, for a search. */

@@ -1,4 +1,5 @@
 /** Columns, indexes over scalars and segments without what some of their rows hold (spec/0020-maintenance.md §5): bytes in, bytes out. */
+import { addressFromMultihash } from "../core/address.ts";
 import {
   type ColumnHead,
   type ColumnSource,
@@ -142,7 +143,9 @@ export function redactSegment(
     cells.push(cell);
     firstRows.push(i);
   }
-  const { spatialIndex, dim, compressor } = coding;
+  const { dim, compressor } = coding;
+  // What it was made for stays, whatever index the Track has by now.
+  const spatialIndex = addressFromMultihash(bytes.subarray(24, 58), "segment.spatialIndex");
   const rowBytes = compressor?.rowBytes ?? 0;
   const codes = compressor === undefined ? undefined : gathered(bytes, head, kept, rowBytes, "codes");
   const vectors = gathered(bytes, head, kept, dim * 4, "vectors");

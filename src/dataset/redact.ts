@@ -4,6 +4,7 @@
  * registry says which stand for which.
  */
 import { type Address, addressOf } from "../core/address.ts";
+import { isDreamDBError } from "../errors.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
 import {
   type BatchEntry,
@@ -66,17 +67,16 @@ export async function redactStates(
   let done = 0;
   for (const { key, entry, dead } of found.batches) {
     const seen = known.entry(entry, batchCodec) as BatchEntry;
-    const rows = new Set<number>();
-    await eachDead(ctx.session, seen, deleted, (row) => rows.add(row));
-    if (rows.size > 0) {
+    const rewritten = await unlessGone(() => rewriteBatch(ctx, seen, deleted, dryRun));
+    if (rewritten !== undefined) {
       redacted.batches++;
-      if (!dryRun) made.batches.set(key, { key, dead, entry: await rewriteBatch(ctx, seen, rows) });
+      made.batches.set(key, { key, dead, entry: rewritten });
     }
     onProgress?.(++done, total);
   }
   for (const { key, entry, dead, track } of found.segments) {
     const seen = known.entry(entry, segmentCodec);
-    const rewritten = seen && (await rewriteSegment(ctx, seen, track, deleted, dryRun));
+    const rewritten = seen && (await unlessGone(() => rewriteSegment(ctx, seen, track, deleted, dryRun)));
     if (rewritten !== undefined) {
       redacted.segments++;
       made.segments.set(key, { key, dead, entry: rewritten.entry });
@@ -185,7 +185,8 @@ async function condemnedIn(
       seen.add(track.address);
       const field = manifest.fields.find((each) => each.id === id);
       if (field?.kind !== "embedding") continue;
-      if (!(await hasDead(ctx, manifest, track.spatialIndex.rows, deleted))) continue;
+      const { rows } = track.spatialIndex;
+      if ((await unlessGone(() => hasDead(ctx, manifest, rows, deleted))) !== true) continue;
       const spatialIndex = await startingIndex(ctx, field, undefined);
       const inline = encodeSpatialIndex(spatialIndex);
       found.graphs.push({ graph: track.address, address: addressOf(inline), inline, spatialIndex });
@@ -259,8 +260,30 @@ async function eachStored<E extends Interval>(
   for (const entry of root.entries) use(entry);
 }
 
-/** The batch with the same rows, of which `dead` have no values. */
-async function rewriteBatch(ctx: Context, entry: BatchEntry, dead: ReadonlySet<number>): Promise<BatchEntry> {
+/**
+ * What `work` comes to; undefined where a container that it reads is gone, with whatever it held. A state whose data was given up
+ * names such containers, and so does one that is damaged, which is for `fsck` to say.
+ */
+async function unlessGone<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isDreamDBError(error, "NotFound")) return undefined;
+    throw error;
+  }
+}
+
+/** The batch with the same rows, of which those deleted have no values; undefined for a batch without any. */
+async function rewriteBatch(
+  ctx: Context,
+  entry: BatchEntry,
+  deleted: Deleted,
+  dryRun: boolean,
+): Promise<BatchEntry | undefined> {
+  const dead = new Set<number>();
+  await eachDead(ctx.session, entry, deleted, (row) => dead.add(row));
+  if (dead.size === 0) return undefined;
+  if (dryRun) return entry;
   const columns = new Map<number, Uint8Array>();
   for (const [id, ref] of entry.columns) columns.set(id, await wholeOf(ctx, ref));
   const indexed = new Set<number>();
