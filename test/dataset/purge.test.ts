@@ -246,7 +246,7 @@ describe("a backend after a purge, without what nothing reaches", () => {
     expect(await rowsOf(staleStream, { fields: names })).toEqual(before.get("whole"));
     // Nothing is left to do.
     expect((await ds.compact({ purge: true })).redacted).toEqual({ batches: 0, segments: 0, graphs: 0 });
-  }, 120_000);
+  }, 240_000);
 
   test("more is deleted and purged later, whatever has gone by then", async () => {
     const { store, ds, all, anchors } = await make();
@@ -264,7 +264,7 @@ describe("a backend after a purge, without what nothing reaches", () => {
     const needles = all.flatMap(({ needles }, i) => (isGone(i) || i % 30 === 0 ? needles : []));
     expect(await rawScan(store, needles)).toEqual([]);
     expect(await (await Dataset.open("whole", store)).count()).toBe(1900);
-  }, 120_000);
+  }, 240_000);
 
   test("a compacted branch and one that is not are merged, before and after what is replaced has gone", async () => {
     for (const isCollected of [false, true]) {
@@ -291,7 +291,7 @@ describe("a backend after a purge, without what nothing reaches", () => {
       const needles = all.flatMap(({ needles }, i) => (isGone(i) ? needles : []));
       expect(await rawScan(store, needles)).toEqual([]);
     }
-  }, 120_000);
+  }, 240_000);
 
   test("values that a live record shares stay, and so does a batch that is appended anew", async () => {
     const store = memoryStore();
