@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildVamana } from "../build/lib/index/vamana.js";
-import { Dataset, memoryStore, Schema } from "../build/lib/index.node.js";
+import { Dataset, fsck, memoryStore, Schema } from "../build/lib/index.node.js";
 import { loadKernels } from "../build/lib/kernels/load.js";
 import { hash } from "../build/vendor/blake3.js";
 
@@ -325,6 +325,67 @@ async function writeAll(root) {
   expected.set("gone-before", c.expected());
   await Written.create("empty", FULL, root);
   expected.set("empty", []);
+  return expected;
+}
+
+/**
+ * Purged, with what the purge put something in the place of gone: a snapshot and a branch of before are read through the redactions.
+ * And the schema changed twice, so that batches have columns of a field that was dropped, and none of one that was added.
+ */
+async function writePurged(root) {
+  const fields = {
+    ...TRAINED,
+    walked: WALKED.near,
+    hashed: FULL.look,
+    note: INDEXED.word,
+    stars: INDEXED.stars,
+  };
+  const expected = new Map();
+  const written = await Written.create("purged", fields, root);
+  await written.automatic(120);
+  await written.at(irregular(50_000_000_000, 90, 0));
+  for (const field of ["cosine", "bare", "pairs", "bytes", "nibbles"])
+    await written.ds.rebuildIvf({ field, k: 5, iterations: 2 });
+  await written.ds.buildGraph({ field: "walked", degree: 8 });
+  await written.at(irregular(50_000_000_000, 60, 5));
+  await written.ds.snapshot("purged-before");
+  const early = new Set(written.lines.keys());
+  const branch = await written.ds.branch("purged-beside");
+  await branch.close();
+  await written.automatic(30);
+  for (const chosen of [(i) => i % 4 === 1, (i) => i % 50 === 3]) {
+    await written.remove(chosen);
+    await written.ds.compact({ purge: true });
+    const { purge } = await fsck(root, { purged: true });
+    if (purge.remaining.some(({ why }) => why !== "unreachable"))
+      problem("a purge left rows of deleted records");
+    for (const { key } of purge.remaining) rmSync(join(root, key));
+    const { ok } = await fsck(root, { purged: true });
+    if (!ok) problem("fsck --purged finds something although all leftovers are gone");
+  }
+  const before = [...written.lines]
+    .filter(([anchor]) => early.has(anchor))
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  for (const ref of ["purged-before", "purged-beside"])
+    expected.set(
+      ref,
+      before.map(([, line]) => line),
+    );
+  const { schema } = written.ds;
+  const kept = schema.fields
+    .filter(({ name }) => name !== "stars")
+    .map((field) => ({ ...field, required: false }));
+  const wider = new Schema(kept).addScalarBool("added", { required: false, index: true });
+  await written.ds.updateSchema(wider, { drop: ["stars"] });
+  for (const [anchor, line] of written.lines) {
+    const { values, ...rest } = JSON.parse(line);
+    delete values.stars;
+    written.lines.set(anchor, JSON.stringify({ ...rest, values }));
+  }
+  delete written.fields.stars;
+  written.fields.added = [undefined, () => often(50, () => random(2) === 1)];
+  await written.automatic(40);
+  expected.set("purged", written.expected());
   return expected;
 }
 
@@ -1399,6 +1460,7 @@ try {
   await checkTrackTamperings(work);
   await checkPqTamperings(work);
   compare(join(work, "walked"), await writeWalked(join(work, "walked")), work);
+  compare(join(work, "purged"), await writePurged(join(work, "purged")), work);
   compare(join(work, "dense"), await writeDense(join(work, "dense")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);
   const scalars = compare(join(work, "indexed"), await writeIndexed(join(work, "indexed")), work);

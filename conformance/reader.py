@@ -268,6 +268,8 @@ class Indexes:
 
     def __init__(self, directory):
         self.directory, self.pages, self.sizes = directory, {}, {}
+        # What each entry was read from, its first tick in full: redactions are keyed by it.
+        self.raw = {}
 
     def root(self, x, of, what):
         must(isinstance(x, dict), "Corrupt", f"{what}: no map")
@@ -343,6 +345,7 @@ class Indexes:
             tick = self.interval(tick, x[0], x[1], x[2], MAX_ROWS, at)
             if of == "segments":
                 found.append(Segment(tick, x[1], x[2], check_container_ref(x[3], at)))
+                self.raw[found[-1]] = [tick, *x[1:]]
                 continue
             if isinstance(x[3], list):
                 anchors = check_container_ref(x[3], f"{at} anchors")
@@ -355,6 +358,7 @@ class Indexes:
             columns = tuple((key, check_container_ref(ref, f"{at} column {key}")) for key, ref in x[4].items())
             scalar_index = check_container_ref(x[5], f"{at} ScalarIndex") if len(x) == 6 else None
             found.append(Batch(tick, x[1], x[2], anchors, columns, scalar_index))
+            self.raw[found[-1]] = [tick, *x[1:]]
         return found
 
 
@@ -735,8 +739,9 @@ class Reader:
         self.indexes = Indexes(directory)
         self.manifests, self.geneses, self.spatial, self.codes = {}, {}, {}, {}
         self.done_batches, self.done_segments, self.done_graphs = {}, {}, {}
-        self.ticks, self.columns, self.flat, self.tombstones = {}, {}, {}, {}
-        self.counts = dict.fromkeys(("refs", "manifests", "records", "deleted", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed", "graphs"), 0)
+        self.ticks, self.columns, self.flat, self.tombstones, self.redactions = {}, {}, {}, {}, {}
+        self.digests, self.updated = {}, set()
+        self.counts = dict.fromkeys(("refs", "manifests", "records", "deleted", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed", "graphs", "redacted"), 0)
 
     # Manifests
 
@@ -789,6 +794,11 @@ class Reader:
             only_keys(track, ("spatialIndex", "inline", "segments", "compressor", "compressorInline"), at)
             index = address(track.get("spatialIndex"), f"{at} spatialIndex")
             inline = get(track, "inline", is_bytes(), at)
+            self.deleted(genesis)
+            if index in self.redactions[genesis]["indexes"]:
+                # A graph that covered a deleted record: the field is as if it had none.
+                index, inline = self.redactions[genesis]["indexes"][index]
+                must(get(track, "segments", lambda x: isinstance(x, dict), at).get("rows") == 0, "Corrupt", f"{at}: segments beside a graph")
             stored = self.directory.read(index, f"{at} SpatialIndex", limit=MAX_CBOR)
             must(stored == inline, "Corrupt", f"{at}: inline is not the SpatialIndex")
             if (index, field) not in self.spatial:
@@ -814,8 +824,32 @@ class Reader:
             what = f"Manifest {text_address(m.digest)}"
             batches = self.indexes.root(m.timeline, "timeline", f"{what} timeline")
             segments = {id_: self.indexes.root(t.segments, "segments", f"{what} segments of field {id_}") for id_, t in m.tracks.items()}
+            self.deleted(m.genesis)
+            batches = self.followed(m.genesis, "timeline", batches, what)
+            segments = {id_: self.followed(m.genesis, "segments", found, what) for id_, found in segments.items()}
             self.flat[m.digest] = batches, segments
         return self.flat[m.digest]
+
+    def followed(self, genesis, of, entries, what):
+        """Entries, or what stands for them, 0020 §5. Segments of which nothing is left are not among them."""
+        known = self.redactions[genesis][of]
+        if not known:
+            return entries
+        unknown = [entry for entry in entries if entry not in self.digests]
+        for entry, digest in zip(unknown, digests_of([encode(self.indexes.raw[entry]) for entry in unknown])):
+            self.digests[entry] = digest
+        found = []
+        for entry in entries:
+            if self.digests[entry] not in known:
+                found.append(entry)
+                continue
+            other = known[self.digests[entry]]
+            self.counts["redacted"] += 1
+            if other is not None:
+                if of == "timeline":
+                    must(entry[:4] == other[:4], "Corrupt", f"{what}: a redacted batch has other rows")
+                found.append(other)
+        return found
 
     def check_parents(self, m, what):
         parents = [self.manifest(p, f"parent of {what}") for p in m.parents]
@@ -825,7 +859,11 @@ class Reader:
             writer(m.auto_high == 0 or batches, f"{what}: autoHigh {m.auto_high} without records")
         for p in parents:
             must(p.genesis == m.genesis, "LineageMismatch", f"{what}: a parent of another Genesis")
-            must(encode(lasting(p.schema)) == encode(lasting(m.schema)), "Corrupt", f"{what}: the schema is not its parent's")
+            same = encode(lasting(p.schema)) == encode(lasting(m.schema))
+            must(same or m.op in ("schema-update", "merge"), "Corrupt", f"{what}: the schema is not its parent's")
+            must(m.schema["nextId"] >= p.schema["nextId"], "Corrupt", f"{what}: nextId {m.schema['nextId']}, its parent's {p.schema['nextId']}")
+            if not same or p.digest in self.updated:
+                self.updated.add(m.digest)
             writer(m.auto_high >= p.auto_high, f"{what}: autoHigh {m.auto_high}, its parent's {p.auto_high}")
         if len(parents) == 1:
             self.check_append(m, parents[0], batches, segments, what)
@@ -842,6 +880,9 @@ class Reader:
             return
         writer(batches[:len(before)] == before, f"{what}: does not begin with its parent's batches")
         for id_, found in segments.items():
+            if id_ not in segments_before:
+                writer(m.op == "schema-update" and not found, f"{what}: a field that its parent does not have")
+                continue
             if m.op == "append":
                 same = (m.tracks[id_].index, m.tracks[id_].compressor) == (p.tracks[id_].index, p.tracks[id_].compressor)
                 writer(same, f"{what}: an append with another SpatialIndex or VectorCompressor")
@@ -861,6 +902,7 @@ class Reader:
         """Ticks that no read may return, of all branches of the Space."""
         if genesis not in self.tombstones:
             self.tombstones[genesis] = set()
+            self.redactions[genesis] = {"timeline": {}, "segments": {}, "indexes": {}}
             key = f"meta/{text_address(genesis)}/registry"
             body = self.directory.cell(key)
             self.tombstones[genesis] = (guarded(key, self.read_registry, body, genesis, key) if body is not None else None) or set()
@@ -873,7 +915,8 @@ class Reader:
         get(value, "seq", is_uint, what)
         get(value, "writeId", is_bytes(16), what)
         lists = get(value, "tombstones", is_list, what)
-        writer(get(value, "redactions", is_list, what) == [], f"{what}: redactions")
+        for i, item in enumerate(get(value, "redactions", is_list, what)):
+            self.redaction_map(address(item, f"{what} redactions {i}"), genesis, f"{what} redactions {i}")
         writer(len(lists) <= 64, f"{what}: {len(lists)} lists")
         found = set()
         for i, item in enumerate(lists):
@@ -888,6 +931,26 @@ class Reader:
             must(len(anchors) == item[2], "Corrupt", f"{at}: {len(anchors)} anchors, not {item[2]}")
             found |= anchors
         return found
+
+    def redaction_map(self, digest, genesis, what):
+        """0020 §5.1."""
+        value = of_kind(self.directory.read(digest, what, limit=MAX_CBOR), "dreamdb.redactions", what)
+        only_keys(value, ("kind", "version", "genesis", "batches", "segments", "indexes"), what)
+        must(address(value.get("genesis"), f"{what} genesis") == genesis, "Corrupt", f"{what}: of another Space")
+        for name, of in (("batches", "timeline"), ("segments", "segments")):
+            keys = []
+            for x in get(value, name, is_list, what):
+                must(is_list(x) and len(x) in (2, 3) and is_bytes(32)(x[0]) and is_uint(x[1]), "Corrupt", f"{what}: {name}")
+                must(len(x) == 3 or of == "segments", "Corrupt", f"{what}: a batch without what stands for it")
+                keys.append(x[0])
+                other = self.indexes.entries([x[2]], of, what)[0] if len(x) == 3 else None
+                self.redactions[genesis][of][x[0]] = other
+            must(all(a < b for a, b in zip(keys, keys[1:])), "Corrupt", f"{what}: {name} out of order")
+        for x in get(value, "indexes", is_list, what):
+            must(is_list(x) and len(x) == 3 and is_bytes()(x[2]), "Corrupt", f"{what}: indexes")
+            index = address(x[1], what)
+            must(digests_of([x[2]]) == [index], "HashMismatch", f"{what}: inline does not hash to its address")
+            self.redactions[genesis]["indexes"][address(x[0], what)] = index, x[2]
 
     def tombstone_list(self, digest, genesis, what):
         value = of_kind(self.directory.read(digest, what, limit=MAX_CBOR), "dreamdb.tombstones", what)
@@ -927,7 +990,8 @@ class Reader:
             self.ticks[batch] = np.array(offsets, np.uint64) + np.uint64(batch.base)
         for id_, ref in batch.columns:
             field = fields.get(id_)
-            writer(field is not None, f"{what}: a column of field {id_}, which the schema does not have")
+            must(id_ < m.schema["nextId"], "Corrupt", f"{what}: a column of field {id_}, which was never given")
+            writer(field is not None or m.digest in self.updated, f"{what}: a column of field {id_}, which the schema does not have")
             if field is None:
                 continue
             at = f"{what} field {field.name}"
@@ -948,17 +1012,20 @@ class Reader:
         listed = {id_ for id_, _ in batch.columns}
         wanted = {f.id for f in m.fields if f.index} & listed
         if batch.scalars:
-            columns = indexed if set(indexed) == wanted else None
+            # What it covers is what the schema said when it was made.
+            columns = indexed if set(indexed) == wanted and m.digest not in self.updated else None
             trees = guarded(what, scalars.check, self.directory, batch.scalars, batch.rows, columns, f"{what} ScalarIndex")
             self.counts["scalar indexes"] += trees is not None
             self.counts["trees"] += trees or 0
         elif set(indexed) == wanted:
             left_out = [id_ for id_, column in indexed.items() if scalars.indexable(column)]
-            writer(not left_out, f"{what}: no ScalarIndex, though fields {left_out} have index")
+            writer(not left_out or m.digest in self.updated, f"{what}: no ScalarIndex, though fields {left_out} have index")
         for field in m.fields:
             if field.required and (field.id in having or field.id not in listed):
                 n = having.get(field.id, 0)
-                guarded(what, must, n == batch.rows, "Corrupt", f"{what}: {n} of {batch.rows} rows have {field.name}, which is required")
+                gone = self.deleted(m.genesis)
+                dead = sum(int(tick) in gone for tick in self.ticks[batch]) if gone and batch in self.ticks else 0
+                guarded(what, must, n + dead >= batch.rows, "Corrupt", f"{what}: {n} of {batch.rows} rows have {field.name}, which is required")
         self.counts["batches"] += 1
         return None if broken else present
 

@@ -25,7 +25,7 @@ export {
 export type { DeleteOptions, Deletion, Doomed } from "./dataset/delete.ts";
 export type { Diff, FieldChange, IndexChange, RecordChange } from "./dataset/diff.ts";
 export type { Explanation } from "./dataset/explain.ts";
-export type { FsckOptions, FsckProblem, FsckReport } from "./dataset/fsck.ts";
+export type { FsckOptions, FsckProblem, FsckReport, PurgeRemainder, PurgeReport } from "./dataset/fsck.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";
 export { deleteRef, diff, fsck, protectRef } from "./dataset/later.ts";
 export type {
@@ -54,6 +54,7 @@ export {
   type ScalarOptions,
   Schema,
 } from "./dataset/schema.ts";
+export type { SchemaUpdate, UpdateSchemaOptions } from "./dataset/update-schema.ts";
 export type { Where } from "./dataset/where.ts";
 export type { Committed, DatasetWriter, FlushResult, WriterOptions } from "./dataset/writer.ts";
 export { DreamDBError, type ErrorCode, isDreamDBError } from "./errors.ts";

@@ -1503,6 +1503,17 @@ def registry_example(tiny):
     return f"key meta/{text_address(multihash(tiny.genesis_bytes))}/registry\n\n" + cbor_dump(body) + f"\n\n{len(cbor(body))} bytes"
 
 
+def redactions_example(tiny):
+    """Of the later batch a record is deleted that alone had a value of the last field; of its segment no row is left."""
+    manifest = tiny.manifests[2][0]
+    batch = manifest["timeline"]["entries"][0]
+    track, = manifest["tracks"].values()
+    segment = track["segments"]["entries"][0]
+    columns = {id_: ref for id_, ref in batch[4].items() if id_ != max(batch[4])}
+    return {"kind": "dreamdb.redactions", "version": 1, "genesis": Address(tiny.genesis_bytes, "the Genesis"),
+            "batches": [[blake3(cbor(batch)), 1, [*batch[:4], columns]]], "segments": [[blake3(cbor(segment)), 1]], "indexes": []}
+
+
 def digest_example():
     """0008 §5.5, for the first of the later records."""
     anchor, record = LATER[0]
@@ -1533,6 +1544,7 @@ def examples():
         "ref": object_example(ref),
         "tombstones": object_example(tombstones_example(tiny)),
         "registry": registry_example(tiny),
+        "redactions": object_example(redactions_example(tiny)),
         "ref-branch": object_example({**{k: v for k, v in tiny.branch.items() if k != "inline"}, "lane": 1, "protected": True}),
         "lanes": object_example({"kind": "dreamdb.lanes", "version": 1, "genesis": Address(tiny.genesis_bytes, "the Genesis"), "given": 1, "writeId": bytes([0xC3] * 16)}),
         "merge-digest": digest_example(),

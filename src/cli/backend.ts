@@ -1,7 +1,7 @@
 /** From `--backend` and a name to an open dataset. */
 import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { Dataset, DreamDBError, openStore } from "../index.node.ts";
+import { Dataset, DreamDBError, isDreamDBError, openStore } from "../index.node.ts";
 
 export const DEFAULT_BACKEND = "./dreamdb";
 
@@ -44,4 +44,22 @@ export async function openDataset(
   }
   const existing = await existingBackend(backend);
   return name === undefined ? Dataset.openAt(manifest as string, existing) : Dataset.open(name, existing);
+}
+
+/** For a dry run. Errors: `InvalidName`, `AlreadyExists` as the creation of such a ref would end. */
+export async function checkFreeName(name: string, backend: string): Promise<void> {
+  const taken = await Dataset.open(name, backend).then(
+    () => true,
+    (error: unknown) => {
+      if (isDreamDBError(error, "NotFound") && error.field === "name") return false;
+      throw error;
+    },
+  );
+  // One that was deleted is not given again.
+  if (!taken && (await openStore(backend).get(`refs/${name}`)) === undefined) return;
+  throw new DreamDBError("AlreadyExists", "a dataset, branch or snapshot has, or had, this name", {
+    field: "name",
+    found: name,
+    expected: "a new name",
+  });
 }

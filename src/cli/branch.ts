@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { DreamDBError } from "../index.node.ts";
-import { openDataset } from "./backend.ts";
+import { checkFreeName, openDataset } from "./backend.ts";
 import { type CommonOptions, command, Output } from "./command.ts";
 
 const EXAMPLES = `
@@ -11,6 +11,7 @@ dreamdb branch again --manifest bciq…`;
 
 interface BranchOptions extends CommonOptions {
   manifest?: string;
+  dryRun?: boolean;
 }
 
 export function branchCommand(): Command {
@@ -18,6 +19,7 @@ export function branchCommand(): Command {
     .argument("<name>", "dataset, branch or snapshot; with --manifest the new branch")
     .argument("[branch]", "name of the new branch; no ref may have or have had it")
     .option("--manifest <address>", "a past state instead of a name")
+    .option("--dry-run", "only tell whether it could be done")
     .action(branch);
 }
 
@@ -28,6 +30,18 @@ async function branch(name: string, created: string | undefined, options: Branch
   const label = source === undefined ? name : created;
   if (label === undefined) throw missingName();
   const dataset = await openDataset(source, options.manifest, options.backend);
+  if (options.dryRun === true) {
+    await checkFreeName(label, options.backend);
+    const facts = {
+      name: label,
+      dryRun: true,
+      manifest: dataset.currentManifest(),
+      records: await dataset.count(),
+    };
+    await dataset.close();
+    output.result(facts, () => `would create ${label} → ${facts.manifest} (${facts.records} records)`);
+    return;
+  }
   const made = await dataset.branch(label);
   const manifest = made.currentManifest();
   const records = await made.count();

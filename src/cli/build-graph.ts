@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { type BuildGraphProgress, type BuildGraphResult, Dataset } from "../index.node.ts";
 import { existingBackend } from "./backend.ts";
 import { type CommonOptions, command, countFrom, Output } from "./command.ts";
+import { describeBuild } from "./dry-run.ts";
 import { Progress } from "./progress.ts";
 import { pairs } from "./table.ts";
 import { bytesText, plural } from "./text.ts";
@@ -16,6 +17,7 @@ interface BuildOptions extends CommonOptions {
   candidates?: number;
   seed?: number;
   memoryMib?: number;
+  dryRun?: boolean;
 }
 
 export function buildGraphCommand(): Command {
@@ -26,6 +28,7 @@ export function buildGraphCommand(): Command {
     .option("--candidates <n>", "nearest records that those are chosen among (default: 250)", countFrom(1))
     .option("--seed <n>", "chooses the sample; equal seeds give equal bytes (default: 0)", countFrom(0))
     .option("--memory-mib <n>", "memory that the build may take (default: 3072)", countFrom(1))
+    .option("--dry-run", "only tell what would be built, or what stands in the way")
     .action(build);
 }
 
@@ -34,6 +37,16 @@ async function build(name: string, options: BuildOptions): Promise<void> {
   const { field, degree, candidates, seed, memoryMib } = options;
   const given = Object.entries({ degree, candidates, seed }).filter(([, value]) => value !== undefined);
   const dataset = await Dataset.open(name, await existingBackend(options.backend));
+  if (options.dryRun === true) {
+    await describeBuild(
+      name,
+      field,
+      dataset,
+      ({ algorithm }) => algorithm.startsWith("dreamdb.vamana-"),
+      output,
+    );
+    return dataset.close();
+  }
   const bar = new Progress({ label: "linking", unit: "‰", total: 1000, isQuiet: output.isQuiet });
   try {
     const result = await dataset.buildGraph({

@@ -1,7 +1,8 @@
 /** What all commands share: options, output, and the way they end. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { DEFAULT_BACKEND } from "./backend.ts";
-import { EXIT_CODES_HELP } from "./exit-code.ts";
+import { EXIT_STATUS } from "./exit-code.ts";
+import { withManual } from "./help.ts";
 import { type Style, styleFor } from "./terminal.ts";
 import { toJson } from "./text.ts";
 
@@ -11,8 +12,9 @@ export interface CommonOptions {
   quiet?: boolean;
 }
 
+/** A verb: its page is made of this and of the options and arguments that are added. */
 export function command(usage: string, summary: string, examples: string, details = ""): Command {
-  return new Command(usage)
+  const made = new Command(usage)
     .description(summary)
     .addOption(
       new Option(
@@ -23,11 +25,8 @@ export function command(usage: string, summary: string, examples: string, detail
         .default(DEFAULT_BACKEND),
     )
     .option("--json", "print one JSON document")
-    .option("--quiet", "no progress and no notes")
-    .addHelpText(
-      "after",
-      `${details}\nExamples:\n${examples.trim().replace(/^/gm, "  ")}\n${EXIT_CODES_HELP}`,
-    );
+    .option("--quiet", "no progress and no notes");
+  return withManual(made, { details, examples, exitStatus: EXIT_STATUS });
 }
 
 /** Where a command's result goes. */

@@ -67,6 +67,7 @@ async function run(name: string, options: CompactCliOptions): Promise<void> {
 const LABELS: Record<CompactProgress["stage"], { label: string; unit: string }> = {
   columns: { label: "rewriting columns", unit: "records" },
   cells: { label: "sorting into cells", unit: "records" },
+  states: { label: "taking deleted records out of older states", unit: "batches and segments" },
 };
 
 /** One bar after the other; a second field's cells are another stage. */
@@ -103,5 +104,8 @@ function describe(found: CompactResult, output: Output): string {
     ["fragments collapsed", found.fragmentsCollapsed],
     ["deleted records left out", found.rowsDropped],
   ];
+  const { batches, segments, graphs } = found.redacted;
+  if (batches + segments + graphs > 0)
+    facts.push(["redacted in older states", `${batches} batches, ${segments} segments, ${graphs} graphs`]);
   return pairs(facts, output.style);
 }

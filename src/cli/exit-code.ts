@@ -45,13 +45,13 @@ export function exitCodeOf(error: unknown): ExitCode {
   return isDreamDBError(error) ? (BY_ERROR[error.code] ?? ExitCode.unexpected) : ExitCode.unexpected;
 }
 
-export const EXIT_CODES_HELP = `
-Exit codes:
-  0  done
-  1  unexpected failure
-  2  wrong usage or bad input
-  3  not found: dataset, record, object or file
-  4  exists already, or conflicts with what is there
-  5  damage found
-  6  backend (or an optional part) not available or not supported
-  7  unknown whether the commit took effect`;
+/** As every manual page ends. */
+export const EXIT_STATUS = `
+0  done
+1  unexpected failure
+2  wrong usage or bad input
+3  not found: dataset, record, object or file
+4  exists already, or conflicts with what is there
+5  damage found; or, of fsck --purged, something of deleted records
+6  backend (or an optional part) not available or not supported
+7  unknown whether the commit took effect`;

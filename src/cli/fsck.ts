@@ -10,9 +10,16 @@ import { bytesText, plural } from "./text.ts";
 const EXAMPLES = `
 dreamdb fsck
 dreamdb fsck --backend /data/store --json --quiet || echo "damage: exit code $?"
-dreamdb fsck --backend s3://my-bucket/photos --sample 0.05 --seed "$(date +%j)"`;
+dreamdb fsck --backend s3://my-bucket/photos --sample 0.05 --seed "$(date +%j)"
+dreamdb fsck --purged --json > proof.json`;
+
+const DETAILS = `
+With --purged it also looks for what purges left: in all that refs reach, rows of deleted anchors; and in the rest of the backend, data
+that nothing reaches, of which nobody can say whose they are. Compact with --purge, collect garbage, and ask again.
+`;
 
 interface FsckCliOptions extends CommonOptions {
+  purged?: boolean;
   sample: number;
   seed: number;
 }
@@ -22,12 +29,17 @@ export function fsckCommand(): Command {
     "fsck",
     "read and check everything that refs reach; exit code 5 when something is wrong",
     EXAMPLES,
+    DETAILS,
   )
     .option(
       "--sample <share>",
       "share of the data objects to read whole, 0 to 1; of the others head and length are checked, and metadata always",
       share,
       1,
+    )
+    .option(
+      "--purged",
+      "prove that nothing of deleted records is left; exit code 5 when something is, or may be",
     )
     .option("--seed <n>", "chooses the sample; equal seeds choose the same objects", countFrom(0), 0)
     .action(check);
@@ -47,6 +59,7 @@ async function check(options: FsckCliOptions): Promise<void> {
     const found = await fsck(backend, {
       sample: options.sample,
       seed: options.seed,
+      ...(options.purged === true ? { purged: true } : {}),
       onProgress: ({ objects, bytes }) => progress.update(objects, bytesText(bytes)),
     });
     progress.stop();
@@ -58,8 +71,13 @@ async function check(options: FsckCliOptions): Promise<void> {
 }
 
 function describe(found: FsckReport, output: Output): string {
-  const { refs, objects, bytes, rows, deleted, data, dataRead, unreachable, problems } = found;
+  const { refs, objects, bytes, rows, deleted, data, dataRead, unreachable, problems, purge } = found;
   const lines: string[] = [];
+  if (purge !== undefined && purge.remaining.length > 0) {
+    const columns = [{ title: "remains" }, { title: "why" }, { title: "key" }];
+    const rows = purge.remaining.map(({ what, why, key }) => [what, why, key]);
+    lines.push(table(columns, rows, output.style), "");
+  }
   if (problems.length > 0) {
     const columns = [{ title: "problem" }, { title: "key" }];
     lines.push(
@@ -79,6 +97,15 @@ function describe(found: FsckReport, output: Output): string {
     lines.push(`read whole: ${dataRead} of ${plural(data, "data object")}, the others head and length`);
   if (unreachable > 0)
     lines.push(`${plural(unreachable, "unreachable object")}: leftovers of interrupted writes, no fault`);
+  if (purge !== undefined) {
+    const { looked, remaining } = purge;
+    const left = plural(remaining.length, "object");
+    lines.push(
+      remaining.length === 0
+        ? `purged: nothing of deleted records in ${plural(looked, "batch or segment")}, and no other data`
+        : output.style.red(`not purged: ${left} may hold deleted records`),
+    );
+  }
   if (refs === 0) lines.push("there are no refs here, so there was nothing to check");
   lines.push(
     problems.length === 0 ? "no damage" : output.style.red(`${plural(problems.length, "problem")} found`),

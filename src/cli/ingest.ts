@@ -1,7 +1,14 @@
 import { stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { type Command, Option } from "commander";
-import { Dataset, DreamDBError, type FieldSpec, isDreamDBError, type Schema } from "../index.node.ts";
+import {
+  Dataset,
+  DreamDBError,
+  type FieldSpec,
+  isDreamDBError,
+  memoryStore,
+  type Schema,
+} from "../index.node.ts";
 import { openArrow } from "./arrow.ts";
 import { type CommonOptions, command, countFrom, Output } from "./command.ts";
 import { checkSameFields, declarationsOf, readSchema, schemaOf, schemaTable } from "./declaration.ts";
@@ -12,6 +19,7 @@ import { Loader } from "./loader.ts";
 import { Progress } from "./progress.ts";
 import type { Source } from "./source.ts";
 import { pairs } from "./table.ts";
+import { plural } from "./text.ts";
 
 const EXAMPLES = `
 dreamdb ingest notes notes.jsonl
@@ -27,7 +35,7 @@ Sources:
   arrow   an Arrow IPC file or stream (.arrow, .feather, .arrows); needs the package apache-arrow
 
 A new dataset gets the schema of --schema, or one inferred from the first batch, which is printed.
-A dataset that exists keeps its own. Each batch is one commit: what was committed stays, whatever comes after.
+A dataset that exists keeps its own. A dry run does not look whether anchors are taken. Each batch is one commit: what was committed stays, whatever comes after.
 `;
 
 interface IngestOptions extends CommonOptions {
@@ -41,6 +49,7 @@ interface IngestOptions extends CommonOptions {
   skip: number;
   create?: boolean;
   append?: boolean;
+  dryRun?: boolean;
 }
 
 type Format = "images" | "jsonl" | "arrow";
@@ -89,12 +98,14 @@ export function ingestCommand(): Command {
     )
     .addOption(new Option("--create", "only create: fail when the dataset exists").conflicts("append"))
     .option("--append", "only append: fail when the dataset does not exist")
+    .option("--dry-run", "read everything and check it against the schema, and write nothing")
     .action(ingest);
 }
 
 async function ingest(name: string, path: string, options: IngestOptions): Promise<void> {
   const output = new Output(options);
   const startedAt = performance.now();
+  const isDryRun = options.dryRun === true;
   const wanted = options.schema === undefined ? undefined : await readSchema(options.schema);
   const stored = await openIfThere(name, options);
   if (stored !== undefined && wanted !== undefined) checkSameFields(stored.schema.fields, wanted.fields);
@@ -108,7 +119,9 @@ async function ingest(name: string, path: string, options: IngestOptions): Promi
       anchorField: options.anchorField,
       batch: options.batch,
       skip: options.skip,
+      isDryRun,
       open: async () => {
+        if (isDryRun) return Dataset.create("dry-run", schema, memoryStore());
         if (stored !== undefined) return stored;
         const made = await create(name, schema, options);
         created = made.created;
@@ -116,6 +129,24 @@ async function ingest(name: string, path: string, options: IngestOptions): Promi
       },
     });
     await load(loader, source, schema.fields, output);
+    if (isDryRun) {
+      const { records, batches } = loader;
+      const total = (await stored?.count()) ?? 0;
+      const facts = {
+        name,
+        dryRun: true,
+        created: stored === undefined,
+        records,
+        batches,
+        total: total + records,
+      };
+      output.result(
+        { ...facts, schema: declarationsOf(schema.fields) },
+        () =>
+          `would ${stored === undefined ? "create" : "append to"} ${name}: ${plural(records, "record")} in ${plural(batches, "commit")}, ${facts.total} in all`,
+      );
+      return;
+    }
     const dataset = await loader.finish();
     const seconds = (performance.now() - startedAt) / 1000;
     const facts = {

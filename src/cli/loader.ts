@@ -13,6 +13,8 @@ export interface LoaderOptions {
   skip: number;
   /** Opens or creates the dataset, when the first batch is ready: a bad first row leaves nothing behind. */
   open: () => Promise<Dataset>;
+  /** Checks rows against the schema, each batch in a dataset of its own that is thrown away. Default false. */
+  isDryRun?: boolean;
 }
 
 /** Media are held in memory until their batch is committed, so bytes end a batch as well as rows do. */
@@ -124,6 +126,7 @@ export class Loader {
     } catch (error) {
       throw isDreamDBError(error) ? this.failed(error, `${placeOf(error, places)}: `) : error;
     }
+    if (this.options.isDryRun === true) this.dataset = undefined;
     this.records += waiting.length;
     this.batches++;
     this.waiting = [];

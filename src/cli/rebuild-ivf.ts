@@ -1,7 +1,8 @@
 import type { Command } from "commander";
-import { Dataset, type RebuildProgress, type RebuildResult } from "../index.node.ts";
+import { Dataset, type EmbeddingField, type RebuildProgress, type RebuildResult } from "../index.node.ts";
 import { existingBackend } from "./backend.ts";
 import { type CommonOptions, command, countFrom, Output } from "./command.ts";
+import { describeBuild } from "./dry-run.ts";
 import { Progress } from "./progress.ts";
 import { pairs } from "./table.ts";
 import { plural } from "./text.ts";
@@ -49,6 +50,7 @@ export function rebuildIvfCommand(): Command {
     .option("--seed <n>", "chooses the sample; equal seeds give equal bytes (default: 0)", countFrom(0))
     .option("--memory-mib <n>", "vectors held in memory at a time (default: 1024)", countFrom(1))
     .option("--workers <n>", "threads that do the work; none: the main thread", countFrom(0), 0)
+    .option("--dry-run", "only tell what would be built, or what stands in the way")
     .action((name: string, options: RebuildOptions) => {
       const { field, k, sample, iterations, seed } = options;
       const given = Object.entries({ k, sample, iterations, seed }).filter(
@@ -71,6 +73,7 @@ export function publishRabitqCommand(): Command {
     .option("--bits <n>", "bits a component, 1 to 8", countFrom(1), 4)
     .option("--memory-mib <n>", "vectors held in memory at a time (default: 1024)", countFrom(1))
     .option("--workers <n>", "threads that do the work; none: the main thread", countFrom(0), 0)
+    .option("--dry-run", "only tell what would be built, or what stands in the way")
     .action((name: string, options: PublishOptions) =>
       run(name, options, (dataset, shared) =>
         dataset.publishCompressor({ field: options.field, bits: options.bits, ...shared }),
@@ -91,6 +94,7 @@ export function publishPqCommand(): Command {
     .option("--seed <n>", "chooses the sample; equal seeds give equal bytes", countFrom(0), 0)
     .option("--memory-mib <n>", "vectors held in memory at a time (default: 1024)", countFrom(1))
     .option("--workers <n>", "threads that do the work; none: the main thread", countFrom(0), 0)
+    .option("--dry-run", "only tell what would be built, or what stands in the way")
     .action((name: string, options: PublishOptions & { subspaces: number; seed: number }) => {
       const { field, bits, subspaces, seed } = options;
       return run(name, options, (dataset, shared) =>
@@ -106,7 +110,7 @@ interface Shared {
 
 async function run(
   name: string,
-  options: CommonOptions & { memoryMib?: number; workers: number },
+  options: CommonOptions & { field: string; memoryMib?: number; workers: number; dryRun?: boolean },
   verb: (dataset: Dataset, shared: Shared) => Promise<RebuildResult>,
 ): Promise<void> {
   const output = new Output(options);
@@ -114,6 +118,7 @@ async function run(
   const dataset = await Dataset.open(name, await existingBackend(options.backend), { workers });
   const stages = new Stages(output.isQuiet);
   try {
+    if (options.dryRun === true) return await describeBuild(name, options.field, dataset, hasCells, output);
     const result = await verb(dataset, {
       ...(options.memoryMib === undefined ? {} : { memoryBytes: options.memoryMib * 2 ** 20 }),
       onProgress: (progress) => stages.update(progress),
@@ -124,6 +129,10 @@ async function run(
     stages.stop();
     await dataset.close();
   }
+}
+
+function hasCells({ algorithm }: EmbeddingField): boolean {
+  return algorithm.startsWith("dreamdb.ivf-") || algorithm.startsWith("dreamdb.imi-");
 }
 
 const LABELS: Record<RebuildProgress["stage"], { label: string; unit: string }> = {

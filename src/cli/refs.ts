@@ -23,7 +23,9 @@ export function refsCommand(): Command {
     .option("--delete <name>", "delete a ref; its name can't be used again, and no object is removed")
     .option("--manifest <address>", "with --delete: only while the ref names this state")
     .option("--protect <name>", "refuse to delete a ref from now on")
-    .option("--unprotect <name>", "end that")
+    .option("--unprotect <name>", "allow to delete a ref again")
+    .option("--names", "print only names, a line each")
+    .option("--dry-run", "with --delete, --protect or --unprotect: only tell whether it could be done")
     .action(refs);
 }
 
@@ -32,6 +34,8 @@ interface RefsOptions extends CommonOptions {
   manifest?: string;
   protect?: string;
   unprotect?: string;
+  names?: boolean;
+  dryRun?: boolean;
 }
 
 async function refs(options: RefsOptions): Promise<void> {
@@ -41,6 +45,7 @@ async function refs(options: RefsOptions): Promise<void> {
   if (changes.length === 1) return change(options, output);
   const found = await listRefs(await existingBackend(options.backend));
   output.result({ refs: found }, () => {
+    if (options.names === true) return found.map(({ name }) => name).join("\n");
     if (found.length === 0) return "no datasets yet";
     return table(
       COLUMNS,
@@ -52,6 +57,7 @@ async function refs(options: RefsOptions): Promise<void> {
 
 async function change(options: RefsOptions, output: Output): Promise<void> {
   const backend = await existingBackend(options.backend);
+  if (options.dryRun === true) return tryChange(backend, options, output);
   if (options.delete !== undefined) {
     const { manifest } = options;
     const done = await deleteRef(backend, options.delete, manifest === undefined ? {} : { manifest });
@@ -62,6 +68,28 @@ async function change(options: RefsOptions, output: Output): Promise<void> {
   const done = await protectRef(backend, (options.protect ?? options.unprotect) as string, isProtected);
   const text = isProtected ? "can't be deleted now" : "can be deleted now";
   output.result({ ...done, protected: isProtected }, () => `${done.name} ${text}`);
+}
+
+/** Says of one change what stands in the way, as the change itself would. */
+async function tryChange(backend: string, options: RefsOptions, output: Output): Promise<void> {
+  const name = (options.delete ?? options.protect ?? options.unprotect) as string;
+  const found = (await listRefs(backend)).find((ref) => ref.name === name);
+  if (found === undefined)
+    throw new DreamDBError("NotFound", "no branch or snapshot has this name", { field: "name", found: name });
+  if (options.delete !== undefined && found.protected === true)
+    throw new DreamDBError("ReadOnly", "a protected ref can't be deleted", { field: "name", found: name });
+  if (options.manifest !== undefined && options.manifest !== found.manifest)
+    throw new DreamDBError("Conflict", "the ref names another state", {
+      field: name,
+      found: found.manifest,
+      expected: options.manifest,
+    });
+  const verb =
+    options.delete !== undefined ? "delete" : options.protect !== undefined ? "protect" : "unprotect";
+  output.result(
+    { name, dryRun: true, change: verb, manifest: found.manifest },
+    () => `would ${verb} ${name}`,
+  );
 }
 
 function unclear(): DreamDBError {

@@ -140,7 +140,7 @@ export async function append(
     opId,
     isResumed,
     async draft(current) {
-      if (!hasSameIndexes(ready.tip.manifest, current.manifest)) {
+      if (!isEncodedFor(ready.tip.manifest, current.manifest)) {
         ready = await stage(target, current, operation);
         await ready.uploads.finish();
       }
@@ -169,8 +169,10 @@ async function release(batch: PreparedBatch): Promise<void> {
   for (const sealed of dataObjects(batch)) sealed.bytes = new Uint8Array(0);
 }
 
-/** Whether cells and codes made for one Manifest are right for the other: a rebuild may have come between. */
-function hasSameIndexes(a: Manifest, b: Manifest): boolean {
+/** Whether columns, cells and codes made for one Manifest are right for the other: a rebuild or another schema may have come between. */
+function isEncodedFor(a: Manifest, b: Manifest): boolean {
+  if (a === b) return true;
+  if (JSON.stringify(a.fields) !== JSON.stringify(b.fields)) return false;
   return [...a.tracks].every(([id, track]) => {
     const other = b.tracks.get(id);
     return other !== undefined && keyOf(track) === keyOf(other);

@@ -5,7 +5,7 @@
  */
 import { type Address, addressOf } from "../core/address.ts";
 import { clampTick } from "../core/time.ts";
-import { DreamDBError } from "../errors.ts";
+import { DreamDBError, isDreamDBError } from "../errors.ts";
 import type { EmbeddingField } from "../objects/field.ts";
 import {
   appendToIndex,
@@ -30,6 +30,7 @@ import { eachDead } from "./deleted.ts";
 import { type Indexer, keyOf } from "./indexer.ts";
 import { putObjects } from "./put-objects.ts";
 import { memory, segmentsOf } from "./rebuild.ts";
+import { type Redacted, redactStates } from "./redact.ts";
 import { TARGET_BYTES } from "./row-source.ts";
 import { entriesOf, openSegments } from "./segments.ts";
 import { startingIndex } from "./starting-index.ts";
@@ -41,8 +42,11 @@ import { VectorSource } from "./vector-source.ts";
 import type { Live } from "./where.ts";
 
 export interface CompactProgress {
-  /** Rows of columns that are rewritten, then vectors that are sorted into cells again. */
-  stage: "columns" | "cells";
+  /**
+   * Rows of columns that are rewritten, then vectors that are sorted into cells again; when purging, then batches and segments of
+   * all other states.
+   */
+  stage: "columns" | "cells" | "states";
   done: number;
   total: number;
 }
@@ -52,7 +56,9 @@ export interface CompactOptions extends Cancellable {
   fields?: string[];
   /**
    * Leaves no deleted row in the new state: every batch that has one is rewritten, and a graph that covers one is given up, so
-   * that the field is scanned until `buildGraph`. Older states keep their containers. Not beside `fields`. Default false.
+   * that the field is scanned until `buildGraph`. For batches, segments and graphs of older states, of snapshots and of other
+   * branches, others without deleted records are written, which stand for them from then on; the old ones stay in the backend
+   * until garbage is collected. Not beside `fields`. Default false.
    */
   purge?: boolean;
   /** Vectors held in memory at a time, in bytes. Default 1 GiB. */
@@ -77,6 +83,8 @@ export interface CompactResult {
   rowsDropped: number;
   /** Vector fields whose graph was given up, since it covered rows that are dropped. */
   graphsDropped: string[];
+  /** When purging: batches, segments and graphs of older states and other branches that others stand for now. */
+  redacted: Redacted;
 }
 
 /** A batch is full from half of the target on: it is joined with no other. */
@@ -134,6 +142,7 @@ export async function compact(
     batchesAfter: columns.entries.length,
     rowsDropped: old.timeline.rows - timeline.rows,
     graphsDropped: lost.map(({ name }) => name),
+    redacted: { batches: 0, segments: 0, graphs: 0 },
   };
   const folds = new Map<number, Folded>();
   for (const field of old.fields) {
@@ -148,14 +157,32 @@ export async function compact(
     if (fold !== undefined) folds.set(field.id, fold);
   }
   const isChanged = columns.isChanged || [...folds.values()].some(({ after }) => after !== undefined);
-  if (!isChanged || options.dryRun === true) return { tip, result };
+  const isDryRun = options.dryRun === true;
+  if (!isChanged || isDryRun) {
+    if (options.purge === true) result.redacted = await redactOthers(target, options);
+    return { tip, result };
+  }
   const opId = ctx.random(16);
   const published = await publish(ctx, name, tip, {
     opId,
     draft: (current) =>
       draftOf(target, current, { old, dropped, before, after: columns.entries, folds }, opId),
   });
+  try {
+    if (options.purge === true) result.redacted = await redactOthers(target, options);
+  } catch (error) {
+    if (isDreamDBError(error)) Object.assign(error, { committed: "yes" });
+    throw error;
+  }
   return { tip: published.tip, result: { ...result, manifest: published.own.address } };
+}
+
+/** Histories keep every state: what the new one leaves out is taken out of those as well. */
+function redactOthers(target: AppendTarget, { dryRun, onProgress }: CompactOptions): Promise<Redacted> {
+  return redactStates(target, {
+    dryRun: dryRun === true,
+    onProgress: (done, total) => onProgress?.({ stage: "states", done, total }),
+  });
 }
 
 /** The named vector fields, or all. */
@@ -434,7 +461,8 @@ async function rewrite(
   const { fields } = manifest;
   const written: BatchEntry[] = [];
   const most = Math.min(rowsOfBatch(fields), rowsIn(group));
-  const open = () => fields.map((field) => columnBuilder(field, most));
+  // Deleted rows that stay in place may have no values any more.
+  const open = () => fields.map((field) => columnBuilder({ ...field, required: false }, most));
   let builders = open();
   let ticks: bigint[] = [];
   const close = async (): Promise<void> => {

@@ -3,7 +3,7 @@ import { type Address, addressOf, addressToMultihash } from "../core/address.ts"
 import { fromHex } from "../core/blake3.ts";
 import { checkRefName } from "../core/ref-name.ts";
 import { clampTick, MAX_TICK, toTick } from "../core/time.ts";
-import { DreamDBError, writing } from "../errors.ts";
+import { DreamDBError, isDreamDBError, writing } from "../errors.ts";
 import { encodeGenesis, type Genesis } from "../objects/genesis.ts";
 import { emptyIndex } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
@@ -51,6 +51,7 @@ import {
   rebuildIvf,
   stage,
   streamArrow,
+  updateSchema,
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
 import type { MergeOptions, MergeResult, MergeStrategy } from "./merge.ts";
@@ -82,6 +83,7 @@ import { startingIndex } from "./starting-index.ts";
 import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
 import { findOperation, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
+import type { SchemaUpdate, UpdateSchemaOptions } from "./update-schema.ts";
 import { both, filterOf, type Where } from "./where.ts";
 import { DatasetWriter, type WriterOptions } from "./writer.ts";
 
@@ -522,9 +524,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
       this.state.space.get(session),
     ]);
     const tick = toTick(anchor, origin, "anchor");
-    const at = deleted.has(tick) ? undefined : await locate(session, manifest.timeline, tick);
-    if (at === undefined) return undefined;
-    const values = await readRow(session, fields, at);
+    if (deleted.has(tick)) return undefined;
+    const values = await this.reading(options.signal, async () => {
+      const at = await locate(session, manifest.timeline, tick);
+      return at && readRow(session, fields, at);
+    });
+    if (values === undefined) return undefined;
     const present = fields
       .map((field, i) => [field.name, values[i]] as const)
       .filter(([, value]) => value !== undefined);
@@ -564,7 +569,18 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const now = this.isStale() ? undefined : this.streamSource(options, defaultRows);
     return async function* (this: Dataset<F>) {
       if (now === undefined) await this.becomeFresh(options.signal);
-      yield* begin(await (now ?? this.streamSource(options, defaultRows))());
+      const source = now ?? this.streamSource(options, defaultRows);
+      let hasBegun = false;
+      try {
+        for await (const batch of begin(await source())) {
+          hasBegun = true;
+          yield batch;
+        }
+      } catch (error) {
+        // What came before would come twice.
+        if (!(await this.isRedacted(error, options.signal)) || hasBegun) throw error;
+        yield* begin(await source());
+      }
     }.call(this);
   }
 
@@ -583,6 +599,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     };
     return async () => {
       const [{ origin }, live] = await Promise.all([genesis.get(), space.live(manifest, checked.session)]);
+      await this.follow(options.signal);
       const range = {
         from: from === undefined || from < origin ? 0n : from - origin,
         to: to === undefined ? MAX_TICK : to - origin,
@@ -600,16 +617,24 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const now = this.isStale() ? undefined : this.searchTarget(signal);
     let all: Promise<VectorBatch<F>[]> | undefined;
     const batches = async function* (this: Dataset<F>): AsyncGenerator<Columns> {
-      yield* search(now ?? (await this.freshTarget(signal)), query);
+      const target = now ?? (await this.freshTarget(signal));
+      let given = 0;
+      try {
+        for await (const batch of search(target, query)) {
+          given++;
+          yield batch;
+        }
+      } catch (error) {
+        if (!(await this.isRedacted(error, signal))) throw error;
+        for await (const batch of search(this.followed(target), query)) if (given-- <= 0) yield batch;
+      }
     };
-    const run = (): AsyncGenerator<VectorBatch<F>> => {
-      const found = now === undefined ? batches.call(this) : search(now, query);
-      return endingWith(signal, found as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
-    };
+    const run = (): AsyncGenerator<VectorBatch<F>> =>
+      endingWith(signal, batches.call(this) as AsyncGenerator<unknown> as AsyncGenerator<VectorBatch<F>>);
     const runAll = (): Promise<Columns[]> =>
       now === undefined
-        ? this.freshTarget(signal).then((target) => searchAll(target, query))
-        : searchAll(now, query);
+        ? this.freshTarget(signal).then((target) => this.searching(target, (at) => searchAll(at, query)))
+        : this.searching(now, (at) => searchAll(at, query));
     return {
       [Symbol.asyncIterator]: run,
       // biome-ignore lint/suspicious/noThenProperty: the documented shape is both awaitable and iterable
@@ -629,7 +654,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   queryMany(query: ManyVectorQuery<F> & Cancellable): Promise<VectorBatch<F>[]> {
     const { signal } = query;
     const batches = this.freshTarget(signal).then((target) =>
-      queryMany(target, query as ManyVectorQuery, this.state.address),
+      this.searching(target, (at) => queryMany(at, query as ManyVectorQuery, this.state.address)),
     );
     return unlessAborted(batches as Promise<unknown> as Promise<VectorBatch<F>[]>, signal);
   }
@@ -639,7 +664,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * Errors: as `iterVector`.
    */
   explain(query: VectorQuery & Cancellable): Promise<Explanation> {
-    const explained = this.freshTarget(query.signal).then((target) => explain(target, query));
+    const explained = this.freshTarget(query.signal).then((target) =>
+      this.searching(target, (at) => explain(at, query)),
+    );
     return unlessAborted(explained, query.signal);
   }
 
@@ -656,7 +683,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     } & Cancellable = {},
   ): Promise<void> {
     checkSignal(options.signal);
-    const { ctx, manifest, space } = this.state;
+    await this.follow(options.signal);
+    const { ctx, space } = this.state;
+    const { manifest } = this.searchTarget(options.signal);
     await space.live(manifest, ctx.session.until(options.signal));
     for (const field of chosenFields(manifest.fields, options.fields, (each) => each.kind === "embedding")) {
       const track = manifest.tracks.get(field.id);
@@ -718,9 +747,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   }
 
   /** How well the indexes fit their data, as figures. Reads the heads of all segments. */
-  health({ signal }: Cancellable = {}): Promise<Health> {
-    const { ctx, manifest, space } = this.state;
-    return healthOf(until(ctx, signal), manifest, space);
+  async health({ signal }: Cancellable = {}): Promise<Health> {
+    const { ctx, space } = this.state;
+    await this.follow(signal);
+    const { manifest } = this.searchTarget(signal);
+    return this.reading(signal, () => healthOf(until(ctx, signal), manifest, space));
   }
 
   /**
@@ -781,9 +812,10 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * share is not read. `from` is a ref's name or a Manifest's address. Errors: `NotFound`, `InvalidName`, `LineageMismatch`.
    */
   async diff(from: string, { signal }: Cancellable = {}): Promise<Diff> {
-    const { address, manifest } = this.state;
+    await this.follow(signal);
+    const { address, manifest, space } = this.state;
     const session = this.state.ctx.session.until(signal);
-    return diffFrom(session, from, { address, manifest });
+    return diffFrom(session, from, { address, manifest }, space);
   }
 
   private mergeAll(
@@ -850,6 +882,18 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     return this.rebuild(options, (target, tip) => deleteRecords(target, tip, doomed as Doomed, options));
   }
 
+  /**
+   * Gives the dataset another schema; no record is written anew. Fields are told by their names. Of a field that is there `required`,
+   * `index`, `rerank`, `compressor` and `mime` may change; new fields have no value in the records that there are, so that they can't be
+   * required unless there are none; those left out are gone from reads of the new state on, and have to be named in `drop`. Snapshots and
+   * past states keep their schema.
+   * Errors: `SchemaViolation` for a change that can't be made, such as `required` where a record has no value; `ReadOnly`, `Conflict`,
+   * `StoreUnavailable`, `CommitUnknown`. After any but the last nothing changed.
+   */
+  updateSchema(schema: Schema<FieldTypes>, options: UpdateSchemaOptions = {}): Promise<SchemaUpdate> {
+    return this.rebuild(options, (target, tip) => updateSchema(target, tip, schema as Schema, options));
+  }
+
   /** The anchors of all deleted records of this dataset, whatever branch they were on, in Unix nanoseconds, ascending. */
   async tombstoneSet({ signal }: Cancellable = {}): Promise<Set<bigint>> {
     if (this.isStale()) await this.becomeFresh(signal);
@@ -876,6 +920,45 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     this.state.ctx.vectors.clear();
   }
 
+  /**
+   * Reads from now on what stands for containers that deleted records were taken out of; looks at the registry anew when a
+   * container was missing. False when there is nothing that was not known.
+   */
+  private async follow(signal: AbortSignal | undefined, isMissing = false): Promise<boolean> {
+    const { ctx, space } = this.state;
+    const isMore = await space.follow(ctx.session.until(signal), isMissing);
+    if (isMore) await this.ivf.reopen();
+    return isMore;
+  }
+
+  /** Runs `read`, and once more where a container was gone that others stand for. */
+  private reading<R>(signal: AbortSignal | undefined, read: () => Promise<R>): Promise<R> {
+    return read().catch(async (error) => {
+      if (!(await this.isRedacted(error, signal))) throw error;
+      return read();
+    });
+  }
+
+  /** Whether a read that ended like this may go better now: a container was missing, and others stand for some. */
+  private async isRedacted(error: unknown, signal: AbortSignal | undefined): Promise<boolean> {
+    if (!isDreamDBError(error, "NotFound")) return false;
+    if (await this.follow(signal, true)) return true;
+    if (this.state.ctx.session.following.redactions === undefined) return false;
+    // Known already, but perhaps not when an index was opened.
+    await this.ivf.reopen();
+    return true;
+  }
+
+  /** As `reading`, for a search. */
+  private searching<R>(target: SearchTarget, run: (target: SearchTarget) => Promise<R>): Promise<R> {
+    return this.reading(undefined, () => run(this.followed(target)));
+  }
+
+  private followed(target: SearchTarget): SearchTarget {
+    const { redactions } = target.ctx.session.following;
+    return redactions === undefined ? target : { ...target, manifest: redactions.manifest(target.manifest) };
+  }
+
   private async freshTarget(signal: AbortSignal | undefined): Promise<SearchTarget> {
     if (this.isStale()) await this.becomeFresh(signal);
     return this.searchTarget(signal);
@@ -886,7 +969,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const { ctx, manifest, genesis, space } = this.state;
     return {
       ctx: until(ctx, signal),
-      manifest,
+      manifest: ctx.session.following.redactions?.manifest(manifest) ?? manifest,
       origin: genesis.known?.origin ?? (() => genesis.get().then(({ origin }) => origin)),
       indexers: this.indexers,
       ivf: this.ivf,
@@ -902,6 +985,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   ): Promise<R> {
     const tip = this.writable();
     const moving = async (): Promise<R> => {
+      await this.follow(signal);
       const done = await work(await this.appendTarget(signal), this.state.tip ?? tip);
       this.moveTo(done.tip);
       return done.result;

@@ -12,6 +12,7 @@ import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { State } from "./ancestry.ts";
 import type { Backend, Cancellable } from "./context.ts";
+import { type Deleted, eachDead } from "./deleted.ts";
 import { indexedRowsOf } from "./health.ts";
 import { keyOf } from "./indexer.ts";
 import { keyOfEntry } from "./merge-entries.ts";
@@ -19,6 +20,7 @@ import { digestOf } from "./merge-rows.ts";
 import { readState } from "./named-state.ts";
 import { readRows } from "./rows.ts";
 import { Session } from "./session.ts";
+import { SpaceRegistry } from "./space-registry.ts";
 import { anchorsOf, type Located, readPage } from "./timeline.ts";
 
 /** A record that only one state has, or that both have differently. */
@@ -64,7 +66,12 @@ export interface Diff {
 }
 
 /** Errors: `LineageMismatch` for states of two Spaces. */
-export async function diffStates(session: Session, from: State, to: State): Promise<Diff> {
+export async function diffStates(
+  session: Session,
+  from: State,
+  to: State,
+  space = new SpaceRegistry(session, from.manifest.genesis),
+): Promise<Diff> {
   const [a, b] = [from.manifest, to.manifest];
   if (a.genesis !== b.genesis) {
     throw new DreamDBError("LineageMismatch", "states of different datasets can't be compared", {
@@ -73,20 +80,23 @@ export async function diffStates(session: Session, from: State, to: State): Prom
       expected: a.genesis,
     });
   }
+  const { deleted } = await space.get(session);
+  await space.follow(session);
   const { origin } = decodeGenesis(await session.object(a.genesis));
   const { removed, added } = await batchesApart(session, a.timeline, b.timeline);
-  const compared = await compareRows(session, removed, added, a.fields);
+  const compared = await compareRows(session, { removed, added, deleted }, a.fields);
+  const [rowsBefore, rowsAfter] = [await space.count(a, session), await space.count(b, session)];
   return {
     from: from.address,
     to: to.address,
-    rows: { from: a.timeline.rows, to: b.timeline.rows },
+    rows: { from: rowsBefore, to: rowsAfter },
     added: compared.added,
     removed: compared.removed,
     changed: compared.changed.size,
     fields: fieldChanges(a.fields, b.fields),
     indexes: indexChanges(a, b),
     records: ({ fields } = {}) =>
-      recordChanges(session, { a, b, removed, added, changed: compared.changed, origin }, fields),
+      recordChanges(session, { a, b, removed, added, deleted, changed: compared.changed, origin }, fields),
   };
 }
 
@@ -106,8 +116,13 @@ export async function diff(
 }
 
 /** How a state differs from that of a ref's name or a Manifest's address. */
-export async function diffFrom(session: Session, from: string, to: State): Promise<Diff> {
-  return diffStates(session, await readState({ session }, from), to);
+export async function diffFrom(
+  session: Session,
+  from: string,
+  to: State,
+  space: SpaceRegistry,
+): Promise<Diff> {
+  return diffStates(session, await readState({ session }, from), to, space);
 }
 
 /** Heads of columns and blocks that are read more than once. */
@@ -174,19 +189,24 @@ interface Moved {
 /** Counts, and the records that both states have differently. Anchors are read only where both sides have batches of their own. */
 async function compareRows(
   session: Session,
-  removed: readonly BatchEntry[],
-  added: readonly BatchEntry[],
+  { removed, added, deleted }: Pick<Compared, "removed" | "added" | "deleted">,
   fields: readonly FieldSpec[],
 ): Promise<{ added: number; removed: number; changed: Map<bigint, Moved> }> {
-  const sum = (entries: readonly BatchEntry[]): number =>
-    entries.reduce((rows, entry) => rows + entry.rows, 0);
+  const sum = async (entries: readonly BatchEntry[]): Promise<number> => {
+    let rows = 0;
+    for (const entry of entries) {
+      rows += entry.rows;
+      await eachDead(session, entry, deleted, () => rows--);
+    }
+    return rows;
+  };
   const changed = new Map<bigint, Moved>();
   if (removed.length === 0 || added.length === 0)
-    return { added: sum(added), removed: sum(removed), changed };
+    return { added: await sum(added), removed: await sum(removed), changed };
   const both: [bigint, Moved][] = [];
   const before = new Map<bigint, Located>();
-  for await (const [tick, at] of ticksOf(session, removed)) before.set(tick, at);
-  for await (const [tick, after] of ticksOf(session, added)) {
+  for await (const [tick, at] of ticksOf(session, removed, deleted)) before.set(tick, at);
+  for await (const [tick, after] of ticksOf(session, added, deleted)) {
     const at = before.get(tick);
     if (at !== undefined) both.push([tick, { before: at, after }]);
   }
@@ -206,16 +226,22 @@ async function compareRows(
       if (digestOf(fields, old[n] as unknown[]) !== digestOf(fields, now[n] as unknown[]))
         changed.set(tick, moved);
   }
-  return { added: sum(added) - both.length, removed: sum(removed) - both.length, changed };
+  return { added: (await sum(added)) - both.length, removed: (await sum(removed)) - both.length, changed };
 }
 
 /** Records that are read at a time. */
 const ROWS_AT_ONCE = 256;
 
-async function* ticksOf(session: Session, entries: readonly BatchEntry[]): AsyncGenerator<[bigint, Located]> {
+/** The records of batches that are not deleted. */
+async function* ticksOf(
+  session: Session,
+  entries: readonly BatchEntry[],
+  deleted: Deleted,
+): AsyncGenerator<[bigint, Located]> {
   for (const entry of entries) {
     const anchors = await anchorsOf(session, entry);
-    for (let row = 0; row < anchors.rows; row++) yield [anchors.tick(row), { entry, row }];
+    for (let row = 0; row < anchors.rows; row++)
+      if (deleted.size === 0 || !deleted.has(anchors.tick(row))) yield [anchors.tick(row), { entry, row }];
   }
 }
 
@@ -224,20 +250,21 @@ interface Compared {
   b: Manifest;
   removed: readonly BatchEntry[];
   added: readonly BatchEntry[];
+  deleted: Deleted;
   changed: ReadonlyMap<bigint, Moved>;
   origin: bigint;
 }
 
 async function* recordChanges(
   session: Session,
-  { a, b, removed, added, changed, origin }: Compared,
+  { a, b, removed, added, deleted, changed, origin }: Compared,
   names: readonly string[] | undefined,
 ): AsyncGenerator<RecordChange> {
   const isWanted = ({ name }: FieldSpec): boolean => names === undefined || names.includes(name);
   const [oldFields, newFields] = [a.fields.filter(isWanted), b.fields.filter(isWanted)];
   const places = new Map<bigint, { before?: Located; after?: Located }>();
-  for await (const [tick, before] of ticksOf(session, removed)) places.set(tick, { before });
-  for await (const [tick, after] of ticksOf(session, added)) {
+  for await (const [tick, before] of ticksOf(session, removed, deleted)) places.set(tick, { before });
+  for await (const [tick, after] of ticksOf(session, added, deleted)) {
     const known = places.get(tick);
     if (known === undefined) places.set(tick, { after });
     else if (changed.has(tick)) known.after = after;
@@ -294,7 +321,7 @@ function changeOf(
   return { change: "changed", anchor, fields: fields.filter(differs).map(({ name }) => name), before, after };
 }
 
-function fieldChanges(before: readonly FieldSpec[], after: readonly FieldSpec[]): FieldChange[] {
+export function fieldChanges(before: readonly FieldSpec[], after: readonly FieldSpec[]): FieldChange[] {
   const changes: FieldChange[] = [];
   for (const old of before) {
     const now = after.find(({ id }) => id === old.id);

@@ -8,6 +8,7 @@ import { batchCodec } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { BuiltGraph } from "../objects/spatial-index.ts";
+import type { Deleted } from "./deleted.ts";
 import { ColumnReader } from "./rows.ts";
 import type { Session } from "./session.ts";
 import { anchorsOf, entriesIn } from "./timeline.ts";
@@ -38,16 +39,21 @@ export function checkGraphPage(bytes: Uint8Array, index: GraphIndex, page: numbe
   return anchors;
 }
 
-/** Errors: `Corrupt` unless the nodes are exactly the rows, out of the first `rows` of the timeline, that have a vector. */
+/**
+ * Errors: `Corrupt` unless the nodes are exactly the rows, out of the first `rows` of the timeline, that have a vector. Deleted
+ * records do not count: a purge takes their vectors out before their node.
+ */
 export async function checkNodes(
   session: Session,
   manifest: Manifest,
   field: FieldSpec,
   rows: number,
   anchors: BigUint64Array,
+  deleted: Deleted,
 ): Promise<void> {
-  const nodes = anchors.slice().sort();
-  const wanted = (await rowsWithValue(session, manifest, field, rows)).sort();
+  const isLive = (tick: bigint): boolean => !deleted.has(tick);
+  const nodes = anchors.filter(isLive).sort();
+  const wanted = (await rowsWithValue(session, manifest, field, rows)).filter(isLive).sort();
   const at = nodes.findIndex((anchor, i) => anchor !== wanted[i]);
   if (at >= 0) throw corrupt("graph-page.anchors", nodes[at], wanted[at] ?? "no more nodes");
   if (nodes.length < wanted.length)

@@ -5,6 +5,7 @@ import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
 import { corrupt } from "../objects/shape.ts";
 import { isGraph, isTrained, tablesOf } from "../objects/spatial-index.ts";
+import type { Deleted } from "./deleted.ts";
 import { rowsWithValue } from "./fsck-graph.ts";
 import type { Session } from "./session.ts";
 import { anchorsOf, batchesByTime, entriesIn } from "./timeline.ts";
@@ -32,12 +33,16 @@ async function refuseShared(session: Session, earlier: BatchEntry, later: BatchE
   }
 }
 
-/** Errors: `Corrupt` unless the segments hold each row that has the vector, once for each table, and no others. */
+/**
+ * Errors: `Corrupt` unless the segments hold each row that has the vector, once for each table, and no others. Deleted records
+ * may be in one and not in the other: a purge takes them out of each by itself.
+ */
 export async function checkIndexed(
   session: Session,
   manifest: Manifest,
   field: FieldSpec,
   track: Track,
+  deleted: Deleted,
 ): Promise<void> {
   const { spatialIndex, segments } = track;
   const isSegmented = isTrained(spatialIndex) || spatialIndex.algorithm === "dreamdb.lsh-cosine";
@@ -47,10 +52,13 @@ export async function checkIndexed(
     return;
   }
   const tables = tablesOf(spatialIndex);
-  const wanted = (await rowsWithValue(session, manifest, field, manifest.timeline.rows)).sort();
-  if (segments.rows !== wanted.length * tables)
-    throw corrupt("track.segments.rows", segments.rows, `${wanted.length} vectors in ${tables} tables`);
-  const found = (await segmentAnchors(session, track)).sort();
+  const isLive = (tick: bigint): boolean => !deleted.has(tick);
+  const wanted = (await rowsWithValue(session, manifest, field, manifest.timeline.rows))
+    .filter(isLive)
+    .sort();
+  const found = (await segmentAnchors(session, track)).filter(isLive).sort();
+  if (found.length !== wanted.length * tables)
+    throw corrupt("track.segments.rows", found.length, `${wanted.length} vectors in ${tables} tables`);
   const at = found.findIndex((anchor, i) => anchor !== wanted[Math.floor(i / tables)]);
   if (at >= 0)
     throw corrupt("segment.anchors", found[at], `${wanted[Math.floor(at / tables)]}, with a vector`);
@@ -72,7 +80,7 @@ async function segmentAnchors(session: Session, track: Track): Promise<BigUint64
         anchors[filled++] = entry.base + offset;
     }
   }
-  return anchors;
+  return anchors.subarray(0, filled);
 }
 
 /** The rows of a timeline, as its batches count them. Errors: `Corrupt` when the root says another number. */

@@ -1,6 +1,7 @@
 /** Checking a backend from its refs: everything they reach is there, hashes right, and fits together. */
 import { type Address, addressOf, isAddress, objectKey } from "../core/address.ts";
 import { blake3, equalBytes } from "../core/blake3.ts";
+import { encodeCbor } from "../core/cbor.ts";
 import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
@@ -20,6 +21,7 @@ import {
   segmentCodec,
 } from "../objects/index-tree.ts";
 import { codingOf, decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
+import { decodeRedactions, digestOfEntry } from "../objects/redactions.ts";
 import { decodeRef } from "../objects/ref.ts";
 import { decodeRegistry, registryKey } from "../objects/registry.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
@@ -39,9 +41,12 @@ import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { ByteRange, Store, StoredValue } from "../store/store.ts";
 import type { Backend, Cancellable } from "./context.ts";
+import { Deleted, eachDead, NONE_DELETED } from "./deleted.ts";
 import { checkGraphIndex, checkGraphPage, checkNodes } from "./fsck-graph.ts";
 import { checkScalarIndex } from "./fsck-index.ts";
+import { columnHolds, HOLDING_VALUES, indexHolds, kindOf } from "./fsck-purge.ts";
 import { checkAnchors, checkIndexed, checkRows } from "./fsck-rows.ts";
+import { Redactions } from "./redactions.ts";
 import { Session } from "./session.ts";
 import { readValues, valueTypeOf } from "./values.ts";
 
@@ -66,9 +71,35 @@ export interface FsckReport {
   /** Data objects (columns, segments, indexes over scalars, pages of graphs) among `objects`, and how many of them were read whole. */
   data: number;
   dataRead: number;
-  /** Objects in the backend that no ref reaches: what a crash or a lost race left behind. No fault. */
+  /**
+   * Objects in the backend that no ref reaches: what a crash or a lost race left behind, and what others stand for since a purge. No
+   * fault.
+   */
   unreachable: number;
   problems: FsckProblem[];
+  /** With `purged`: whether anything of deleted records may still be stored. */
+  purge?: PurgeReport;
+}
+
+export interface PurgeReport {
+  /** Whether nothing remains. */
+  ok: boolean;
+  /** Batches, segments and graphs of all states that were looked at for rows of deleted anchors. */
+  looked: number;
+  /** What holds deleted records, or may do so. */
+  remaining: PurgeRemainder[];
+}
+
+export interface PurgeRemainder {
+  key: string;
+  /**
+   * `deleted-rows`: a state that a ref reaches holds values, codes or index entries of deleted records there: `compact({ purge: true })`.
+   * `unreachable`: data that no state reaches, such as what a purge put something in the place of: collect garbage.
+   * `unknown`: no object of this format, so nobody can say what is in it.
+   */
+  why: "deleted-rows" | "unreachable" | "unknown";
+  /** Such as "column" or "segment". */
+  what: string;
 }
 
 export interface FsckOptions extends StoreOptions, Cancellable {
@@ -80,6 +111,11 @@ export interface FsckOptions extends StoreOptions, Cancellable {
   sample?: number;
   /** Chooses the sample: equal seeds choose the same objects. An integer from 0, default 0. */
   seed?: number;
+  /**
+   * Proves that purges left nothing: every batch, segment and graph that states reach is looked at for rows of deleted anchors, and
+   * every other object of the backend for what it is. Reads everything. `ok` is false unless nothing remains. Default false.
+   */
+  purged?: boolean;
   /** Called after every object. */
   onProgress?: (done: { objects: number; bytes: number }) => void;
 }
@@ -93,6 +129,7 @@ export async function fsck(
   if (!(sample >= 0 && sample <= 1)) throw invalid("sample", sample, "a share from 0 to 1");
   if (!Number.isSafeInteger(seed) || seed < 0) throw invalid("seed", seed, "an integer from 0");
   const store = signalled(openStore(backend, options), options.signal);
+  if (options.purged === true && sample < 1) throw invalid("purged", `a sample of ${sample}`, "all data");
   return new Checker(store, options).run();
 }
 
@@ -102,6 +139,13 @@ function invalid(field: string, found: unknown, expected: string): DreamDBError 
 
 /** Heads and pages of indexes that are read once more, to check one object by others. */
 const SESSION_BYTES = 16 << 20;
+
+/** What holds for all states of a Space. */
+interface Space {
+  deleted: Deleted;
+  redactions: Redactions;
+  session: Session;
+}
 
 /** What is kept of a Manifest: enough to check its descendants. */
 interface Ancestor {
@@ -123,7 +167,9 @@ class Checker {
   private readonly manifests = new Map<Address, Ancestor>();
   /** The states that refs name. */
   private readonly named = new Set<Address>();
-  private readonly session: Session;
+  /** By Genesis. */
+  private readonly spaces = new Map<Address, Space>();
+  private readonly purge: PurgeReport | undefined;
   private readonly report: FsckReport = {
     ok: true,
     refs: 0,
@@ -139,27 +185,55 @@ class Checker {
 
   constructor(store: Store, options: FsckOptions) {
     this.store = store;
-    this.session = new Session(store, SESSION_BYTES);
+    this.purge = options.purged === true ? { ok: true, looked: 0, remaining: [] } : undefined;
     this.onProgress = options.onProgress;
     this.sample = options.sample ?? 1;
     this.seed = options.seed ?? 0;
   }
 
   async run(): Promise<FsckReport> {
-    for await (const { key } of this.store.list("refs/")) await this.guard(key, () => this.ref(key));
+    // Before the states, which are read through what it says.
     for await (const { key } of this.store.list("meta/"))
       if (key.endsWith("/registry")) await this.guard(key, () => this.registry(key));
+    for await (const { key } of this.store.list("refs/")) await this.guard(key, () => this.ref(key));
     for (const [address, manifest] of this.manifests)
       await this.guard(objectKey(address), async () => this.checkLineage(manifest));
     for (const address of this.named) await this.guard(objectKey(address), () => this.state(address));
     for await (const { key } of this.store.list("objects/")) {
       const address = key.slice(key.lastIndexOf("/") + 1);
-      if (!this.seen.has(address)) this.report.unreachable++;
+      if (!this.seen.has(address)) {
+        this.report.unreachable++;
+        if (this.purge !== undefined) await this.leftover(key, this.purge);
+      }
       if (!isAddress(address) || objectKey(address) !== key)
         this.problem("Corrupt", key, "not a place where objects are kept");
     }
     this.report.ok = this.report.problems.length === 0;
-    return this.report;
+    if (this.purge === undefined) return this.report;
+    this.purge.ok = this.report.ok && this.purge.remaining.length === 0;
+    return { ...this.report, ok: this.purge.ok, purge: this.purge };
+  }
+
+  /** A Space as its registry has it; without one nothing is deleted. */
+  private spaceOf(genesis: Address): Space {
+    const known = this.spaces.get(genesis);
+    if (known !== undefined) return known;
+    const session = new Session(this.store, SESSION_BYTES);
+    const space = { deleted: NONE_DELETED, redactions: new Redactions(), session };
+    this.spaces.set(genesis, space);
+    return space;
+  }
+
+  /** An object that nothing reaches, where something may be left of deleted records. */
+  private async leftover(key: string, purge: PurgeReport): Promise<void> {
+    const isAnyDeleted = [...this.spaces.values()].some(({ deleted }) => deleted.size > 0);
+    if (!isAnyDeleted) return;
+    const found = await this.store.get(key);
+    if (found === undefined) return;
+    const what = kindOf(found.bytes);
+    if (what === undefined)
+      purge.remaining.push({ key, why: "unknown", what: `${found.bytes.length} bytes` });
+    else if (HOLDING_VALUES.has(what)) purge.remaining.push({ key, why: "unreachable", what });
   }
 
   private async ref(key: string): Promise<void> {
@@ -186,8 +260,10 @@ class Checker {
   private async registry(key: string): Promise<void> {
     const found = await this.store.get(key);
     if (found === undefined) return;
-    const { genesis, tombstones } = decodeRegistry(found.bytes);
+    const registry = decodeRegistry(found.bytes);
+    const { genesis, tombstones } = registry;
     if (registryKey(genesis) !== key) throw fault("registry.genesis", registryKey(genesis), key);
+    const space = this.spaceOf(genesis);
     const anchors = new Set<bigint>();
     const lists = async (address: Address, count?: number): Promise<void> => {
       await this.once(address, "tombstones", async (bytes) => {
@@ -208,6 +284,15 @@ class Checker {
       await lists(address, count);
     }
     this.report.deleted += anchors.size;
+    space.deleted = new Deleted(BigUint64Array.from(anchors), key);
+    for (const address of registry.redactions) {
+      await this.once(address, "redactions", async (bytes) => {
+        const map = decodeRedactions(bytes);
+        if (map.genesis !== genesis) throw fault("redactions.genesis", map.genesis, genesis);
+        space.redactions.add(map);
+      });
+    }
+    space.session.following.redactions = space.redactions;
   }
 
   /** A Manifest and its ancestors, one after the other: histories are long, so no recursion. */
@@ -245,15 +330,17 @@ class Checker {
 
   /** What can only be said of a state as a whole. Where an object of it is at fault, that has been reported. */
   private async state(address: Address): Promise<void> {
-    const manifest = decodeManifest(await this.session.object(address));
+    const { genesis } = this.manifests.get(address) as Ancestor;
+    const { session, deleted, redactions } = this.spaceOf(genesis);
+    const manifest = redactions.manifest(decodeManifest(await session.object(address)));
     this.report.rows += manifest.timeline.rows;
     if (this.report.problems.length > 0) return;
-    await checkRows(this.session, manifest);
+    await checkRows(session, manifest);
     if (this.sample < 1) return;
-    await checkAnchors(this.session, manifest);
+    await checkAnchors(session, manifest);
     for (const field of manifest.fields) {
       const track = manifest.tracks.get(field.id);
-      if (track !== undefined) await checkIndexed(this.session, manifest, field, track);
+      if (track !== undefined) await checkIndexed(session, manifest, field, track, deleted);
     }
   }
 
@@ -262,12 +349,14 @@ class Checker {
       decodeGenesis(bytes);
     });
     const fields = new Map(manifest.fields.map((field) => [field.id, field]));
-    await this.tree(manifest.timeline, batchCodec, (entry) => this.batch(entry, fields));
-    for (const track of manifest.tracks.values()) {
+    const space = this.spaceOf(manifest.genesis);
+    await this.tree(manifest, manifest.timeline, batchCodec, (entry) => this.batch(entry, fields, space));
+    for (const stored of manifest.tracks.values()) {
+      const track = space.redactions.track(stored);
       await this.spatialIndex(track.address);
       await this.tables(track);
       await this.graph(track, manifest);
-      await this.tree(track.segments, segmentCodec, (entry) => this.segment(entry, track));
+      await this.tree(manifest, track.segments, segmentCodec, (entry) => this.segment(entry, track, space));
       const tables = tablesOf(track.spatialIndex);
       if (track.segments.rows % tables !== 0)
         throw fault("track.segments.rows", track.segments.rows, `as many in each of ${tables} tables`);
@@ -306,7 +395,10 @@ class Checker {
       const field = manifest.fields.find(
         (each) => manifest.tracks.get(each.id)?.spatialIndex === spatialIndex,
       );
-      await checkNodes(this.session, manifest, field as FieldSpec, spatialIndex.rows, anchors);
+      const { session, deleted } = this.spaceOf(manifest.genesis);
+      await checkNodes(session, manifest, field as FieldSpec, spatialIndex.rows, anchors, deleted);
+      if (anchors.some((anchor) => deleted.has(anchor))) this.holds(spatialIndex.graph.address, "graph");
+      if (this.purge !== undefined) this.purge.looked++;
     });
   }
 
@@ -333,28 +425,43 @@ class Checker {
   }
 
   private async tree<E extends Interval>(
+    { genesis }: Manifest,
     root: IndexRoot<E>,
     codec: EntryCodec<E>,
     check: (entry: E) => Promise<void>,
   ): Promise<void> {
-    for (const page of root.pages) await this.page(page, codec, check);
-    for (const entry of root.entries) await check(entry);
+    const { redactions } = this.spaceOf(genesis);
+    const look = async (entry: E): Promise<void> => {
+      const seen = redactions.entry(entry, codec);
+      if (codec.of === batchCodec.of && seen !== undefined) checkSameRows(entry, seen);
+      if (seen !== undefined) await check(seen);
+    };
+    // A page that two Spaces have is another one in each: what was deleted in one is not in the other.
+    const use = redactions.isEmpty ? `page of ${codec.of}` : `page of ${codec.of} in ${genesis}`;
+    for (const page of root.pages) await this.page(page, codec, use, look);
+    for (const entry of root.entries) await look(entry);
   }
 
   private async page<E extends Interval>(
     page: PageRef,
     codec: EntryCodec<E>,
+    use: string,
     check: (entry: E) => Promise<void>,
   ): Promise<void> {
-    await this.once(page.address, `page of ${codec.of}`, async (bytes) => {
+    await this.once(page.address, use, async (bytes) => {
       for (const child of decodePage(bytes, codec, page)) {
-        if (page.level > 0) await this.page(child as PageRef, codec, check);
+        if (page.level > 0) await this.page(child as PageRef, codec, use, check);
         else await check(child as E);
       }
     });
   }
 
-  private async batch(entry: BatchEntry, fields: ReadonlyMap<number, FieldSpec>): Promise<void> {
+  private async batch(
+    entry: BatchEntry,
+    fields: ReadonlyMap<number, FieldSpec>,
+    space: Space,
+  ): Promise<void> {
+    await this.deadRows(entry, space);
     if ("container" in entry.anchors) await this.column(entry.anchors.container, entry.rows, undefined);
     for (const [id, ref] of entry.columns) await this.column(ref, entry.rows, fields.get(id));
     if (entry.scalarIndex !== undefined) await this.scalarIndex(entry.scalarIndex, entry, fields);
@@ -371,8 +478,9 @@ class Checker {
       await checkScalarIndex(bytes, entry.rows, async (id) => {
         const column = entry.columns.get(id);
         const field = fields.get(id);
-        if (column === undefined || field === undefined || !("index" in field))
-          throw fault("scalar-index.field", id, "an indexed field with a column in the batch");
+        // What a batch indexes is what the schema asked for then: a flag, or the field, may have gone since.
+        if (column === undefined || field?.kind === "embedding" || (field !== undefined && "mime" in field))
+          throw fault("scalar-index.field", id, "a scalar field with a column in the batch");
         // A column that is missing or damaged has been reported already.
         const found = await this.store.get(objectKey(column.address));
         return found === undefined || addressOf(found.bytes) !== column.address ? undefined : found.bytes;
@@ -395,7 +503,38 @@ class Checker {
     });
   }
 
-  private async segment(entry: SegmentEntry, track: Track): Promise<void> {
+  /** With `purged`: whether a batch has values of deleted records. Several batches may share a column. */
+  private async deadRows(entry: BatchEntry, { session, deleted }: Space): Promise<void> {
+    const { purge } = this;
+    const key = `rows of ${digestOfEntry(entry, batchCodec)}`;
+    if (purge === undefined || this.otherUses.has(key)) return;
+    this.otherUses.add(key);
+    const dead = new Set<number>();
+    const isReadable = await eachDead(session, entry, deleted, (row) => dead.add(row)).then(
+      () => true,
+      // A container that is missing or damaged is reported where it is checked.
+      () => false,
+    );
+    purge.looked++;
+    if (!isReadable || dead.size === 0) return;
+    for (const { address } of entry.columns.values()) {
+      const found = await this.store.get(objectKey(address));
+      if (found !== undefined && columnHolds(found.bytes, dead)) this.holds(address, "column");
+    }
+    if (entry.scalarIndex === undefined) return;
+    const { address } = entry.scalarIndex;
+    const found = await this.store.get(objectKey(address));
+    if (found !== undefined && indexHolds(found.bytes, dead)) this.holds(address, "scalar index");
+  }
+
+  /** With `purged`: something of deleted records is in an object that a state reaches. */
+  private holds(address: Address, what: string): void {
+    const key = objectKey(address);
+    if (this.purge?.remaining.some((each) => each.key === key) === false)
+      this.purge.remaining.push({ key, why: "deleted-rows", what });
+  }
+
+  private async segment(entry: SegmentEntry, track: Track, { deleted }: Space): Promise<void> {
     await this.data(entry.container, `segment of ${entry.rows} for ${track.address}`, async (bytes) => {
       checkContainer(bytes, entry.container);
       const head = decodeSegmentHead(bytes, { totalBytes: entry.container.bytes, ...codingOf(track) });
@@ -411,7 +550,10 @@ class Checker {
         const anchors = decodeSegmentAnchors(head, block, bytes.subarray(offset, offset + length));
         if (anchors.some((anchor) => anchor > entry.span))
           throw fault("segment.anchors", "an anchor past the interval", entry.span);
+        if (this.purge !== undefined && anchors.some((anchor) => deleted.has(entry.base + anchor)))
+          this.holds(entry.container.address, "segment");
       }
+      if (this.purge !== undefined) this.purge.looked++;
     });
   }
 
@@ -520,6 +662,20 @@ function checkContainer(bytes: Uint8Array, ref: ContainerRef): void {
   if (ref.head !== undefined && !equalBytes(blake3(bytes.subarray(0, ref.head.bytes)), ref.head.hash)) {
     throw fault("container.head", "another hash", "the hash in the index");
   }
+}
+
+/** What stands for a batch has its rows, at the same anchors. */
+function checkSameRows(entry: Interval, seen: Interval): void {
+  const [a, b] = [entry, seen].map((each) =>
+    batchCodec.encode({ ...(each as BatchEntry), columns: new Map() }),
+  );
+  const isSame = entry.base === seen.base && entry.span === seen.span && entry.rows === seen.rows;
+  if (!isSame || !equalBytes(encodeCbor(a?.[0]), encodeCbor(b?.[0])))
+    throw fault(
+      "redactions.entry",
+      `${seen.rows} rows from ${seen.base}`,
+      `${entry.rows} from ${entry.base}`,
+    );
 }
 
 /** Every value decodes: dictionary codes in range, text well-formed. */

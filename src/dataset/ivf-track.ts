@@ -212,6 +212,11 @@ export class IvfTrack {
     return this.root === track.segments && !this.isFreed;
   }
 
+  /** Has the next `sync` look at the segments, whatever state it shows: others may stand for them by now. */
+  reopen(): void {
+    this.root = undefined;
+  }
+
   /** Moves to another state of the Track: segments that were appended join the cells that are loaded. */
   sync(track: Track): Promise<void> {
     return this.turns.run("", async () => {

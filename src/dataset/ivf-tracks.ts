@@ -41,6 +41,12 @@ export class IvfTracks {
     return ivf?.isAt(track) ? ivf : undefined;
   }
 
+  /** What is opened looks at its segments anew before the next search. */
+  async reopen(): Promise<void> {
+    for (const opened of await Promise.allSettled(this.held.values()))
+      if (opened.status === "fulfilled") opened.value.reopen();
+  }
+
   /** What was measured before. */
   measured(track: Track, ivf: IvfTrack, wanted: RecallWanted): Calibration | undefined {
     return this.calibrations.at(calibrationKey(track, ivf, wanted));

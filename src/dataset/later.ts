@@ -36,6 +36,9 @@ export const publishCompressor: typeof Seldom.publishCompressor = async (...args
 
 export const rebuildIvf: typeof Seldom.rebuildIvf = async (...args) => (await seldom()).rebuildIvf(...args);
 
+export const updateSchema: typeof Seldom.updateSchema = async (...args) =>
+  (await seldom()).updateSchema(...args);
+
 export const arrowSource = async (...args: ConstructorParameters<typeof ArrowSource>): Promise<ArrowSource> =>
   new (await writing()).ArrowSource(...args);
 

@@ -63,14 +63,16 @@ export async function trackOptions(
 ): Promise<TrackOption[]> {
   const options = new Map<string, TrackOption>();
   for (const [h, { manifest }] of heads.entries()) {
-    const track = manifest.tracks.get(field) as Track;
+    // A side may not have the field yet.
+    const track = manifest.tracks.get(field);
+    if (track === undefined) continue;
     const key = keyOf(track);
     const rows = indexedRowsOf(track);
     const known = options.get(key);
     if (known === undefined) options.set(key, { key, track, heads: 1n << BigInt(h), rows });
     else Object.assign(known, { heads: known.heads | (1n << BigInt(h)), rows: Math.max(known.rows, rows) });
   }
-  const old = new Set(bases.map(({ manifest }) => keyOf(manifest.tracks.get(field) as Track)));
+  const old = new Set(bases.flatMap(({ manifest }) => manifest.tracks.get(field) ?? []).map(keyOf));
   const kept: TrackOption[] = [];
   for (const option of options.values()) {
     let isReplaced = false;
@@ -134,13 +136,17 @@ export async function planTrack(
   { key, track }: TrackOption,
 ): Promise<TrackPlan> {
   const { heads, bases } = merged;
-  const trackIn = ({ manifest }: { manifest: Manifest }): Track => manifest.tracks.get(field.id) as Track;
+  const trackIn = ({ manifest }: { manifest: Manifest }): Track | undefined => manifest.tracks.get(field.id);
+  const keyIn = (state: { manifest: Manifest }): string | undefined => {
+    const own = trackIn(state);
+    return own && keyOf(own);
+  };
   const isBare = !isTrained(track.spatialIndex) && !("tables" in track.spatialIndex);
   if (isBare) return { track, segments: { pages: [], entries: [] }, stored: new Set(), missing: [] };
-  if ([...heads, ...bases].every((state) => keyOf(trackIn(state)) === key)) {
+  if ([...heads, ...bases].every((state) => keyIn(state) === key)) {
     const listings = await listTrees(
       session,
-      [...heads, ...bases].map((state) => trackIn(state).segments),
+      [...heads, ...bases].map((state) => (trackIn(state) as Track).segments),
       segmentCodec,
     );
     const united = unitedSegments(merged, listings);
@@ -211,7 +217,7 @@ async function sortedOut(
   const staying = new Set([...kept, ...beginning.map((batch) => batch.key)]);
   const having = heads
     .map((head, h) => ({ head, own: [...beginning, ...(listings.rests[h] as Listed<BatchEntry>[])] }))
-    .filter(({ head }) => keyOf(trackIn(head)) === key)
+    .filter(({ head }) => trackIn(head) !== undefined && keyOf(trackIn(head)) === key)
     .sort(
       (a, b) => trackIn(b.head).segments.rows - trackIn(a.head).segments.rows || byAddress(a.head, b.head),
     );
@@ -294,7 +300,10 @@ async function apartOf(
   return segments.filter((_, s) => !bad.has(find(batches.length + s)));
 }
 
-async function ticksOf(session: Session, track: Track, entry: SegmentEntry): Promise<BigUint64Array> {
+async function ticksOf(session: Session, track: Track, listed: SegmentEntry): Promise<BigUint64Array> {
+  const { redactions } = session.following;
+  const entry = redactions === undefined ? listed : redactions.entry(listed, segmentCodec);
+  if (entry === undefined) return new BigUint64Array();
   const opened = await session.open(entry.container, (bytes, totalBytes) =>
     decodeSegmentHead(bytes, { totalBytes, ...codingOf(track) }),
   );

@@ -37,6 +37,7 @@ import {
 import { readState, type Source } from "./named-state.ts";
 import { putObjects } from "./put-objects.ts";
 import { RecordSource } from "./row-source.ts";
+import type { SpaceRegistry } from "./space-registry.ts";
 import type { Tip } from "./tip.ts";
 
 /**
@@ -83,7 +84,7 @@ export type MergeConflict =
   | {
       kind: "field";
       field: string;
-      /** What the sides ask for as `compressor`. */
+      /** The field's flags as the sides have them. */
       versions: ConflictVersion<unknown>[];
       kept: number;
     }
@@ -131,6 +132,7 @@ export interface MergeTarget {
   name: string;
   origin: bigint;
   indexers: Indexers;
+  space: SpaceRegistry;
 }
 
 const STRATEGIES: readonly string[] = [
@@ -368,53 +370,98 @@ class Judge {
   }
 }
 
-/** The schema: a field that one side changed is as that side has it. Only `compressor` can change. */
+/**
+ * The schema (spec/0008-versioning-collab.md §7): fields that one side added or dropped since the histories parted are added or dropped,
+ * and flags that one side changed are as that side has them; `required` is what all sides ask for.
+ */
 function mergeFields(heads: readonly State[], bases: readonly Base[], judge: Judge): FieldSpec[] {
-  const [first] = heads as [State];
-  return first.manifest.fields.map((field) => {
-    const variants = new Map<string, { field: FieldSpec; heads: bigint }>();
-    for (const [h, { manifest }] of heads.entries()) {
-      const own = manifest.fields.find(({ id }) => id === field.id);
-      if (
-        own === undefined ||
-        !isSameBut(own, field) ||
-        manifest.fields.length !== first.manifest.fields.length
-      )
-        throw schemaConflict(field.name);
-      const known = variants.get(variantOf(own));
-      variants.set(variantOf(own), { field: own, heads: (known?.heads ?? 0n) | (1n << BigInt(h)) });
-    }
-    const old = new Set(
-      bases.flatMap(({ manifest }) => manifest.fields.filter(({ id }) => id === field.id).map(variantOf)),
-    );
-    const all = [...variants];
-    const changed = all.filter(([variant]) => !old.has(variant));
-    const open = (changed.length > 0 ? changed : all).sort(([a], [b]) => (a > b ? -1 : 1));
-    const kept =
-      open.find(([, { heads: own }]) => (own & judge.preferred) !== 0n) ?? (open[0] as (typeof open)[0]);
-    if (open.length > 1) {
-      judge.note(() => ({
-        kind: "field",
-        field: field.name,
-        versions: open.map(([, { field: own, heads: having }]) => ({
-          refs: judge.refsOf(having),
-          value: "compressor" in own ? own.compressor : undefined,
-        })),
-        kept: open.indexOf(kept),
-      }));
-    }
-    return kept[1].field;
-  });
+  const byId = new Map<number, FieldSpec>();
+  for (const { manifest } of heads)
+    for (const field of manifest.fields) byId.set(field.id, byId.get(field.id) ?? field);
+  const merged: FieldSpec[] = [];
+  for (const { id } of byId.values()) {
+    const field = mergeField(id, heads, bases, judge);
+    if (field !== undefined) merged.push(field);
+  }
+  const [first] = merged;
+  // Two fields of one name, which sides that did not know of each other gave different ids.
+  const double = merged.find((field, i) => merged.findIndex(({ name }) => name === field.name) !== i);
+  if (double !== undefined || first === undefined) throw schemaConflict(double?.name ?? "schema");
+  return merged;
+}
+
+/** Undefined when a side dropped the field. */
+function mergeField(
+  id: number,
+  heads: readonly State[],
+  bases: readonly Base[],
+  judge: Judge,
+): FieldSpec | undefined {
+  const fieldIn = ({ manifest }: State | Base): FieldSpec | undefined =>
+    manifest.fields.find((field) => field.id === id);
+  const having = heads.filter((head) => fieldIn(head) !== undefined);
+  const first = fieldIn(having[0] as State) as FieldSpec;
+  const old = new Set(bases.flatMap((base) => fieldIn(base) ?? []).map(variantOf));
+  for (const head of having)
+    if (!isSameBut(fieldIn(head) as FieldSpec, first)) throw schemaConflict(first.name);
+  const lacking = heads.filter((head) => fieldIn(head) === undefined);
+  if (lacking.some(({ manifest }) => manifest.nextFieldId > id)) {
+    // That side dropped the field, or gave its number to another. What one side dropped and another changed is nobody's to decide.
+    const isUnchanged = having.every((head) => old.has(variantOf(fieldIn(head) as FieldSpec)));
+    if (old.size === 0 || !isUnchanged) throw schemaConflict(first.name);
+    return undefined;
+  }
+  const variants = new Map<string, { field: FieldSpec; heads: bigint }>();
+  for (const [h, head] of heads.entries()) {
+    const own = fieldIn(head);
+    if (own === undefined) continue;
+    const known = variants.get(variantOf(own));
+    variants.set(variantOf(own), { field: own, heads: (known?.heads ?? 0n) | (1n << BigInt(h)) });
+  }
+  const all = [...variants];
+  const changed = all.filter(([variant]) => !old.has(variant));
+  const open = (changed.length > 0 ? changed : all).sort(([a], [b]) => (a > b ? -1 : 1));
+  const kept =
+    open.find(([, { heads: own }]) => (own & judge.preferred) !== 0n) ?? (open[0] as (typeof open)[0]);
+  if (open.length > 1) {
+    judge.note(() => ({
+      kind: "field",
+      field: first.name,
+      versions: open.map(([, { field: own, heads: which }]) => ({
+        refs: judge.refsOf(which),
+        value: flagsOf(own),
+      })),
+      kept: open.indexOf(kept),
+    }));
+  }
+  const required = heads.every((head) => fieldIn(head)?.required === true);
+  return { ...kept[1].field, required };
+}
+
+/** What may change of a field. `required` is not decided between sides, but for all of them. */
+function flagsOf(field: FieldSpec): Record<string, unknown> {
+  const { compressor, index, rerank, mime } = field as unknown as Record<string, unknown>;
+  return Object.fromEntries(
+    Object.entries({ compressor, index, rerank, mime }).filter(([, value]) => value !== undefined),
+  );
 }
 
 function variantOf(field: FieldSpec): string {
-  return toHex(encodeCbor(fieldToCbor(field)));
+  return toHex(encodeCbor(fieldToCbor({ ...field, required: false })));
 }
 
 function isSameBut(a: FieldSpec, b: FieldSpec): boolean {
-  const bare = ({ compressor: _, ...rest }: FieldSpec & { compressor?: unknown }): string =>
-    variantOf(rest as FieldSpec);
-  return bare(a) === bare(b);
+  const bare = (field: FieldSpec): string => {
+    const {
+      compressor: _,
+      index: __,
+      ...rest
+    } = field as FieldSpec & { compressor?: unknown; index?: unknown };
+    const plain =
+      "mime" in rest ? { ...rest, mime: "" } : "rerank" in rest ? { ...rest, rerank: false } : rest;
+    return variantOf(plain as FieldSpec);
+  };
+  return a.kind === b.kind && bare(a) === bare(b);
 }
 
 /** The merged timeline, and what it is made of. */
@@ -430,7 +477,7 @@ interface Timeline {
 }
 
 async function mergeTimelines(
-  { ctx, origin }: MergeTarget,
+  { ctx, origin, space }: MergeTarget,
   heads: readonly State[],
   bases: readonly Base[],
   fields: readonly FieldSpec[],
@@ -446,6 +493,7 @@ async function mergeTimelines(
       rest: listings.rests[heads.length + i] as Listed<BatchEntry>[],
     })),
   );
+  const { deleted } = await space.get(ctx.session);
   const lost = new Map<string, Set<bigint>>();
   for await (const { tick, versions } of collisionsIn(ctx.session, [...united.values()], fields)) {
     const winner = winnerOf(versions, judge);
@@ -454,7 +502,8 @@ async function mergeTimelines(
       lost.set(batch.key, (lost.get(batch.key) ?? new Set()).add(tick));
     }
     const digests = [...new Set(versions.map(({ digest }) => digest))].sort();
-    if (digests.length === 1) continue;
+    // Of a deleted record nobody sees what it was; that one of them has to go is no contradiction.
+    if (digests.length === 1 || deleted.has(tick)) continue;
     judge.note(() => {
       const told = digests.map((digest) => versions.filter((version) => version.digest === digest));
       const values = told.map(([version]) => version?.values as unknown[]);
@@ -571,7 +620,10 @@ function leadWith(
   if (!isGraph(track.spatialIndex)) return true;
   let left = track.spatialIndex.rows - listings.pages.reduce((sum, { rows }) => sum + rows, 0);
   if (left <= 0) return true;
-  const h = heads.findIndex(({ manifest }) => keyOf(manifest.tracks.get(field.id) as Track) === key);
+  const h = heads.findIndex(({ manifest }) => {
+    const own = manifest.tracks.get(field.id);
+    return own !== undefined && keyOf(own) === key;
+  });
   const lead: Listed<BatchEntry>[] = [];
   for (const batch of listings.rests[h] as Listed<BatchEntry>[]) {
     if (left <= 0) break;
@@ -660,14 +712,25 @@ async function writeCut(
     if (lost.size === batch.entry.rows) continue;
     const records = await survivors(ctx.session, fields, batch.entry, lost, origin);
     const source = new RecordSource(records);
-    await prepareBatches(source, { ...manifest, fields }, origin, ctx.kernels, new Map(), async (made) => {
-      const sealed = [made.anchors, made.scalarIndex, ...made.columns.values()];
-      await putObjects(
-        ctx,
-        sealed.flatMap((one) => (one === undefined ? [] : [{ address: one.ref.address, bytes: one.bytes }])),
-      );
-      entries.push(batchEntry(made, (made.ticks as bigint[])[0] as bigint));
-    });
+    // Deleted records among them may have no values any more.
+    const lenient = fields.map((field) => ({ ...field, required: false }));
+    await prepareBatches(
+      source,
+      { ...manifest, fields: lenient },
+      origin,
+      ctx.kernels,
+      new Map(),
+      async (made) => {
+        const sealed = [made.anchors, made.scalarIndex, ...made.columns.values()];
+        await putObjects(
+          ctx,
+          sealed.flatMap((one) =>
+            one === undefined ? [] : [{ address: one.ref.address, bytes: one.bytes }],
+          ),
+        );
+        entries.push(batchEntry(made, (made.ticks as bigint[])[0] as bigint));
+      },
+    );
   }
   return entries;
 }
@@ -685,7 +748,7 @@ function schemaConflict(field: string): DreamDBError {
   return new DreamDBError("MergeConflict", "the sides have schemas that can't be brought together", {
     field,
     found: "another definition",
-    expected: "the same but for its compressor",
+    expected: "the same but for its flags; fields that one side alone added or dropped",
     committed: "no",
     conflicts: [],
   });

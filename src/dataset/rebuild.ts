@@ -524,10 +524,20 @@ export function draftOf(
     writer: ctx.writer,
     opId,
     op,
-    fields: old.fields.map((each) => (each.id === field.id ? field : each)),
+    fields: old.fields.map((each) =>
+      each.id === field.id ? withCodes(each as EmbeddingField, field) : each,
+    ),
     tracks: new Map([...old.tracks, [field.id, { ...track, segments }]]),
   };
   return { manifest, objects };
+}
+
+/** The field as it is by now, and the codes that it was given. */
+function withCodes(
+  { compressor: _, ...now }: EmbeddingField,
+  { compressor }: EmbeddingField,
+): EmbeddingField {
+  return compressor === undefined ? now : { ...now, compressor };
 }
 
 /** Rows that become one segment. */

@@ -8,7 +8,7 @@ import {
   openBlock,
 } from "../objects/column.ts";
 import type { FieldSpec } from "../objects/field.ts";
-import type { BatchEntry } from "../objects/index-tree.ts";
+import { type BatchEntry, batchCodec } from "../objects/index-tree.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { OpenContainer, Session } from "./session.ts";
 import type { Located } from "./timeline.ts";
@@ -50,7 +50,9 @@ export class ColumnReader {
     isScan: boolean,
     chosen?: Bits,
   ): Promise<ColumnReader | undefined> {
-    const ref = entry.columns.get(field.id);
+    // Some come as a tree has them: those of a merge or a diff.
+    const seen = session.following.redactions?.entry(entry, batchCodec) ?? entry;
+    const ref = seen.columns.get(field.id);
     if (ref === undefined) return undefined;
     const container = await session.openColumn(ref);
     checkColumn(container.head, field, entry);

@@ -12,3 +12,4 @@ export { GraphTrack } from "./graph-track.ts";
 export { healthOf } from "./health.ts";
 export { mergeMany } from "./merge.ts";
 export { publishCompressor, rebuildIvf } from "./rebuild.ts";
+export { updateSchema } from "./update-schema.ts";

@@ -11,6 +11,7 @@ import { Lru } from "../store/lru.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store, StoredValue } from "../store/store.ts";
 import { coalesce, type Group, LOCAL_READS, REMOTE_READS, type Reads } from "./coalesce.ts";
+import type { Redactions } from "./redactions.ts";
 
 /** Pieces of work under way at once. */
 const CONCURRENCY = 8;
@@ -78,6 +79,8 @@ export class Session {
   readonly traffic: Traffic;
   /** How ranges are put together. */
   readonly reads: Reads;
+  /** What stands for containers that deleted records were taken out of, as soon as anybody has had to know. */
+  readonly following: { redactions: Redactions | undefined };
   private readonly watchers: Set<TrafficWatcher>;
   /** Round trips that were begun, and those that an answer has come back from. */
   private readonly trips: { begun: number; answered: number };
@@ -95,6 +98,7 @@ export class Session {
     this.traffic = shared?.traffic ?? { requests: 0, bytes: 0, roundTrips: 0 };
     this.watchers = shared?.watchers ?? new Set();
     this.trips = shared?.trips ?? { begun: 0, answered: 0 };
+    this.following = shared?.following ?? { redactions: undefined };
     this.reads = shared?.reads ?? { ...(store.isRemote === true ? REMOTE_READS : LOCAL_READS), ...reads };
   }
 

@@ -9,6 +9,7 @@ import { decodeTombstones, type TombstoneList } from "../objects/tombstones.ts";
 import type { Context } from "./context.ts";
 import { Deleted, deadNow, deadRows, NONE_DELETED } from "./deleted.ts";
 import { errnoIn } from "./put-objects.ts";
+import { readRedactions } from "./redactions.ts";
 import { inParallel, type Session } from "./session.ts";
 import type { Live } from "./where.ts";
 
@@ -29,6 +30,8 @@ export class SpaceRegistry {
   known: RegistryState | undefined;
   private readonly session: Session;
   private loading: Promise<RegistryState> | undefined;
+  /** The redactions that the session follows. */
+  private followed = "";
 
   constructor(session: Session, genesis: Address) {
     this.session = session;
@@ -85,6 +88,19 @@ export class SpaceRegistry {
   /** Whether it is known by now that no row of a state is deleted. */
   hasAllRows(manifest: Manifest): boolean {
     return this.known !== undefined && deadNow(manifest, this.known.deleted) === 0;
+  }
+
+  /**
+   * Lets the session read what stands for containers that were redacted, as the registry has it; reads the registry anew first
+   * when a container was missing. True when that is more than it knew.
+   */
+  async follow(session = this.session, isMissing = false): Promise<boolean> {
+    const { registry } = isMissing ? await this.refresh(session) : await this.get(session);
+    const key = registry?.redactions.join() ?? "";
+    if (registry === undefined || key === this.followed) return false;
+    session.following.redactions = await readRedactions(session, registry);
+    this.followed = key;
+    return true;
   }
 
   /** What every read of a state has to ask of its rows: undefined where none of them is deleted. */

@@ -23,8 +23,22 @@ export function overlaps(run: Interval, range: TickRange): boolean {
   return run.base <= range.to && run.base + run.span >= range.from;
 }
 
-/** Every entry that overlaps `range`, in append order. */
+/** Every entry that overlaps `range`, in append order; of those that were redacted what stands for them. */
 export async function* entriesIn<E extends Interval>(
+  session: Session,
+  root: IndexRoot<E>,
+  codec: EntryCodec<E>,
+  range?: TickRange,
+): AsyncGenerator<E> {
+  const { redactions } = session.following;
+  for await (const entry of storedEntriesIn(session, root, codec, range)) {
+    const seen = redactions === undefined ? entry : redactions.entry(entry, codec);
+    if (seen !== undefined) yield seen;
+  }
+}
+
+/** Every entry that overlaps `range` as the tree has it, in append order. */
+export async function* storedEntriesIn<E extends Interval>(
   session: Session,
   root: IndexRoot<E>,
   codec: EntryCodec<E>,
@@ -78,7 +92,8 @@ export async function* batchesByTime(
   for (const entry of root.entries) add({ at: entry, entry });
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     if (next.entry !== undefined) {
-      yield next.entry;
+      // A batch that was redacted has the same rows.
+      yield session.following.redactions?.entry(next.entry, batchCodec) ?? next.entry;
       continue;
     }
     const page = next.page as PageRef;

@@ -248,7 +248,10 @@ test("usage errors", () => {
   expect(run(["snapshot", "--json"]).json()).toEqual({
     error: { code: "Usage", message: expect.any(String) },
   });
-  expect(run([])).toMatchObject({ status: 2, stderr: expect.stringMatching(/^Usage: dreamdb/) });
+  expect(run([])).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/^Usage:\n {2}dreamdb <command>/),
+  });
 });
 
 test("--version and --help", () => {

@@ -294,6 +294,33 @@ describe.each(kinds)("%s", (_name, faults, prepare) => {
     );
   }, 240_000);
 
+  test("updateSchema", async () => {
+    const wider = schema.addScalarBool("flag", { required: false });
+    await explore(
+      fresh,
+      faults,
+      (dataset) => dataset.updateSchema(wider),
+      async (faulty, inner, dataset, what) => {
+        const done = await dataset.updateSchema(wider).catch((error: unknown) => error);
+        const isIn = (await Dataset.open("main", inner)).schema.fields.length === 3;
+        expect({ what, state: await numbers(inner) }).toEqual({ what, state: old });
+        await expectSound(inner);
+        faulty.disarm();
+        if (done instanceof Error) {
+          if (!isDreamDBError(done)) throw done;
+          const { code, committed } = done;
+          expect(["StoreUnavailable", "CommitUnknown"]).toContain(code);
+          if (committed !== "unknown") expect({ what, isIn }).toEqual({ what, isIn: false });
+        } else expect({ what, isIn }).toEqual({ what, isIn: true });
+        // What a caller does who was not told of success: the same again.
+        await dataset.updateSchema(wider);
+        await dataset.appendMany([{ n: 7, flag: true } as never]);
+        expect(dataset.schema.fields.map(({ id }) => id)).toEqual([0, 1, 2]);
+        await expectSound(inner);
+      },
+    );
+  }, 240_000);
+
   test("appendMany with anchors, beside another writer who is faster", async () => {
     const anchorsFrom = (dataset: Dataset, store: Store) => async () => {
       // The other writer moves the ref between our reading it and our swap.
@@ -485,3 +512,45 @@ describe.each(kinds)("%s", (_name, faults, prepare) => {
     await expectSound(inner);
   });
 });
+
+test("compact that purges, with a snapshot of before", async () => {
+  const base = memoryStore();
+  const whole = await Dataset.create("main", schema, base);
+  for (let n = 0; n < 3; n++) await whole.appendMany([0, 1].map((i) => ({ n: 2 * n + i, v: [1, n] })));
+  await whole.snapshot("before");
+  await whole.delete({ where: { n: 1 } });
+  const left = [0, 2, 3, 4, 5];
+  const expectLeft = async (what: string, inner: Store) => {
+    for (const name of ["main", "before"])
+      expect({ what, state: await numbers(inner, name) }).toEqual({ what, state: left });
+    await expectSound(inner);
+  };
+  await explore(
+    () => copyOf(base),
+    FAULTS,
+    (dataset) => dataset.compact({ purge: true }),
+    async (faulty, inner, dataset, what) => {
+      const before = dataset.currentManifest();
+      const done = await dataset.compact({ purge: true }).catch((error: unknown) => error);
+      const now = (await Dataset.open("main", inner)).currentManifest();
+      await expectLeft(what, inner);
+      faulty.disarm();
+      if (done instanceof Error) {
+        if (!isDreamDBError(done)) throw done;
+        expect(["StoreUnavailable", "CommitUnknown"]).toContain(done.code);
+        if (done.committed === "no") expect({ what, now }).toEqual({ what, now: before });
+        if (done.committed === "yes") expect({ what, moved: now !== before }).toEqual({ what, moved: true });
+      } else expect({ what, moved: now !== before }).toEqual({ what, moved: true });
+      await dataset.refresh();
+      await dataset.compact({ purge: true });
+      await expectLeft(what, inner);
+      const { purge } = await fsck(inner, { purged: true });
+      for (const { key, why } of purge?.remaining ?? []) {
+        expect({ what, why }).toEqual({ what, why: "unreachable" });
+        await inner.delete(key);
+      }
+      await expectLeft(what, inner);
+      expect(await fsck(inner, { purged: true })).toMatchObject({ ok: true });
+    },
+  );
+}, 300_000);

@@ -1,5 +1,5 @@
-// What a purged state reaches holds nothing of deleted records, by a scan of the raw bytes for values that stand nowhere else.
-import { expect, test } from "@jest/globals";
+// What is left after a purge holds nothing of deleted records, by a scan of the raw bytes for values that stand nowhere else.
+import { describe, expect, test } from "@jest/globals";
 import { objectKey } from "../../src/core/address.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
@@ -144,3 +144,172 @@ test("a purged state reaches no value, code or index entry of 1,000 deleted reco
   expect(found?._time_anchors).toHaveLength(10);
   expect(found?._time_anchors).not.toContain(anchors[1]);
 }, 60_000);
+
+/** What garbage collection will do: deletes what `fsck --purged` names as unreachable. */
+async function deleteLeftovers(store: Store): Promise<number> {
+  const { purge } = await fsck(store, { purged: true });
+  const keys = purge?.remaining.filter(({ why }) => why === "unreachable").map(({ key }) => key) ?? [];
+  for (const key of keys) await store.delete?.(key);
+  return keys.length;
+}
+
+describe("a backend after a purge, without what nothing reaches", () => {
+  const names = ["n", "f", "t", "label", "note", "photo", "exact", "hashed", "cells", "linked"];
+  const isGone = (i: number) => i % 3 === 1;
+
+  async function make() {
+    const store = memoryStore();
+    const random = seeded(12);
+    const clock = testClock();
+    const ds = await Dataset.create("main", schema, store, { clock: clock.read });
+    const all = Array.from({ length: 3000 }, (_, i) => canary(random, i));
+    const anchors: bigint[] = [];
+    for (let from = 0; from < 3000; from += 300) {
+      const some = all.slice(from, from + 300);
+      anchors.push(...(await ds.appendMany(some.map(({ record }) => record))).anchors);
+      if (from !== 1200) continue;
+      await ds.rebuildIvf({ field: "cells", k: 10 });
+      await ds.buildGraph({ field: "linked" });
+      await ds.snapshot("half");
+    }
+    await ds.snapshot("whole");
+    const branch = await ds.branch("beside");
+    const own = canary(random, 9000);
+    const [ownAnchor] = (await branch.appendMany([own.record])).anchors;
+    return { store, ds, branch, all, anchors, own, ownAnchor: ownAnchor as bigint };
+  }
+
+  test("no byte of 1,000 records is left, and every other state is as it was", async () => {
+    const { store, ds, all, anchors, own } = await make();
+    // A session of before, which learns of it when it reads.
+    const stale = await Dataset.open("half", store);
+    await stale.iterVector({ field: "cells", query: all[0]?.record.cells as Float32Array });
+    const staleStream = await Dataset.open("whole", store);
+    await ds.delete(anchors.filter((_, i) => isGone(i)));
+    const states = ["half", "whole", "beside"];
+    const before = new Map<string, unknown>();
+    for (const name of states)
+      before.set(name, await rowsOf(await Dataset.open(name, store), { fields: names }));
+    expect(await fsck(store, { purged: true })).toMatchObject({ ok: false, problems: [] });
+
+    const done = await ds.compact({ purge: true });
+    expect(done.redacted.batches).toBe(10);
+    expect(done.redacted.segments).toBeGreaterThan(10);
+    expect(done.redacted.graphs).toBe(1);
+    const early = await fsck(store, { purged: true });
+    expect(early).toMatchObject({ ok: false, problems: [], purge: { ok: false } });
+    expect(new Set(early.purge?.remaining.map(({ why }) => why))).toEqual(new Set(["unreachable"]));
+    expect(early.purge?.remaining.some(({ what }) => what === "page of a graph")).toBe(true);
+    expect(await deleteLeftovers(store)).toBeGreaterThan(50);
+
+    const needles = all.flatMap(({ needles }, i) => (isGone(i) ? needles : []));
+    expect(await rawScan(store, needles)).toEqual([]);
+    const kept = all.flatMap(({ needles }, i) => (isGone(i) ? [] : [needles]));
+    for (let n = 0; n < 7; n++)
+      expect(
+        (
+          await rawScan(
+            store,
+            kept.map((each) => each[n] as Uint8Array),
+          )
+        ).length,
+      ).toBeGreaterThan(0);
+    const proof = await fsck(store, { purged: true });
+    expect(proof).toMatchObject({ ok: true, problems: [], purge: { ok: true, remaining: [] } });
+    expect(proof.purge?.looked).toBeGreaterThan(20);
+
+    for (const name of states)
+      expect(await rowsOf(await Dataset.open(name, store), { fields: names })).toEqual(before.get(name));
+    for (const name of states) {
+      const state = await Dataset.open(name, store);
+      for (const field of ["exact", "hashed", "cells", "linked"]) {
+        const [hits] = await state.iterVector({
+          field,
+          query: own.record.exact,
+          topK: 2000,
+          batchSize: 2000,
+        });
+        const found = hits?._time_anchors ?? [];
+        for (const anchor of found) expect(isGone(anchors.indexOf(anchor))).toBe(false);
+        expect(found.length).toBeGreaterThan(900);
+      }
+      const label = all[3]?.record.label as string;
+      expect(await rowsOf(state, { where: { label } })).toHaveLength(1);
+      expect(await rowsOf(state, { where: { label: all[1]?.record.label as string } })).toHaveLength(0);
+      expect(await state.get(anchors[3] as bigint)).toMatchObject({ label });
+      expect(await state.get(anchors[1] as bigint)).toBeUndefined();
+      await state.health();
+      await state.prewarm();
+    }
+    const [hits] = await stale.iterVector({ field: "cells", query: all[0]?.record.cells as Float32Array });
+    expect(hits?._time_anchors[0]).toBe(anchors[0]);
+    expect(await rowsOf(staleStream, { fields: names })).toEqual(before.get("whole"));
+    // Nothing is left to do.
+    expect((await ds.compact({ purge: true })).redacted).toEqual({ batches: 0, segments: 0, graphs: 0 });
+  }, 240_000);
+
+  test("more is deleted and purged later, whatever has gone by then", async () => {
+    const { store, ds, all, anchors } = await make();
+    await ds.delete(anchors.filter((_, i) => isGone(i)));
+    await ds.compact({ purge: true });
+    await deleteLeftovers(store);
+    const late = anchors.filter((_, i) => i % 30 === 0);
+    await ds.delete(late);
+    expect((await fsck(store, { purged: true })).purge?.remaining.map(({ why }) => why)).toContain(
+      "deleted-rows",
+    );
+    await ds.compact({ purge: true });
+    await deleteLeftovers(store);
+    expect(await fsck(store, { purged: true })).toMatchObject({ ok: true });
+    const needles = all.flatMap(({ needles }, i) => (isGone(i) || i % 30 === 0 ? needles : []));
+    expect(await rawScan(store, needles)).toEqual([]);
+    expect(await (await Dataset.open("whole", store)).count()).toBe(1900);
+  }, 240_000);
+
+  test("a compacted branch and one that is not are merged, before and after what is replaced has gone", async () => {
+    for (const isCollected of [false, true]) {
+      const { store, ds, all, anchors, own, ownAnchor } = await make();
+      await ds.delete(anchors.filter((_, i) => isGone(i)));
+      await ds.compact({ purge: true });
+      if (isCollected) await deleteLeftovers(store);
+      const diff = await ds.diff("beside");
+      expect(diff).toMatchObject({ added: 0, removed: 1, changed: 0 });
+      const merged = await ds.merge("beside", { onUnrelatedIndex: "delta" });
+      expect(merged).toMatchObject({ kind: "merge", conflictCount: 0 });
+      expect(await ds.count()).toBe(2001);
+      expect(await ds.get(ownAnchor)).toMatchObject({ label: own.record.label });
+      expect(await ds.get(anchors[1] as bigint)).toBeUndefined();
+      // The other way round: the branch takes in what the compacted one has.
+      const branch = await Dataset.open("beside", store);
+      await branch.appendMany([canary(seeded(99), 9001).record]);
+      await branch.merge("main", { onUnrelatedIndex: "delta" });
+      expect(await branch.count()).toBe(2002);
+      expect(await fsck(store)).toMatchObject({ ok: true, problems: [] });
+      await ds.compact({ purge: true });
+      await deleteLeftovers(store);
+      expect(await fsck(store, { purged: true })).toMatchObject({ ok: true });
+      const needles = all.flatMap(({ needles }, i) => (isGone(i) ? needles : []));
+      expect(await rawScan(store, needles)).toEqual([]);
+    }
+  }, 240_000);
+
+  test("values that a live record shares stay, and so does a batch that is appended anew", async () => {
+    const store = memoryStore();
+    const plain = new Schema().addScalarCategorical("label", { index: true }).addScalarInt("n");
+    const ds = await Dataset.create("main", plain, store, { clock: testClock().read });
+    const records = Array.from({ length: 5 }, (_, n) => ({ label: "same", n }));
+    const { anchors } = await ds.appendMany(records);
+    await ds.snapshot("one");
+    await ds.delete([anchors[2] as bigint]);
+    await ds.compact({ purge: true });
+    await deleteLeftovers(store);
+    // The same bytes as the columns that went: another batch, of which nothing is deleted.
+    await ds.appendMany(records);
+    const read = await Dataset.open("main", store);
+    expect(await read.count()).toBe(9);
+    const snapshot = await Dataset.open("one", store);
+    expect(await rowsOf(snapshot, { where: { label: "same" } })).toHaveLength(4);
+    expect((await rowsOf(read, { fields: ["n"] })).map(({ n }) => n)).toEqual([0, 1, 3, 4, 0, 1, 2, 3, 4]);
+    expect(await fsck(store, { purged: true })).toMatchObject({ ok: true });
+  });
+});

@@ -2,6 +2,7 @@ import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import type { BuildGraphOptions } from "../../src/dataset/build-graph.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
+import { NONE_DELETED } from "../../src/dataset/deleted.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
 import { checkNodes } from "../../src/dataset/fsck-graph.ts";
 import type { VectorQuery } from "../../src/dataset/query.ts";
@@ -418,7 +419,7 @@ describe("fsck", () => {
     const tip = (await readTip(session, "d")) as Tip;
     const field = tip.manifest.fields[0] as FieldSpec;
     const check = (rows: number, anchors: bigint[]) =>
-      checkNodes(session, tip.manifest, field, rows, BigUint64Array.from(anchors));
+      checkNodes(session, tip.manifest, field, rows, BigUint64Array.from(anchors), NONE_DELETED);
     const all = Array.from({ length: 31 }, (_, row) => BigInt(row) * 1000n);
     await check(31, [...all].reverse());
     await check(30, all.slice(0, 30));
