@@ -26,9 +26,9 @@ import {
   contextBeside,
   createContext,
   type DatasetOptions,
+  operationOf,
   until,
 } from "./context.ts";
-import { createRef, nameTaken } from "./create-ref.ts";
 import type { DeleteOptions, Deletion, Doomed } from "./delete.ts";
 import type { Diff } from "./diff.ts";
 import type { Explanation } from "./explain.ts";
@@ -42,6 +42,7 @@ import {
   buildGraph,
   compact,
   createBranch,
+  createRef,
   deleteRecords,
   deletionsOf,
   diffFrom,
@@ -49,12 +50,12 @@ import {
   mergeMany,
   publishCompressor,
   rebuildIvf,
+  refusePruned,
   stage,
   streamArrow,
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
 import type { MergeOptions, MergeResult, MergeStrategy } from "./merge.ts";
-import { putObjects } from "./put-objects.ts";
 import {
   chosenFields,
   explain,
@@ -81,7 +82,7 @@ import { SpaceRegistry } from "./space-registry.ts";
 import { startingIndex } from "./starting-index.ts";
 import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
-import { findOperation, newRef, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
+import { findOperation, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
 import { both, filterOf, type Where } from "./where.ts";
 import { DatasetWriter, type WriterOptions } from "./writer.ts";
 
@@ -142,7 +143,7 @@ export interface HistoryEntry {
 
 export interface RefEntry {
   name: string;
-  type: Exclude<RefType, "dead">;
+  type: Exclude<RefType, "dead" | "reserved">;
   manifest: Address;
   seq: number;
   /** Present for refs that may not be deleted, see `protectRef`. */
@@ -224,7 +225,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     }
     const { signal } = options;
     const lasting = await createContext(backend, optionsOf(backend, options));
-    const ctx = until(lasting, signal);
+    const ctx = operationOf(until(lasting, signal), 0);
     const genesis: Genesis = { origin: checkOrigin(options.origin ?? 0n), nonce: ctx.random(16), name };
     const genesisBytes = encodeGenesis(genesis);
     const tracks = new Map<number, Track>();
@@ -254,14 +255,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     };
     const bytes = encodeManifest(manifest);
     const address = addressOf(bytes);
-    if ((await readTip(ctx.session, name)) !== undefined) throw nameTaken(name);
     const indexes = [...tracks.values()].map((track) => ({
       address: track.address,
       bytes: encodeSpatialIndex(track.spatialIndex),
     }));
-    await putObjects(ctx, [{ address: manifest.genesis, bytes: genesisBytes }, ...indexes]);
-    await putObjects(ctx, [{ address, bytes }]);
-    const tip = await createRef(ctx, name, "branch", { address, manifest, bytes });
+    const objects = [{ address: manifest.genesis, bytes: genesisBytes }, ...indexes, { address, bytes }];
+    const tip = await createRef(ctx, name, "branch", { address, manifest, bytes, objects });
     // The ref's own state: another writer may have appended before our reply came.
     return new Dataset<F>({
       ctx: lasting,
@@ -320,7 +319,10 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     addressToMultihash(address, "manifest");
     const lasting = await createContext(backend, optionsOf(backend, options));
     const ctx = until(lasting, options.signal);
-    const manifest = await readManifest(ctx.session, address);
+    const [manifest] = await Promise.all([
+      readManifest(ctx.session, address),
+      refusePruned(ctx.session, address),
+    ]);
     return new Dataset<F>({
       ctx: lasting,
       name: address,
@@ -442,7 +444,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   private async appendTarget(signal: AbortSignal | undefined): Promise<AppendTarget> {
     const { name, genesis, space } = this.state;
     const { origin } = await genesis.get();
-    return { ctx: until(this.state.ctx, signal), name, origin, indexers: this.indexers, space };
+    const ctx = operationOf(until(this.state.ctx, signal), this.state.tip?.ref.gcEpoch ?? 0);
+    return { ctx, name, origin, indexers: this.indexers, space };
   }
 
   /**
@@ -729,7 +732,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   async snapshot(label: string, { signal }: Cancellable = {}): Promise<Snapshot> {
     const { manifest, address } = this.state;
-    const ctx = until(this.state.ctx, signal);
+    const ctx = operationOf(until(this.state.ctx, signal), 0);
     await writing(async () => {
       checkRefName(label, "label");
       await createRef(ctx, label, "tag", { address, manifest, bytes: await ctx.session.object(address) });
@@ -744,11 +747,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   async branch(name: string, { signal }: Cancellable = {}): Promise<Dataset<F>> {
     checkRefName(name);
-    const { ctx, genesis, manifest, address, tip } = this.state;
-    const moving = until(ctx, signal);
-    const created = await writing(() =>
-      createBranch(moving, name, { address, manifest, gcEpoch: tip?.ref.gcEpoch ?? 0 }),
-    );
+    const { ctx, genesis, manifest, address } = this.state;
+    const moving = operationOf(until(ctx, signal), 0);
+    const created = await writing(() => createBranch(moving, name, { address, manifest }));
     const own = await contextBeside(ctx);
     return new Dataset<F>({
       ctx: own,
@@ -946,7 +947,7 @@ async function refsOf(store: Store): Promise<RefEntry[]> {
     if (found === undefined) continue;
     const ref = decodeRef(found.bytes);
     const { type, manifest, seq, isProtected } = ref;
-    if (type === "dead") continue;
+    if (type === "dead" || type === "reserved") continue;
     const name = key.slice("refs/".length);
     refs.push({ name, type, manifest, seq, ...(isProtected === undefined ? {} : { protected: true }) });
   }

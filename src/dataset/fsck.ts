@@ -20,7 +20,7 @@ import {
   segmentCodec,
 } from "../objects/index-tree.ts";
 import { codingOf, decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
-import { decodeRef } from "../objects/ref.ts";
+import { decodeRef, isLive } from "../objects/ref.ts";
 import { decodeRegistry, registryKey } from "../objects/registry.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
 import {
@@ -168,7 +168,7 @@ class Checker {
     if (found === undefined) return;
     const ref = decodeRef(found.bytes);
     this.report.refs++;
-    if (ref.type === "dead") return;
+    if (!isLive(ref)) return;
     if (ref.inline !== undefined && addressOf(ref.inline) !== ref.manifest) {
       throw new DreamDBError("HashMismatch", "the Manifest inside the ref does not match its address", {
         field: "ref.inline",

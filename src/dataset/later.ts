@@ -56,6 +56,11 @@ export const diffFrom: typeof Seldom.diffFrom = async (...args) => (await seldom
 export const createBranch: typeof Seldom.createBranch = async (...args) =>
   (await seldom()).createBranch(...args);
 
+export const createRef: typeof Seldom.createRef = async (...args) => (await seldom()).createRef(...args);
+
+export const refusePruned: typeof Seldom.refusePruned = async (...args) =>
+  (await seldom()).refusePruned(...args);
+
 /** Deletes a branch or snapshot, whose name can't be used again; its objects stay. See change-ref.ts for errors. */
 export const deleteRef: typeof Seldom.deleteRef = async (...args) => (await seldom()).deleteRef(...args);
 

@@ -8,6 +8,7 @@ import { corrupt } from "../objects/shape.ts";
 import { decodeTombstones, type TombstoneList } from "../objects/tombstones.ts";
 import type { Context } from "./context.ts";
 import { Deleted, deadNow, deadRows, NONE_DELETED } from "./deleted.ts";
+import { epochOf, hold, readCollections } from "./holding.ts";
 import { errnoIn } from "./put-objects.ts";
 import { inParallel, type Session } from "./session.ts";
 import type { Live } from "./where.ts";
@@ -93,6 +94,13 @@ export class SpaceRegistry {
     return (await deadRows(session, manifest, deleted)) === 0 ? undefined : { op: "live", deleted };
   }
 
+  /** Takes the lists that the registry is to name off those of collectors, as for a ref; the epoch that it is then at. */
+  private async held(ctx: Context, { gcEpoch }: Registry): Promise<number> {
+    if (gcEpoch === undefined) await readCollections(ctx);
+    await hold(ctx, gcEpoch ?? epochOf(ctx.holding));
+    return gcEpoch ?? epochOf(ctx.holding);
+  }
+
   /** Rows of a state that are not deleted. */
   async count(manifest: Manifest, session = this.session): Promise<number> {
     const { deleted } = await this.get(session);
@@ -118,23 +126,30 @@ export class SpaceRegistry {
       const changed = await change(state);
       if (changed === undefined) return state;
       const empty = { genesis: this.genesis, tombstones: [], redactions: [], others: new Map() };
+      // What is there can be rewritten by a collector, which tells writers of what it is about to delete: so the first is empty.
       const next: Registry = {
         ...(state.registry ?? empty),
-        ...changed,
+        ...(state.registry === undefined
+          ? {}
+          : { ...changed, gcEpoch: await this.held(ctx, state.registry) }),
         seq: state.seq + 1,
         writeId: ctx.random(16),
       };
       try {
         const condition = state.etag === undefined ? { create: true as const } : { ifMatch: state.etag };
         await ctx.store.put(key, encodeRegistry(next), condition);
-        return await this.refresh(ctx.session);
+        const now = await this.refresh(ctx.session);
+        if (state.registry !== undefined) return now;
+        continue;
       } catch (error) {
         if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
         const isLost = isDreamDBError(error, "Conflict");
         const now = await this.refresh(ctx.session).catch((cause) => {
           throw unknown(key, isLost ? cause : error);
         });
-        if (now.registry !== undefined && equalBytes(now.registry.writeId, next.writeId)) return now;
+        const isOwn = now.registry !== undefined && equalBytes(now.registry.writeId, next.writeId);
+        if (isOwn && state.registry !== undefined) return now;
+        if (isOwn) continue;
         // The same tag as before: an unacknowledged request may still be on its way, so its outcome is open.
         if (!isLost && now.etag === state.etag) throw unknown(key, error);
       }
