@@ -42,6 +42,7 @@ import {
   buildGraph,
   compact,
   createBranch,
+  createPin,
   createRef,
   deleteRecords,
   deletionsOf,
@@ -56,6 +57,7 @@ import {
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
 import type { MergeOptions, MergeResult, MergeStrategy } from "./merge.ts";
+import type { Pin } from "./pin.ts";
 import {
   chosenFields,
   explain,
@@ -793,6 +795,16 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     strategy: MergeStrategy,
   ): Promise<MergeResult> {
     return this.rebuild(options, (target, tip) => mergeMany(target, tip, sources, options, strategy));
+  }
+
+  /**
+   * Keeps this state's data from collections for `leaseMs`, whatever becomes of its refs: for readers of states that may be
+   * pruned or whose branch may be deleted. The state that a ref names needs none. Writes a small object.
+   * Errors: `NotFound` when the data was collected already, `InvalidArgument`, `ReadOnly`, `StoreUnavailable`.
+   */
+  pin(leaseMs: number, { signal }: Cancellable = {}): Promise<Pin> {
+    const ctx = operationOf(until(this.state.ctx, signal), 0);
+    return writing(() => createPin(ctx, this.state.address, leaseMs));
   }
 
   /** Up to `limit` Manifests from this state back, newest first, each once. */

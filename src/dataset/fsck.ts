@@ -1,12 +1,14 @@
 /** Checking a backend from its refs: everything they reach is there, hashes right, and fits together. */
-import { type Address, addressOf, isAddress, objectKey } from "../core/address.ts";
+import { type Address, addressOf, addressOfDigest, isAddress, objectKey } from "../core/address.ts";
 import { blake3, equalBytes } from "../core/blake3.ts";
 import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
+import { decodeAddressList, digestAt, type SplitSet } from "../objects/address-list.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
 import { type ColumnHead, decodeColumnHead, openBlock } from "../objects/column.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
 import type { FieldSpec } from "../objects/field.ts";
+import { decodeGcState, GC_KEY } from "../objects/gc-state.ts";
 import { decodeGenesis } from "../objects/genesis.ts";
 import {
   type BatchEntry,
@@ -20,6 +22,7 @@ import {
   segmentCodec,
 } from "../objects/index-tree.ts";
 import { codingOf, decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
+import { decodePin } from "../objects/pin.ts";
 import { decodeRef, isLive } from "../objects/ref.ts";
 import { decodeRegistry, registryKey } from "../objects/registry.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
@@ -66,6 +69,10 @@ export interface FsckReport {
   /** Data objects (columns, segments, indexes over scalars, pages of graphs) among `objects`, and how many of them were read whole. */
   data: number;
   dataRead: number;
+  /** Pins that are read as refs are, expired ones included. */
+  pins: number;
+  /** States of histories whose data collections took: only Manifest and index pages are there to be checked. */
+  pruned: number;
   /** Objects in the backend that no ref reaches: what a crash or a lost race left behind. No fault. */
   unreachable: number;
   problems: FsckProblem[];
@@ -121,6 +128,8 @@ class Checker {
   /** Graphs may share pages, which are read once. */
   private readonly anchorsOfPage = new Map<Address, BigUint64Array>();
   private readonly manifests = new Map<Address, Ancestor>();
+  /** Manifests without data. */
+  private readonly pruned = new Set<Address>();
   /** The states that refs name. */
   private readonly named = new Set<Address>();
   private readonly session: Session;
@@ -133,6 +142,8 @@ class Checker {
     deleted: 0,
     data: 0,
     dataRead: 0,
+    pins: 0,
+    pruned: 0,
     unreachable: 0,
     problems: [],
   };
@@ -146,7 +157,9 @@ class Checker {
   }
 
   async run(): Promise<FsckReport> {
+    await this.guard(GC_KEY, () => this.collections());
     for await (const { key } of this.store.list("refs/")) await this.guard(key, () => this.ref(key));
+    for await (const { key } of this.store.list("pins/")) await this.guard(key, () => this.pin(key));
     for await (const { key } of this.store.list("meta/"))
       if (key.endsWith("/registry")) await this.guard(key, () => this.registry(key));
     for (const [address, manifest] of this.manifests)
@@ -180,6 +193,37 @@ class Checker {
     if (named === undefined) return;
     this.named.add(ref.manifest);
     if (named.seq !== ref.seq) throw fault("ref.seq", ref.seq, named.seq);
+  }
+
+  /** What collections have come to: the states that they pruned, and the lists of the one under way. */
+  private async collections(): Promise<void> {
+    const found = await this.store.get(GC_KEY);
+    if (found === undefined) return;
+    const { pruned, round } = decodeGcState(found.bytes);
+    const check = async (set: SplitSet, meet: (address: Address) => void): Promise<void> => {
+      for (const ref of set) {
+        if (ref === undefined) continue;
+        await this.once(ref.address, "addresses", async (bytes) => {
+          const { digests } = decodeAddressList(bytes);
+          if (digests.length !== 32 * ref.count)
+            throw fault("addresses.digests", digests.length / 32, ref.count);
+          for (let i = 0; i < ref.count; i++) meet(addressOfDigest(digestAt(digests, i)));
+        });
+      }
+    };
+    await check(pruned, (address) => this.pruned.add(address));
+    await check(round?.condemned ?? [], () => {});
+    await check(round?.doomed ?? [], () => {});
+  }
+
+  /** One that was not confirmed, or has expired, may name a state that is gone. */
+  private async pin(key: string): Promise<void> {
+    const found = await this.store.get(key);
+    if (found === undefined) return;
+    const { manifest } = decodePin(found.bytes);
+    this.report.pins++;
+    if ((await this.store.get(objectKey(manifest), { offset: 0, length: 0 })) !== undefined)
+      await this.history(manifest);
   }
 
   /** A Space's registry, and the lists that it names. */
@@ -220,7 +264,8 @@ class Checker {
         const { genesis, parents, seq } = manifest;
         this.manifests.set(at, { genesis, parents, seq });
         waiting.push(...parents);
-        await this.manifest(manifest);
+        if (this.pruned.has(at)) await this.skeleton(manifest);
+        else await this.manifest(manifest);
       });
     }
   }
@@ -254,6 +299,19 @@ class Checker {
     for (const field of manifest.fields) {
       const track = manifest.tracks.get(field.id);
       if (track !== undefined) await checkIndexed(this.session, manifest, field, track);
+    }
+  }
+
+  /** What is left of a state without its data. */
+  private async skeleton(manifest: Manifest): Promise<void> {
+    this.report.pruned++;
+    await this.once(manifest.genesis, "genesis", async (bytes) => {
+      decodeGenesis(bytes);
+    });
+    await this.tree(manifest.timeline, batchCodec, undefined);
+    for (const track of manifest.tracks.values()) {
+      await this.spatialIndex(track.address);
+      await this.tree(track.segments, segmentCodec, undefined);
     }
   }
 
@@ -335,21 +393,22 @@ class Checker {
   private async tree<E extends Interval>(
     root: IndexRoot<E>,
     codec: EntryCodec<E>,
-    check: (entry: E) => Promise<void>,
+    check: ((entry: E) => Promise<void>) | undefined,
   ): Promise<void> {
     for (const page of root.pages) await this.page(page, codec, check);
-    for (const entry of root.entries) await check(entry);
+    for (const entry of root.entries) await check?.(entry);
   }
 
   private async page<E extends Interval>(
     page: PageRef,
     codec: EntryCodec<E>,
-    check: (entry: E) => Promise<void>,
+    check: ((entry: E) => Promise<void>) | undefined,
   ): Promise<void> {
-    await this.once(page.address, `page of ${codec.of}`, async (bytes) => {
+    const use = check === undefined ? "kept page" : "page";
+    await this.once(page.address, `${use} of ${codec.of}`, async (bytes) => {
       for (const child of decodePage(bytes, codec, page)) {
         if (page.level > 0) await this.page(child as PageRef, codec, check);
-        else await check(child as E);
+        else await check?.(child as E);
       }
     });
   }

@@ -113,48 +113,42 @@ export async function hold(
       isOpen = true;
       continue;
     }
-    if (found.length === 0) break;
+    if (found.objects.length === 0 && found.states.length === 0) break;
     isOpen = true;
-    if (attempt > ctx.retries) throw stillDeleting(found);
-    const doomed = found.find(({ round, states }) => round.phase === "deleting" && states.length > 0);
-    if (doomed !== undefined) throw gone(doomed.states[0] as Address);
-    if (found.some(({ round }) => round.phase === "deleting")) {
-      await ctx.sleep(Math.min(1000, 2 ** attempt));
-      await readCollections(ctx);
+    if (attempt > ctx.retries) throw stillDeleting(state, found);
+    if (state.round?.phase === "condemned") {
+      await spare(ctx, state, etag as string, found);
       continue;
     }
-    await spare(ctx, state, etag as string, found);
+    if (found.states.length > 0) throw gone(found.states[0] as Address);
+    await ctx.sleep(Math.min(1000, 2 ** attempt));
+    await readCollections(ctx);
   }
   if (isOpen) await refuseLost(ctx);
 }
 
 interface Condemned {
-  round: Round;
   objects: Address[];
   states: Address[];
 }
 
-/** What of `objects` and `states` is on the lists of rounds that have not ended, and has not been taken off. */
-export async function condemnedAmong(
+/** What of `objects` and `states` is on the lists of the round under way, and has not been taken off. */
+async function condemnedAmong(
   session: Session,
-  { rounds }: GcState,
+  { round }: GcState,
   objects: readonly Address[],
   states: readonly Address[],
-): Promise<Condemned[]> {
-  const found: Condemned[] = [];
-  for (const round of rounds) {
-    const spared = new Set(round.spared);
-    const kept = new Set(round.states);
-    const open = objects.filter((address) => !spared.has(address));
-    const hit = await listed(session, round.condemned, open);
-    const other = states.filter((address) => !kept.has(address));
-    const lost = new Set([
-      ...(await listed(session, round.condemned, other)),
-      ...(await listed(session, round.doomed, other)),
-    ]);
-    if (hit.length > 0 || lost.size > 0) found.push({ round, objects: hit, states: [...lost] });
-  }
-  return found;
+): Promise<Condemned> {
+  if (round === undefined) return { objects: [], states: [] };
+  const spared = new Set(round.spared);
+  const kept = new Set(round.states);
+  const asked = states.filter((address) => !kept.has(address));
+  const condemned = await listed(session, round.condemned, [...objects, ...asked]);
+  const doomed = await listed(session, round.doomed, asked);
+  return {
+    objects: objects.filter((address) => condemned.has(address) && !spared.has(address)),
+    states: asked.filter((address) => condemned.has(address) || doomed.has(address)),
+  };
 }
 
 /** Those of `addresses` that a set has. */
@@ -162,8 +156,8 @@ export async function listed(
   session: Session,
   set: SplitSet,
   addresses: readonly Address[],
-): Promise<Address[]> {
-  const found: Address[] = [];
+): Promise<Set<Address>> {
+  const found = new Set<Address>();
   const byList = new Map<Address, Address[]>();
   for (const address of addresses) {
     const ref = listFor(set, address);
@@ -174,30 +168,22 @@ export async function listed(
   }
   await inParallel([...byList], async ([list, asked]) => {
     const decoded = decodeAddressList(await session.object(list));
-    for (const address of asked) if (hasDigest(decoded, addressDigest(address))) found.push(address);
+    for (const address of asked) if (hasDigest(decoded, addressDigest(address))) found.add(address);
   });
   return found;
 }
 
 /** Takes off the lists what was found there. Whatever comes of it, the view is the cell as it is then. */
-async function spare(
-  ctx: HoldingContext,
-  state: GcState,
-  etag: string,
-  found: readonly Condemned[],
-): Promise<void> {
+async function spare(ctx: HoldingContext, state: GcState, etag: string, found: Condemned): Promise<void> {
+  const round = state.round as Round;
   const next: GcState = {
     ...state,
     writeId: ctx.random(16),
-    rounds: state.rounds.map((round) => {
-      const own = found.find((each) => each.round === round);
-      if (own === undefined) return round;
-      return {
-        ...round,
-        spared: [...round.spared, ...own.objects],
-        states: [...round.states, ...own.states],
-      };
-    }),
+    round: {
+      ...round,
+      spared: [...round.spared, ...found.objects],
+      states: [...round.states, ...found.states],
+    },
   };
   try {
     const put = await ctx.store.put(GC_KEY, encodeGcState(next), { ifMatch: etag });
@@ -227,7 +213,7 @@ async function refuseLost(ctx: HoldingContext): Promise<void> {
       },
     );
   });
-  const pruned = new Set(await listed(ctx.session, view.gc.state?.pruned ?? [], [...states]));
+  const pruned = await listed(ctx.session, view.gc.state?.pruned ?? [], [...states]);
   for (const state of states) if (pruned.has(state) || !(await isStored(ctx, state))) throw gone(state);
 }
 
@@ -245,14 +231,13 @@ export function gone(address: Address): DreamDBError {
   });
 }
 
-function stillDeleting(found: readonly Condemned[]): DreamDBError {
-  const [first] = found as [Condemned];
+function stillDeleting({ epoch }: GcState, { objects }: Condemned): DreamDBError {
   return new DreamDBError(
     "Conflict",
     "a collection is deleting objects that this operation needs; call again later",
     {
       field: GC_KEY,
-      found: `${first.objects.length} objects of epoch ${first.round.epoch} (${first.round.phase})`,
+      found: `${objects.length} objects of epoch ${epoch}`,
       expected: "a collection that ends",
       retryable: true,
       committed: "no",
@@ -265,5 +250,5 @@ export async function refusePruned(session: Session, address: Address): Promise<
   const found = await session.current(GC_KEY);
   if (found === undefined) return;
   const { pruned } = decodeGcState(found.bytes);
-  if ((await listed(session, pruned, [address])).length > 0) throw gone(address);
+  if ((await listed(session, pruned, [address])).size > 0) throw gone(address);
 }

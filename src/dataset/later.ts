@@ -56,6 +56,11 @@ export const diffFrom: typeof Seldom.diffFrom = async (...args) => (await seldom
 export const createBranch: typeof Seldom.createBranch = async (...args) =>
   (await seldom()).createBranch(...args);
 
+/** Deletes objects that nothing reaches any more. See gc.ts for what is kept, and for errors. */
+export const gc: typeof Seldom.gc = async (...args) => (await seldom()).gc(...args);
+
+export const createPin: typeof Seldom.createPin = async (...args) => (await seldom()).createPin(...args);
+
 export const createRef: typeof Seldom.createRef = async (...args) => (await seldom()).createRef(...args);
 
 export const refusePruned: typeof Seldom.refusePruned = async (...args) =>

@@ -9,8 +9,8 @@ import { corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
 
 const KIND = "dreamdb.addresses";
 const DIGEST_BYTES = 32;
-/** Addresses that lists have on average at most: 144 KiB with sizes. */
-const PER_LIST = 4096;
+/** Addresses that lists have on average at most: 72 KiB with sizes. */
+const PER_LIST = 2048;
 const MAX_LISTS = 1 << 16;
 
 /** A list as the cell names it. */

@@ -8,23 +8,16 @@ import { type SplitSet, splitSetFromCbor, splitSetToCbor } from "./address-list.
 import { corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
 
 const KIND = "dreamdb.gc";
-const MAX_SHARDS = 1024;
 
 export const GC_KEY = "meta/gc";
 
-/** One collection that has begun and not ended. */
+/** A collection that has begun and not ended. */
 export interface Round {
-  /** Its number. A ref whose `gcEpoch` is as high was rewritten since the round began. */
-  epoch: number;
-  /** Which part of the objects it is about: those of part `index` of `count`. */
-  shard: { index: number; count: number };
   /** `condemned`: writers may take objects off the list. `deleting`: what is listed is deleted, and may not be used. */
   phase: "condemned" | "deleting";
-  /** When it came to this phase, or was last seen at work: the collector's clock, Unix nanoseconds. */
+  /** When it came to this phase: the collector's clock, Unix nanoseconds. */
   ts: bigint;
-  /** 16 random bytes of the collector that deletes. */
-  owner: Uint8Array;
-  /** Objects to delete. */
+  /** Objects to delete; lists that are done are left out. */
   condemned: SplitSet;
   /** Manifests that stay without their data. */
   doomed: SplitSet;
@@ -32,35 +25,37 @@ export interface Round {
   spared: Address[];
   /** States that refs, pins and merges were made of meanwhile: all they reach stays. */
   states: Address[];
+  /** While deleting: lists that collectors have taken to delete from. */
+  taken: Taken[];
+}
+
+export interface Taken {
+  /** The list's number in `condemned`. */
+  list: number;
+  /** When it was taken, or its collector last said that it is at work: Unix nanoseconds. */
+  ts: bigint;
+  /** 16 random bytes of the collector. */
+  owner: Uint8Array;
 }
 
 export interface GcState {
-  /** Of the latest round; 0 before the first. */
+  /** Of the latest round: how many there have been. A ref with this `gcEpoch` was rewritten since that round began. */
   epoch: number;
   /** 16 random bytes of this write: no two bodies are equal, so no ETag repeats. */
   writeId: Uint8Array;
-  rounds: Round[];
+  /** Absent while none is under way. */
+  round?: Round;
   /** Manifests whose data was deleted, or may have been. */
   pruned: SplitSet;
 }
 
-export function encodeGcState({ epoch, writeId, rounds, pruned }: GcState): Uint8Array {
+export function encodeGcState({ epoch, writeId, round, pruned }: GcState): Uint8Array {
   return encodeCbor({
     kind: KIND,
     version: FORMAT_VERSION,
     epoch,
     writeId,
-    rounds: rounds.map((round) => ({
-      epoch: round.epoch,
-      shard: [round.shard.index, round.shard.count],
-      phase: round.phase,
-      ts: round.ts,
-      owner: round.owner,
-      condemned: splitSetToCbor(round.condemned),
-      doomed: splitSetToCbor(round.doomed),
-      spared: round.spared.map(addressToCbor),
-      states: round.states.map(addressToCbor),
-    })),
+    ...(round === undefined ? {} : { round: roundToCbor(round) }),
     pruned: splitSetToCbor(pruned),
   });
 }
@@ -68,33 +63,44 @@ export function encodeGcState({ epoch, writeId, rounds, pruned }: GcState): Uint
 /** Errors: `Corrupt`, `UnsupportedVersion`. */
 export function decodeGcState(bytes: Uint8Array): GcState {
   const shape = decodeObject(bytes, KIND);
-  const epoch = shape.uint("epoch");
-  return {
-    epoch,
+  const state = {
+    epoch: shape.uint("epoch"),
     writeId: shape.bytes("writeId", 16),
-    rounds: shape.array("rounds").map((round) => roundFromCbor(round, epoch)),
     pruned: splitSetFromCbor(shape.array("pruned"), "gc.pruned"),
+  };
+  return shape.has("round") ? { ...state, round: roundFromCbor(shape.map("round")) } : state;
+}
+
+function roundToCbor({ phase, ts, condemned, doomed, spared, states, taken }: Round): unknown {
+  return {
+    phase,
+    ts,
+    condemned: splitSetToCbor(condemned),
+    doomed: splitSetToCbor(doomed),
+    spared: spared.map(addressToCbor),
+    states: states.map(addressToCbor),
+    taken: taken.map((each) => [each.list, each.ts, each.owner]),
   };
 }
 
-function roundFromCbor(value: unknown, latest: number): Round {
+function roundFromCbor(value: unknown): Round {
   const shape = new Shape(value, "gc.round");
   const phase = shape.text("phase");
   if (phase !== "condemned" && phase !== "deleting")
-    throw corrupt("gc.phase", phase, "condemned or deleting");
-  const parts = new Shape(shape.array("shard"), "gc.shard").exactly(2);
-  const count = parts.uint(1, MAX_SHARDS, 1);
+    throw corrupt("gc.round.phase", phase, "condemned or deleting");
   const addresses = (key: "spared" | "states"): Address[] =>
-    shape.array(key).map((address) => addressFromCbor(address, `gc.${key}`));
+    shape.array(key).map((address) => addressFromCbor(address, `gc.round.${key}`));
+  const condemned = splitSetFromCbor(shape.array("condemned"), "gc.round.condemned");
   return {
-    epoch: shape.uint("epoch", latest, 1),
-    shard: { index: parts.uint(0, count - 1), count },
     phase,
     ts: shape.u64("ts"),
-    owner: shape.bytes("owner", 16),
-    condemned: splitSetFromCbor(shape.array("condemned"), "gc.condemned"),
-    doomed: splitSetFromCbor(shape.array("doomed"), "gc.doomed"),
+    condemned,
+    doomed: splitSetFromCbor(shape.array("doomed"), "gc.round.doomed"),
     spared: addresses("spared"),
     states: addresses("states"),
+    taken: shape.array("taken").map((each) => {
+      const items = new Shape(each, "gc.round.taken").exactly(3);
+      return { list: items.uint(0, condemned.length - 1), ts: items.u64(1), owner: items.bytes(2, 16) };
+    }),
   };
 }
