@@ -39,8 +39,8 @@ export async function createRef(
   let etag = await reserve(ctx, name, ref);
   const { state: collections } = await readCollections(ctx);
   let epoch = collections?.epoch ?? 0;
-  // When nothing was ever collected, a state that was read is there.
-  if (collections !== undefined) ctx.holding.since = -1;
+  // While nothing was ever collected, a state that was read is there.
+  ctx.holding.since = collections === undefined ? 0 : -1;
   for (let attempt = 0; ; attempt++) {
     await hold(ctx, epoch, fresh);
     await storeObjects(ctx, objects.slice(0, -1));

@@ -227,9 +227,10 @@ class Collector {
   /** Deletes what the list still has when all that anybody came to need is taken off it. */
   private async finish(): Promise<Marked> {
     const { epoch, round } = await this.read();
-    const roots = await this.roots(epoch);
-    const marked = await this.mark(roots, await this.entriesOf(round?.doomed ?? []));
     const listed = await this.entriesOf(round?.condemned ?? []);
+    const doomed = await this.entriesOf(round?.doomed ?? []);
+    const roots = await this.roots(epoch);
+    const marked = await this.mark(roots, doomed);
     const { marker, isSkeleton } = marked;
     let going = new Map<Address, number>();
     const made = await this.change(async (state) => {
@@ -248,19 +249,30 @@ class Collector {
       };
       return { ...state, pruned: await this.pruned(state, marker, going), round: next };
     });
-    if (made !== undefined) this.result.spared += listed.size - going.size;
+    if (made !== undefined) {
+      this.result.spared += listed.size - going.size;
+      await this.drop([...(round?.condemned ?? []), ...(round?.doomed ?? [])]);
+    }
     await this.sweep();
     return marked;
   }
 
   /** Deletes list by list what nobody else is at work on, and ends the round when none is left. */
   private async sweep(): Promise<void> {
+    let dropped: ListRef | undefined;
     for (let done: number | undefined; ; ) {
       const took = await this.take(done);
+      await this.drop([dropped]);
       if (took === undefined) return;
       await this.deleteListed(took);
       done = took.list;
+      dropped = took.ref;
     }
+  }
+
+  /** Lists that nobody names any more, so that a collection leaves no garbage itself. No two lists are equal: they are nobody else's. */
+  private async drop(lists: SplitSet): Promise<void> {
+    for (const ref of lists) if (ref !== undefined) await this.store.delete(objectKey(ref.address));
   }
 
   /** Takes the next list. @param done the one that it had and that is no longer needed */

@@ -31,8 +31,8 @@ export async function createPin(ctx: Context, manifest: Address, leaseMs: number
   await putPin(ctx, key, encodePin({ manifest, expires, ts: now }));
   try {
     const { state } = await readCollections(ctx);
-    // When nothing was ever collected, a state that was read is there.
-    if (state !== undefined) ctx.holding.since = -1;
+    // While nothing was ever collected, a state that was read is there.
+    ctx.holding.since = state === undefined ? 0 : -1;
     ctx.holding.states.add(manifest);
     await hold(ctx, state?.epoch ?? 0);
   } catch (error) {
