@@ -10,6 +10,7 @@ import { diffCommand } from "./diff.ts";
 import { EXIT_CODES_HELP } from "./exit-code.ts";
 import { report } from "./failure.ts";
 import { fsckCommand } from "./fsck.ts";
+import { gcCommand } from "./gc.ts";
 import { ingestCommand } from "./ingest.ts";
 import { inspectCommand } from "./inspect.ts";
 import { mergeCommand, mergeManyCommand } from "./merge.ts";
@@ -36,6 +37,7 @@ const commands = [
   diffCommand,
   refsCommand,
   fsckCommand,
+  gcCommand,
 ];
 
 function program(): Command {

@@ -6,7 +6,7 @@ import { gc } from "../../src/dataset/gc.ts";
 import { deleteRef } from "../../src/dataset/later.ts";
 import { Schema } from "../../src/dataset/schema.ts";
 import { isDreamDBError } from "../../src/errors.ts";
-import { decodeGcState, GC_KEY } from "../../src/objects/gc-state.ts";
+import { decodeGcState, encodeGcState, GC_KEY } from "../../src/objects/gc-state.ts";
 import { decodeRef, isLive } from "../../src/objects/ref.ts";
 import type { Store } from "../../src/store/store.ts";
 import { NOW, ORIGIN, readRows } from "./client.ts";
@@ -16,8 +16,6 @@ import { clientStore, directStore, isRef, randomBytes, World } from "./world.ts"
 const HOUR_MS = 3_600_000;
 const HOUR = 3_600_000_000_000n;
 const numbers = new Schema().addScalarInt("n");
-/** A list of deletions that is too long to stand in the registry is an object that something depends on. */
-const LONG_REASON = "because ".repeat(1200);
 
 function optionsOf(name: string) {
   return {
@@ -156,7 +154,9 @@ function deleter(name: string): Actor {
       let ds: Dataset | undefined;
       if (!(await tell(told, "open", async () => (ds = await Dataset.open("main", store, optionsOf(name))))))
         return;
-      await tell(told, "delete", () => (ds as Dataset).delete({ where: { n: 0 } }, { reason: LONG_REASON }));
+      await tell(told, "delete", async () => {
+        await (ds as Dataset).delete({ where: { n: 0 } }, { reason: "asked for" });
+      });
     },
   };
 }
@@ -213,7 +213,10 @@ async function needsOf(world: World, root: string, found: string[]): Promise<str
   });
   // The lists of the round under way belong to the cell, not to this root.
   const state = view.values.get(GC_KEY);
-  if (state !== undefined && decodeGcState(state.bytes).pruned.length === 0) view.values.delete(GC_KEY);
+  if (state !== undefined) {
+    const { round: _round, ...rest } = decodeGcState(state.bytes);
+    view.apply({ verb: "put", key: GC_KEY, bytes: encodeGcState(rest) });
+  }
   const { problems } = await fsck(store);
   for (const { code, key } of problems) found.push(`${root}: ${code} ${key}`);
   return [...needs];
@@ -370,6 +373,21 @@ export const COLLECT: Record<string, (faults: number) => Promise<CollectScenario
       faults,
     ),
 };
+
+/** All of them at once, for random schedules. */
+export async function manyCollecting(faults: number): Promise<CollectScenario> {
+  const base = await baseWorld({ hasSide: true, rows: [0, 1], hasDeletions: true });
+  const actors = [
+    collector("gc", { hours: [0, 2, 4], deletes: "side" }),
+    { ...collector("other", { hours: [2, 4] }), fails: false },
+    writer("w", 7, 8),
+    maker("b", "side", "branch"),
+    maker("r", "side", "pin"),
+    merger("m"),
+    deleter("d"),
+  ];
+  return scenario("everybody at once", base, actors, faults);
+}
 
 /** main, compacted, so that the state before has a column of its own; and that state. */
 async function withPast(): Promise<{ base: World; past: string }> {
