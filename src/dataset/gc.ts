@@ -4,7 +4,7 @@
  */
 import { type Address, addressOfDigest, isAddress, objectKey } from "../core/address.ts";
 import { equalBytes } from "../core/blake3.ts";
-import { DreamDBError, isDreamDBError, writing } from "../errors.ts";
+import { DreamDBError, isDreamDBError } from "../errors.ts";
 import {
   decodeAddressList,
   digestAt,
@@ -93,12 +93,13 @@ const CACHE_BYTES = 64 << 20;
  * of, and what the policy prunes of histories. In two steps: a call condemns, and a later one, `ageMs` after it, deletes what is
  * still not needed and condemns anew. Writers and readers go on meanwhile.
  * Errors: `InvalidArgument`; `Conflict` while another collector deletes, or after lost races; `NotFound`, `HashMismatch`,
- * `Corrupt` when a root or what it leads to can't be read: then nothing is deleted; `StoreUnavailable`, `CommitUnknown`.
+ * `Corrupt` when a root or what it leads to can't be read: then nothing is deleted; `StoreUnavailable`, `CommitUnknown`. After any
+ * error it may be called again: what was begun is gone on with.
  */
 export async function gc(backend: Backend | { backend: Backend }, options: GcOptions): Promise<GcResult> {
   const checked = checkOptions(options);
   const store = signalled(openStore(backend, checked.remote ?? {}), options.signal);
-  return writing(() => new Collector(store, checked).run());
+  return new Collector(store, checked).run();
 }
 
 interface Checked extends GcOptions {

@@ -63,7 +63,7 @@ export const MUTANTS = {
     why: "an append is published while some of its columns are still on their way",
     file: "src/dataset/append.ts",
     changes: [
-      ["  await ready.uploads.finish();\n\n", ""],
+      ["  await ready.uploads.finish();\n  adopt(", "  adopt("],
       ["  const { own } = published;\n", "  await ready.uploads.finish();\n  const { own } = published;\n"],
     ],
     by: ["--only", "random", "--seed", "1"],
@@ -141,7 +141,7 @@ export const MUTANTS = {
   "late rows forgotten": {
     why: "a rebuild leaves out the rows that came while it ran",
     file: "src/dataset/rebuild.ts",
-    changes: [["if (current.manifest.timeline.rows > covered) {", "if (false) {"]],
+    changes: [["if (timeline !== covered) {", "if (false) {"]],
     by: ["--only", "interleave", "--scenario", "rebuild", "--faults", "0"],
   },
   "unchecked bytes": {
