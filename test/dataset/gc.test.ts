@@ -118,7 +118,7 @@ test("the policy keeps states of branches by number and by age, and snapshots an
   const rowsAt = async (at: string): Promise<number> => {
     const past = await Dataset.openAt(at, store, options);
     let rows = 0;
-    for await (const batch of past.iterStream()) rows += (batch as { n: unknown[] }).n.length;
+    for await (const batch of past.iterStream()) rows += (batch as unknown as { n: unknown[] }).n.length;
     return rows;
   };
   expect(await rowsAt(states[5] as string)).toBe(12);
