@@ -7,12 +7,15 @@ import type { ArrowSource } from "./arrow-source.ts";
 import type { FsckOptions, FsckReport } from "./fsck.ts";
 import type * as Seldom from "./seldom.ts";
 import type { StreamSource } from "./stream.ts";
+import type * as Writing from "./writing.ts";
 
 export const seldom = (): Promise<typeof Seldom> => import("./seldom.ts");
 
-export const append: typeof Seldom.append = async (...args) => (await seldom()).append(...args);
+const writing = (): Promise<typeof Writing> => import("./writing.ts");
 
-export const stage: typeof Seldom.stage = async (...args) => (await seldom()).stage(...args);
+export const append: typeof Writing.append = async (...args) => (await writing()).append(...args);
+
+export const stage: typeof Writing.stage = async (...args) => (await writing()).stage(...args);
 
 export const buildGraph: typeof Seldom.buildGraph = async (...args) => (await seldom()).buildGraph(...args);
 
@@ -34,7 +37,7 @@ export const publishCompressor: typeof Seldom.publishCompressor = async (...args
 export const rebuildIvf: typeof Seldom.rebuildIvf = async (...args) => (await seldom()).rebuildIvf(...args);
 
 export const arrowSource = async (...args: ConstructorParameters<typeof ArrowSource>): Promise<ArrowSource> =>
-  new (await seldom()).ArrowSource(...args);
+  new (await writing()).ArrowSource(...args);
 
 export async function* streamArrow(source: StreamSource, library: ArrowLibrary): AsyncGenerator<unknown> {
   yield* (await seldom()).streamArrow(source, library);
@@ -53,15 +56,15 @@ export const diff: typeof Seldom.diff = async (...args) => (await seldom()).diff
 
 export const diffFrom: typeof Seldom.diffFrom = async (...args) => (await seldom()).diffFrom(...args);
 
-export const createBranch: typeof Seldom.createBranch = async (...args) =>
-  (await seldom()).createBranch(...args);
+export const createBranch: typeof Writing.createBranch = async (...args) =>
+  (await writing()).createBranch(...args);
 
 /** Deletes objects that nothing reaches any more. See gc.ts for what is kept, and for errors. */
 export const gc: typeof Seldom.gc = async (...args) => (await seldom()).gc(...args);
 
 export const createPin: typeof Seldom.createPin = async (...args) => (await seldom()).createPin(...args);
 
-export const createRef: typeof Seldom.createRef = async (...args) => (await seldom()).createRef(...args);
+export const createRef: typeof Writing.createRef = async (...args) => (await writing()).createRef(...args);
 
 export const refusePruned: typeof Seldom.refusePruned = async (...args) =>
   (await seldom()).refusePruned(...args);
