@@ -26,8 +26,9 @@ export type { DeleteOptions, Deletion, Doomed } from "./dataset/delete.ts";
 export type { Diff, FieldChange, IndexChange, RecordChange } from "./dataset/diff.ts";
 export type { Explanation } from "./dataset/explain.ts";
 export type { FsckOptions, FsckProblem, FsckReport, PurgeRemainder, PurgeReport } from "./dataset/fsck.ts";
+export type { GcOptions, GcProgress, GcResult } from "./dataset/gc.ts";
 export type { Health, TrackHealth } from "./dataset/health.ts";
-export { deleteRef, diff, fsck, protectRef } from "./dataset/later.ts";
+export { deleteRef, diff, fsck, gc, protectRef } from "./dataset/later.ts";
 export type {
   ConflictVersion,
   MergeConflict,
@@ -36,6 +37,7 @@ export type {
   MergeResult,
   MergeStrategy,
 } from "./dataset/merge.ts";
+export type { Pin } from "./dataset/pin.ts";
 export type { VectorQuery } from "./dataset/query.ts";
 export type { ManyVectorQuery } from "./dataset/query-many.ts";
 export type {

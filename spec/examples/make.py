@@ -1514,6 +1514,25 @@ def redactions_example(tiny):
             "batches": [[blake3(cbor(batch)), 1, [*batch[:4], columns]]], "segments": [[blake3(cbor(segment)), 1]], "indexes": []}
 
 
+def addresses_example(tiny):
+    """0020 §7.2: a list of one object, and the cell that names it."""
+    return {"kind": "dreamdb.addresses", "version": 1, "nonce": bytes([0xA5] * 16), "digests": blake3(tiny.spatial_bytes), "sizes": struct.pack("<I", len(tiny.spatial_bytes))}
+
+
+def gc_example(tiny):
+    listed = cbor(addresses_example(tiny))
+    round_ = {"phase": "condemned", "ts": 1_700_000_000_000_000_000, "condemned": [[Address(listed, "the list"), len(listed), 1]], "doomed": [],
+              "spared": [], "states": [Address(tiny.manifests[0][1], "a Manifest")], "taken": []}
+    body = {"kind": "dreamdb.gc", "version": 1, "epoch": 7, "writeId": bytes([0xD4] * 16), "round": round_, "pruned": []}
+    return "key meta/gc\n\n" + cbor_dump(body) + f"\n\n{len(cbor(body))} bytes"
+
+
+def pin_example(tiny):
+    body = {"kind": "dreamdb.pin", "version": 1, "manifest": Address(tiny.manifests[0][1], "the Manifest"), "expires": 1_700_000_060_000_000_000,
+            "ts": 1_700_000_000_000_000_000}
+    return f"key pins/{bytes(range(16)).hex()}\n\n" + cbor_dump(body) + f"\n\n{len(cbor(body))} bytes"
+
+
 def digest_example():
     """0008 §5.5, for the first of the later records."""
     anchor, record = LATER[0]
@@ -1545,6 +1564,9 @@ def examples():
         "tombstones": object_example(tombstones_example(tiny)),
         "registry": registry_example(tiny),
         "redactions": object_example(redactions_example(tiny)),
+        "addresses": object_example(addresses_example(tiny)),
+        "gc": gc_example(tiny),
+        "pin": pin_example(tiny),
         "ref-branch": object_example({**{k: v for k, v in tiny.branch.items() if k != "inline"}, "lane": 1, "protected": True}),
         "lanes": object_example({"kind": "dreamdb.lanes", "version": 1, "genesis": Address(tiny.genesis_bytes, "the Genesis"), "given": 1, "writeId": bytes([0xC3] * 16)}),
         "merge-digest": digest_example(),

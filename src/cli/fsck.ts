@@ -71,7 +71,7 @@ async function check(options: FsckCliOptions): Promise<void> {
 }
 
 function describe(found: FsckReport, output: Output): string {
-  const { refs, objects, bytes, rows, deleted, data, dataRead, unreachable, problems, purge } = found;
+  const { refs, pins, pruned, objects, bytes, rows, deleted, data, dataRead, unreachable, problems, purge } = found;
   const lines: string[] = [];
   if (purge !== undefined && purge.remaining.length > 0) {
     const columns = [{ title: "remains" }, { title: "why" }, { title: "key" }];
@@ -93,10 +93,14 @@ function describe(found: FsckReport, output: Output): string {
     `checked ${plural(refs, "ref")}, ${plural(objects, "object")}, ${bytesText(bytes)}, ${plural(rows, "record")} in all`,
   );
   if (deleted > 0) lines.push(`deleted: ${plural(deleted, "anchor")}, which may be among these records`);
+  if (pins > 0) lines.push(`and what ${plural(pins, "pin")} ${pins === 1 ? "names" : "name"}`);
+  if (pruned > 0) lines.push(`${plural(pruned, "past state")} without data, as dreamdb gc left them`);
   if (dataRead < data)
     lines.push(`read whole: ${dataRead} of ${plural(data, "data object")}, the others head and length`);
   if (unreachable > 0)
-    lines.push(`${plural(unreachable, "unreachable object")}: leftovers of interrupted writes, no fault`);
+    lines.push(
+      `${plural(unreachable, "unreachable object")}: leftovers of writes, deleted refs and pruned states, no fault; dreamdb gc deletes them`,
+    );
   if (purge !== undefined) {
     const { looked, remaining } = purge;
     const left = plural(remaining.length, "object");

@@ -11,6 +11,7 @@ import { diffCommand } from "./diff.ts";
 import { EXIT_STATUS } from "./exit-code.ts";
 import { report } from "./failure.ts";
 import { fsckCommand } from "./fsck.ts";
+import { gcCommand } from "./gc.ts";
 import { withManual } from "./help.ts";
 import { ingestCommand } from "./ingest.ts";
 import { inspectCommand } from "./inspect.ts";
@@ -40,6 +41,7 @@ const commands = [
   refsCommand,
   schemaUpdateCommand,
   fsckCommand,
+  gcCommand,
   completionCommand,
 ];
 

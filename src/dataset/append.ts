@@ -21,6 +21,7 @@ import { type Draft, publish } from "./commit.ts";
 import type { Context } from "./context.ts";
 import type { Deleted } from "./deleted.ts";
 import { indexedRowsOf, isStale } from "./health.ts";
+import { adopt, type Holding } from "./holding.ts";
 import { type Indexers, keyOf } from "./indexer.ts";
 import type { RowSource } from "./row-source.ts";
 import type { SpaceRegistry } from "./space-registry.ts";
@@ -84,6 +85,8 @@ export interface Staged {
   tip: Tip;
   prepared: Prepared;
   uploads: Uploads;
+  /** The objects, until an append goes on with them. */
+  holding: Holding;
 }
 
 /**
@@ -107,7 +110,7 @@ export async function stage(
       rows += batch.rows;
       await uploads.add(dataObjects(batch));
     });
-    return { tip, prepared, uploads };
+    return { tip, prepared, uploads, holding: ctx.holding };
   } catch (error) {
     await uploads.stop();
     throw error;
@@ -135,6 +138,7 @@ export async function append(
   let ready = staged ?? (await stage(target, tip, operation));
   let bases = await chooseBases(target, tip, ready);
   await ready.uploads.finish();
+  adopt(ctx.holding, ready.holding);
 
   const published = await publish(ctx, name, tip, {
     opId,

@@ -3,7 +3,7 @@ import type { Address } from "../core/address.ts";
 import { equalBytes } from "../core/blake3.ts";
 import { checkRefName, refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError, writing } from "../errors.ts";
-import { encodeRef, type RefBody } from "../objects/ref.ts";
+import { encodeRef, isLive, type RefBody } from "../objects/ref.ts";
 import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
@@ -80,7 +80,7 @@ function changeRef(
   return writing(async () => {
     for (let attempt = 0; ; attempt++) {
       const found = await readRef(ctx.session, name);
-      if (found === undefined || found.ref.type === "dead") throw gone(name);
+      if (found === undefined || !isLive(found.ref)) throw gone(name);
       const changed = change(found.ref);
       if (changed === undefined) return { name, manifest: found.ref.manifest };
       const ref = { ...changed, writeId: ctx.random(16), ts: ctx.clock() };

@@ -10,7 +10,8 @@ import type { NewPage } from "../objects/index-tree.ts";
 import { encodeManifest, type Manifest } from "../objects/manifest.ts";
 import { encodeRef, type RefBody, traitsOf } from "../objects/ref.ts";
 import type { Context } from "./context.ts";
-import { errnoIn, putObjects } from "./put-objects.ts";
+import { hold } from "./holding.ts";
+import { errnoIn, storeObjects } from "./put-objects.ts";
 import type { Session } from "./session.ts";
 import { findOperation, newRef, readTip, refuseRollback, type Tip } from "./tip.ts";
 
@@ -75,8 +76,14 @@ export async function publish(
     if (!opIds.some((tried) => equalBytes(tried, opId))) opIds.push(opId);
     const bytes = draft.stored ?? encodeManifest(draft.manifest);
     const address = addressOf(bytes);
-    await putObjects(ctx, draft.objects);
-    if (draft.stored === undefined) await putObjects(ctx, [{ address, bytes }]);
+    const made = draft.stored === undefined ? [{ address, bytes }] : [];
+    await hold(
+      ctx,
+      current.ref.gcEpoch,
+      [...draft.objects, ...made].map((object) => object.address),
+    );
+    await storeObjects(ctx, draft.objects);
+    await storeObjects(ctx, made);
     const { gcEpoch } = current.ref;
     const ref = newRef(ctx, "branch", address, draft.manifest, bytes, gcEpoch, traitsOf(current.ref));
     const swapped = await swap(ctx, name, ref, current.etag, opId);

@@ -11,6 +11,7 @@ import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 import { WorkerPool } from "../workers/pool.ts";
 import type { Reads } from "./coalesce.ts";
+import type { Holding } from "./holding.ts";
 import { Pace } from "./pace.ts";
 import { Session } from "./session.ts";
 import { ResidentVectors } from "./vectors.ts";
@@ -95,6 +96,8 @@ export interface Context {
   retries: number;
   /** Of this dataset object's commits. */
   pace: Pace;
+  /** What the operation under way needs that no ref reaches yet, and what is known of collections of garbage. */
+  holding: Holding;
 }
 
 const DEFAULT_CACHE_BYTES = 64 << 20;
@@ -142,7 +145,17 @@ export async function createContext(
     sleep: options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms))),
     retries: budget("retries", options.retries ?? DEFAULT_RETRIES),
     pace: new Pace(),
+    holding: holdingOf(0, { gc: {} }),
   };
+}
+
+/** The context of one operation on a ref with this epoch. */
+export function operationOf(ctx: Context, refEpoch: number): Context {
+  return { ...ctx, holding: holdingOf(refEpoch, ctx.holding.view) };
+}
+
+function holdingOf(refEpoch: number, view: Holding["view"]): Holding {
+  return { view, refEpoch, puts: new Set(), states: new Set() };
 }
 
 /** A context for another dataset object of the same backend, which is closed by itself; verified bytes are shared. */
@@ -151,7 +164,7 @@ export async function contextBeside(ctx: Context): Promise<Context> {
   const vectors = new ResidentVectors(session, kernels, residentBytes);
   const { mode } = kernels;
   const own = pool && new WorkerPool(pool.size, { mode, module: await kernelModule(mode) });
-  return { ...ctx, vectors, pool: own, pace: new Pace() };
+  return { ...ctx, vectors, pool: own, pace: new Pace(), holding: holdingOf(0, { gc: {} }) };
 }
 
 /** The context for one call, whose requests end with `signal`. What it reads stays in the shared caches. */

@@ -12,13 +12,14 @@ import { readRef, type Tip } from "./tip.ts";
 export async function createBranch(
   ctx: Context,
   name: string,
-  { address, manifest, gcEpoch }: { address: Address; manifest: Manifest; gcEpoch: number },
+  { address, manifest }: { address: Address; manifest: Manifest },
 ): Promise<Tip> {
   // Seen before a lane is taken for nothing; the put decides.
-  if ((await readRef(ctx.session, name)) !== undefined) throw nameTaken(name);
+  const found = await readRef(ctx.session, name);
+  if (found !== undefined && found.ref.type !== "reserved") throw nameTaken(name);
   const bytes = await ctx.session.object(address);
   const lane = await takeLane(ctx, manifest.genesis);
-  return createRef(ctx, name, "branch", { address, manifest, bytes }, { gcEpoch, lane });
+  return createRef(ctx, name, "branch", { address, manifest, bytes }, { lane });
 }
 
 /**

@@ -3,10 +3,12 @@ import type { Address } from "../core/address.ts";
 import { equalBytes } from "../core/blake3.ts";
 import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
+import type { NewPage } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
-import { encodeRef, type RefBody, type RefTraits, type RefType } from "../objects/ref.ts";
+import { encodeRef, isLive, type RefBody, type RefTraits, type RefType } from "../objects/ref.ts";
 import type { Context } from "./context.ts";
-import { errnoIn } from "./put-objects.ts";
+import { epochOf, hold, readCollections } from "./holding.ts";
+import { errnoIn, storeObjects } from "./put-objects.ts";
 import { newRef, readRef, readTip, type Tip } from "./tip.ts";
 
 /** The state that a new ref names. */
@@ -14,39 +16,91 @@ export interface NamedState {
   address: Address;
   manifest: Manifest;
   bytes: Uint8Array;
+  /** What it is made of, and last its Manifest, when it is new. Left out when it is stored already. */
+  objects?: readonly NewPage[];
 }
 
-/** Creates a ref that must not exist, and never has; a lost reply is read back. */
+/**
+ * Creates a ref that must not exist, and never has; a lost reply is read back. The name is reserved first: a collector of garbage
+ * that does not know of the state then meets a ref that it rewrites, upon which this begins anew
+ * (docs/decisions/0047-new-refs-are-reserved.md).
+ */
 export async function createRef(
   ctx: Context,
   name: string,
   type: RefType,
   state: NamedState,
-  { gcEpoch = 0, ...traits }: RefTraits & { gcEpoch?: number } = {},
+  traits: RefTraits = {},
 ): Promise<Tip> {
-  const ref = newRef(ctx, type, state.address, state.manifest, state.bytes, gcEpoch, traits);
-  try {
-    const { etag } = await ctx.store.put(refKey(name), encodeRef(ref), { create: true });
-    return { ref, etag, manifest: state.manifest, address: state.address };
-  } catch (error) {
-    if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
-    const now = await ownRef(ctx, name, ref, state).catch(() => "unread" as const);
-    if (now === "unread" || now === undefined) throw creationUnknown(name, error);
-    if (now === "another's") throw nameTaken(name);
-    return now;
+  const { address, manifest, bytes, objects = [] } = state;
+  const fresh = objects.map((object) => object.address);
+  if (state.objects === undefined) ctx.holding.states.add(address);
+  const ref = newRef(ctx, type, address, manifest, bytes, 0, traits);
+  let etag = await reserve(ctx, name, ref);
+  const { state: collections } = await readCollections(ctx);
+  let epoch = collections?.epoch ?? 0;
+  // While nothing was ever collected, a state that was read is there.
+  ctx.holding.since = collections === undefined ? 0 : -1;
+  for (let attempt = 0; ; attempt++) {
+    await hold(ctx, epoch, fresh);
+    await storeObjects(ctx, objects.slice(0, -1));
+    await storeObjects(ctx, objects.slice(-1));
+    const own: RefBody = { ...ref, gcEpoch: epochOf(ctx.holding) };
+    try {
+      const put = await ctx.store.put(refKey(name), encodeRef(own), { ifMatch: etag });
+      return { ref: own, etag: put.etag, manifest, address };
+    } catch (error) {
+      if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
+      const now = await ownRef(ctx, name, ref, state).catch(() => undefined);
+      if (now === undefined) throw creationUnknown(name, error);
+      if (now === "another's") throw nameTaken(name);
+      if ("manifest" in now) return now;
+      // A request without an answer may still arrive, unless the ref has another tag by now.
+      if (now.etag === etag && !isDreamDBError(error, "Conflict")) throw creationUnknown(name, error);
+      if (attempt >= ctx.retries) throw creationUnknown(name, error);
+      etag = now.etag;
+      epoch = now.ref.gcEpoch;
+    }
   }
 }
 
-/** The ref as it is now, if it is the one that was to be created. */
+/** The tag of the name as it is reserved, by whomever: of those who want it one will have it. Errors: `AlreadyExists`. */
+async function reserve(ctx: Context, name: string, ref: RefBody): Promise<string> {
+  const { inline: _inline, ...body } = ref;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const reserved = { ...body, type: "reserved" as const, writeId: ctx.random(16) };
+      return (await ctx.store.put(refKey(name), encodeRef(reserved), { create: true })).etag;
+    } catch (error) {
+      if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
+      const found = await readRef(ctx.session, name).catch(() => undefined);
+      if (found !== undefined && found.ref.type !== "reserved") throw nameTaken(name);
+      if (found !== undefined) return found.etag;
+      if (attempt < Math.min(ctx.retries, 2)) continue;
+      // Nothing but a reservation was sent.
+      throw new DreamDBError("StoreUnavailable", `can't reserve "${name}", so nothing was created`, {
+        field: "name",
+        found: name,
+        retryable: true,
+        committed: "no",
+        cause: error,
+        ...errnoIn(error),
+      });
+    }
+  }
+}
+
+/** The ref as it is now: the one that was to be created, or still the reservation. */
 async function ownRef(
   { session }: Context,
   name: string,
   ref: RefBody,
   state: NamedState,
-): Promise<Tip | "another's" | undefined> {
+): Promise<Tip | { etag: string; ref: RefBody } | "another's" | undefined> {
   const found = await readRef(session, name);
   if (found === undefined) return undefined;
-  const now = found.ref.type === "dead" ? undefined : await readTip(session, name);
+  if (found.ref.type === "reserved") return found;
+  const now = isLive(found.ref) ? await readTip(session, name) : undefined;
   const isOwn =
     now !== undefined && (equalBytes(now.ref.writeId, ref.writeId) || isOwnBranch(now, ref, state));
   return isOwn ? now : "another's";

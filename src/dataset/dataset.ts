@@ -26,9 +26,9 @@ import {
   contextBeside,
   createContext,
   type DatasetOptions,
+  operationOf,
   until,
 } from "./context.ts";
-import { createRef, nameTaken } from "./create-ref.ts";
 import type { DeleteOptions, Deletion, Doomed } from "./delete.ts";
 import type { Diff } from "./diff.ts";
 import type { Explanation } from "./explain.ts";
@@ -42,6 +42,8 @@ import {
   buildGraph,
   compact,
   createBranch,
+  createPin,
+  createRef,
   deleteRecords,
   deletionsOf,
   diffFrom,
@@ -49,13 +51,14 @@ import {
   mergeMany,
   publishCompressor,
   rebuildIvf,
+  refusePruned,
   stage,
   streamArrow,
   updateSchema,
 } from "./later.ts";
 import { LaterGenesis } from "./later-genesis.ts";
 import type { MergeOptions, MergeResult, MergeStrategy } from "./merge.ts";
-import { putObjects } from "./put-objects.ts";
+import type { Pin } from "./pin.ts";
 import {
   chosenFields,
   explain,
@@ -144,7 +147,7 @@ export interface HistoryEntry {
 
 export interface RefEntry {
   name: string;
-  type: Exclude<RefType, "dead">;
+  type: Exclude<RefType, "dead" | "reserved">;
   manifest: Address;
   seq: number;
   /** Present for refs that may not be deleted, see `protectRef`. */
@@ -226,7 +229,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     }
     const { signal } = options;
     const lasting = await createContext(backend, optionsOf(backend, options));
-    const ctx = until(lasting, signal);
+    const ctx = operationOf(until(lasting, signal), 0);
     const genesis: Genesis = { origin: checkOrigin(options.origin ?? 0n), nonce: ctx.random(16), name };
     const genesisBytes = encodeGenesis(genesis);
     const tracks = new Map<number, Track>();
@@ -256,14 +259,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     };
     const bytes = encodeManifest(manifest);
     const address = addressOf(bytes);
-    if ((await readTip(ctx.session, name)) !== undefined) throw nameTaken(name);
     const indexes = [...tracks.values()].map((track) => ({
       address: track.address,
       bytes: encodeSpatialIndex(track.spatialIndex),
     }));
-    await putObjects(ctx, [{ address: manifest.genesis, bytes: genesisBytes }, ...indexes]);
-    await putObjects(ctx, [{ address, bytes }]);
-    const tip = await createRef(ctx, name, "branch", { address, manifest, bytes });
+    const objects = [{ address: manifest.genesis, bytes: genesisBytes }, ...indexes, { address, bytes }];
+    const tip = await createRef(ctx, name, "branch", { address, manifest, bytes, objects });
     // The ref's own state: another writer may have appended before our reply came.
     return new Dataset<F>({
       ctx: lasting,
@@ -322,7 +323,10 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     addressToMultihash(address, "manifest");
     const lasting = await createContext(backend, optionsOf(backend, options));
     const ctx = until(lasting, options.signal);
-    const manifest = await readManifest(ctx.session, address);
+    const [manifest] = await Promise.all([
+      readManifest(ctx.session, address),
+      refusePruned(ctx.session, address),
+    ]);
     return new Dataset<F>({
       ctx: lasting,
       name: address,
@@ -444,7 +448,8 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   private async appendTarget(signal: AbortSignal | undefined): Promise<AppendTarget> {
     const { name, genesis, space } = this.state;
     const { origin } = await genesis.get();
-    return { ctx: until(this.state.ctx, signal), name, origin, indexers: this.indexers, space };
+    const ctx = operationOf(until(this.state.ctx, signal), this.state.tip?.ref.gcEpoch ?? 0);
+    return { ctx, name, origin, indexers: this.indexers, space };
   }
 
   /**
@@ -760,7 +765,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   async snapshot(label: string, { signal }: Cancellable = {}): Promise<Snapshot> {
     const { manifest, address } = this.state;
-    const ctx = until(this.state.ctx, signal);
+    const ctx = operationOf(until(this.state.ctx, signal), 0);
     await writing(async () => {
       checkRefName(label, "label");
       await createRef(ctx, label, "tag", { address, manifest, bytes: await ctx.session.object(address) });
@@ -775,11 +780,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   async branch(name: string, { signal }: Cancellable = {}): Promise<Dataset<F>> {
     checkRefName(name);
-    const { ctx, genesis, manifest, address, tip } = this.state;
-    const moving = until(ctx, signal);
-    const created = await writing(() =>
-      createBranch(moving, name, { address, manifest, gcEpoch: tip?.ref.gcEpoch ?? 0 }),
-    );
+    const { ctx, genesis, manifest, address } = this.state;
+    const moving = operationOf(until(ctx, signal), 0);
+    const created = await writing(() => createBranch(moving, name, { address, manifest }));
     const own = await contextBeside(ctx);
     return new Dataset<F>({
       ctx: own,
@@ -824,6 +827,16 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     strategy: MergeStrategy,
   ): Promise<MergeResult> {
     return this.rebuild(options, (target, tip) => mergeMany(target, tip, sources, options, strategy));
+  }
+
+  /**
+   * Keeps this state's data from collections for `leaseMs`, whatever becomes of its refs: for readers of states that may be
+   * pruned or whose branch may be deleted. The state that a ref names needs none. Writes a small object.
+   * Errors: `NotFound` when the data was collected already, `InvalidArgument`, `ReadOnly`, `StoreUnavailable`.
+   */
+  pin(leaseMs: number, { signal }: Cancellable = {}): Promise<Pin> {
+    const ctx = operationOf(until(this.state.ctx, signal), 0);
+    return writing(() => createPin(ctx, this.state.address, leaseMs));
   }
 
   /** Up to `limit` Manifests from this state back, newest first, each once. */
@@ -1030,7 +1043,7 @@ async function refsOf(store: Store): Promise<RefEntry[]> {
     if (found === undefined) continue;
     const ref = decodeRef(found.bytes);
     const { type, manifest, seq, isProtected } = ref;
-    if (type === "dead") continue;
+    if (type === "dead" || type === "reserved") continue;
     const name = key.slice("refs/".length);
     refs.push({ name, type, manifest, seq, ...(isProtected === undefined ? {} : { protected: true }) });
   }

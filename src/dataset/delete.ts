@@ -8,6 +8,7 @@ import { batchCodec, type NewPage } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
 import type { TombstonesRef } from "../objects/registry.ts";
 import { decodeTombstones, encodeTombstones, type TombstoneList } from "../objects/tombstones.ts";
+import { changeRegistry } from "./change-registry.ts";
 import { publish } from "./commit.ts";
 import type { Cancellable, Context } from "./context.ts";
 import { matchBatch } from "./filter.ts";
@@ -113,7 +114,7 @@ async function freshTip({ session }: Context, name: string, from: Tip): Promise<
 async function condemn(target: DeleteTarget, ticks: BigUint64Array, reason: string): Promise<boolean> {
   const { ctx, space, origin } = target;
   let isNew = false;
-  await space.change(ctx, async ({ deleted, registry }) => {
+  await changeRegistry(space, ctx, async ({ deleted, registry }) => {
     const fresh = [...ticks].filter((tick) => !deleted.has(tick));
     // Lost races may have brought all of them in.
     if (fresh.length === 0) return undefined;

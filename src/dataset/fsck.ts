@@ -1,13 +1,15 @@
 /** Checking a backend from its refs: everything they reach is there, hashes right, and fits together. */
-import { type Address, addressOf, isAddress, objectKey } from "../core/address.ts";
+import { type Address, addressOf, addressOfDigest, isAddress, objectKey } from "../core/address.ts";
 import { blake3, equalBytes } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";
 import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
+import { decodeAddressList, digestAt, type SplitSet } from "../objects/address-list.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
 import { type ColumnHead, decodeColumnHead, openBlock } from "../objects/column.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
 import type { FieldSpec } from "../objects/field.ts";
+import { decodeGcState, GC_KEY } from "../objects/gc-state.ts";
 import { decodeGenesis } from "../objects/genesis.ts";
 import {
   type BatchEntry,
@@ -21,8 +23,9 @@ import {
   segmentCodec,
 } from "../objects/index-tree.ts";
 import { codingOf, decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
+import { decodePin } from "../objects/pin.ts";
 import { decodeRedactions, digestOfEntry } from "../objects/redactions.ts";
-import { decodeRef } from "../objects/ref.ts";
+import { decodeRef, isLive } from "../objects/ref.ts";
 import { decodeRegistry, registryKey } from "../objects/registry.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
 import {
@@ -71,6 +74,10 @@ export interface FsckReport {
   /** Data objects (columns, segments, indexes over scalars, pages of graphs) among `objects`, and how many of them were read whole. */
   data: number;
   dataRead: number;
+  /** Pins that are read as refs are, expired ones included. */
+  pins: number;
+  /** States of histories whose data collections took: only Manifest and index pages are there to be checked. */
+  pruned: number;
   /**
    * Objects in the backend that no ref reaches: what a crash or a lost race left behind, and what others stand for since a purge. No
    * fault.
@@ -165,6 +172,8 @@ class Checker {
   /** Graphs may share pages, which are read once. */
   private readonly anchorsOfPage = new Map<Address, BigUint64Array>();
   private readonly manifests = new Map<Address, Ancestor>();
+  /** Manifests without data. */
+  private readonly pruned = new Set<Address>();
   /** The states that refs name. */
   private readonly named = new Set<Address>();
   /** By Genesis. */
@@ -179,6 +188,8 @@ class Checker {
     deleted: 0,
     data: 0,
     dataRead: 0,
+    pins: 0,
+    pruned: 0,
     unreachable: 0,
     problems: [],
   };
@@ -192,10 +203,12 @@ class Checker {
   }
 
   async run(): Promise<FsckReport> {
+    await this.guard(GC_KEY, () => this.collections());
     // Before the states, which are read through what it says.
     for await (const { key } of this.store.list("meta/"))
       if (key.endsWith("/registry")) await this.guard(key, () => this.registry(key));
     for await (const { key } of this.store.list("refs/")) await this.guard(key, () => this.ref(key));
+    for await (const { key } of this.store.list("pins/")) await this.guard(key, () => this.pin(key));
     for (const [address, manifest] of this.manifests)
       await this.guard(objectKey(address), async () => this.checkLineage(manifest));
     for (const address of this.named) await this.guard(objectKey(address), () => this.state(address));
@@ -242,7 +255,7 @@ class Checker {
     if (found === undefined) return;
     const ref = decodeRef(found.bytes);
     this.report.refs++;
-    if (ref.type === "dead") return;
+    if (!isLive(ref)) return;
     if (ref.inline !== undefined && addressOf(ref.inline) !== ref.manifest) {
       throw new DreamDBError("HashMismatch", "the Manifest inside the ref does not match its address", {
         field: "ref.inline",
@@ -254,6 +267,37 @@ class Checker {
     if (named === undefined) return;
     this.named.add(ref.manifest);
     if (named.seq !== ref.seq) throw fault("ref.seq", ref.seq, named.seq);
+  }
+
+  /** What collections have come to: the states that they pruned, and the lists of the one under way. */
+  private async collections(): Promise<void> {
+    const found = await this.store.get(GC_KEY);
+    if (found === undefined) return;
+    const { pruned, round } = decodeGcState(found.bytes);
+    const check = async (set: SplitSet, meet: (address: Address) => void): Promise<void> => {
+      for (const ref of set) {
+        if (ref === undefined) continue;
+        await this.once(ref.address, "addresses", async (bytes) => {
+          const { digests } = decodeAddressList(bytes);
+          if (digests.length !== 32 * ref.count)
+            throw fault("addresses.digests", digests.length / 32, ref.count);
+          for (let i = 0; i < ref.count; i++) meet(addressOfDigest(digestAt(digests, i)));
+        });
+      }
+    };
+    await check(pruned, (address) => this.pruned.add(address));
+    await check(round?.condemned ?? [], () => {});
+    await check(round?.doomed ?? [], () => {});
+  }
+
+  /** One that was not confirmed, or has expired, may name a state that is gone. */
+  private async pin(key: string): Promise<void> {
+    const found = await this.store.get(key);
+    if (found === undefined) return;
+    const { manifest } = decodePin(found.bytes);
+    this.report.pins++;
+    if ((await this.store.get(objectKey(manifest), { offset: 0, length: 0 })) !== undefined)
+      await this.history(manifest);
   }
 
   /** A Space's registry, and the lists that it names. */
@@ -305,7 +349,8 @@ class Checker {
         const { genesis, parents, seq } = manifest;
         this.manifests.set(at, { genesis, parents, seq });
         waiting.push(...parents);
-        await this.manifest(manifest);
+        if (this.pruned.has(at)) await this.skeleton(manifest);
+        else await this.manifest(manifest);
       });
     }
   }
@@ -341,6 +386,19 @@ class Checker {
     for (const field of manifest.fields) {
       const track = manifest.tracks.get(field.id);
       if (track !== undefined) await checkIndexed(session, manifest, field, track, deleted);
+    }
+  }
+
+  /** What is left of a state without its data. */
+  private async skeleton(manifest: Manifest): Promise<void> {
+    this.report.pruned++;
+    await this.once(manifest.genesis, "genesis", async (bytes) => {
+      decodeGenesis(bytes);
+    });
+    await this.tree(manifest, manifest.timeline, batchCodec, undefined);
+    for (const track of manifest.tracks.values()) {
+      await this.spatialIndex(track.address);
+      await this.tree(manifest, track.segments, segmentCodec, undefined);
     }
   }
 
@@ -428,16 +486,17 @@ class Checker {
     { genesis }: Manifest,
     root: IndexRoot<E>,
     codec: EntryCodec<E>,
-    check: (entry: E) => Promise<void>,
+    check: ((entry: E) => Promise<void>) | undefined,
   ): Promise<void> {
     const { redactions } = this.spaceOf(genesis);
     const look = async (entry: E): Promise<void> => {
       const seen = redactions.entry(entry, codec);
       if (codec.of === batchCodec.of && seen !== undefined) checkSameRows(entry, seen);
-      if (seen !== undefined) await check(seen);
+      if (seen !== undefined) await check?.(seen);
     };
     // A page that two Spaces have is another one in each: what was deleted in one is not in the other.
-    const use = redactions.isEmpty ? `page of ${codec.of}` : `page of ${codec.of} in ${genesis}`;
+    const kind = `${check === undefined ? "kept page" : "page"} of ${codec.of}`;
+    const use = redactions.isEmpty ? kind : `${kind} in ${genesis}`;
     for (const page of root.pages) await this.page(page, codec, use, look);
     for (const entry of root.entries) await look(entry);
   }

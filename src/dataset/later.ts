@@ -62,6 +62,16 @@ export const diffFrom: typeof Seldom.diffFrom = async (...args) => (await seldom
 export const createBranch: typeof Writing.createBranch = async (...args) =>
   (await writing()).createBranch(...args);
 
+/** Deletes objects that nothing reaches any more. See gc.ts for what is kept, and for errors. */
+export const gc: typeof Seldom.gc = async (...args) => (await seldom()).gc(...args);
+
+export const createPin: typeof Seldom.createPin = async (...args) => (await seldom()).createPin(...args);
+
+export const createRef: typeof Writing.createRef = async (...args) => (await writing()).createRef(...args);
+
+export const refusePruned: typeof Seldom.refusePruned = async (...args) =>
+  (await seldom()).refusePruned(...args);
+
 /** Deletes a branch or snapshot, whose name can't be used again; its objects stay. See change-ref.ts for errors. */
 export const deleteRef: typeof Seldom.deleteRef = async (...args) => (await seldom()).deleteRef(...args);
 

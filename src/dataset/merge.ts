@@ -13,6 +13,7 @@ import { prepareBatches } from "./batch.ts";
 import { type Draft, publish } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { indexedRowsOf } from "./health.ts";
+import { beginHolding } from "./holding.ts";
 import { type Indexers, keyOf } from "./indexer.ts";
 import {
   byTime,
@@ -203,7 +204,13 @@ async function readSources(ctx: Context, names: readonly string[]): Promise<Sour
   if (!Array.isArray(names) || names.length === 0)
     throw invalid("names", names, "at least one name of a branch or snapshot");
   const sources: Source[] = [];
-  for (const name of names as readonly string[]) sources.push(await readState(ctx, name));
+  await beginHolding(ctx);
+  for (const name of names as readonly string[]) {
+    const source = await readState(ctx, name);
+    // Another ref is to reach it: its own may be deleted before that.
+    ctx.holding.states.add(source.address);
+    sources.push(source);
+  }
   return sources;
 }
 

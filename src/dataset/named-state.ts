@@ -3,6 +3,7 @@ import { isAddress } from "../core/address.ts";
 import { checkRefName } from "../core/ref-name.ts";
 import { DreamDBError } from "../errors.ts";
 import type { State } from "./ancestry.ts";
+import { refusePruned } from "./holding.ts";
 import type { Session } from "./session.ts";
 import { readManifest, readTip } from "./tip.ts";
 
@@ -13,8 +14,10 @@ export interface Source extends State {
 
 /** What a ref names, or the Manifest with this address. Errors: `NotFound`, `InvalidName`. */
 export async function readState({ session }: { session: Session }, name: string): Promise<Source> {
-  if (typeof name === "string" && isAddress(name))
-    return { label: name, address: name, manifest: await readManifest(session, name) };
+  if (typeof name === "string" && isAddress(name)) {
+    const [manifest] = await Promise.all([readManifest(session, name), refusePruned(session, name)]);
+    return { label: name, address: name, manifest };
+  }
   checkRefName(name);
   const tip = await readTip(session, name);
   if (tip !== undefined) return { label: name, address: tip.address, manifest: tip.manifest };

@@ -3,7 +3,7 @@
  * their addresses say, so none of them changes: batches and segments without those rows are written beside the old ones, and the
  * registry says which stand for which.
  */
-import { type Address, addressOf } from "../core/address.ts";
+import { type Address, addressOf, objectKey } from "../core/address.ts";
 import { isDreamDBError } from "../errors.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
 import {
@@ -18,10 +18,12 @@ import {
 } from "../objects/index-tree.ts";
 import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
 import { digestOfEntry, encodeRedactions, type RedactionMap } from "../objects/redactions.ts";
-import { decodeRef } from "../objects/ref.ts";
+import { decodePin } from "../objects/pin.ts";
+import { decodeRef, isLive } from "../objects/ref.ts";
 import { decodeScalarIndexHead } from "../objects/scalar-index.ts";
 import { encodeSpatialIndex, isGraph } from "../objects/spatial-index.ts";
 import type { Context } from "./context.ts";
+import { changeRegistry } from "./change-registry.ts";
 import { type Deleted, eachDead } from "./deleted.ts";
 import { putObjects } from "./put-objects.ts";
 import { redactBatch, redactSegment, segmentRows } from "./redact-containers.ts";
@@ -99,7 +101,7 @@ export async function redactStates(
 
 /** Puts redactions into the registry, beside those that are there by then. */
 async function enter({ ctx, space }: RedactTarget, made: Redactions): Promise<void> {
-  await space.change(ctx, async ({ registry }) => {
+  await changeRegistry(space, ctx, async ({ registry }) => {
     const before = registry?.redactions ?? [];
     const all = await readRedactions(ctx.session, { genesis: space.genesis, redactions: before });
     const maps = mapsOf(space.genesis, all.add(asLists(made)));
@@ -215,27 +217,36 @@ async function hasDead(
   return false;
 }
 
-/** Every Manifest that refs of the Space reach, each once. */
+/** Every Manifest that refs and pins of the Space reach, each once. */
 export async function* statesOf(
   ctx: Pick<Context, "store" | "session">,
   genesis: Address,
 ): AsyncGenerator<Manifest> {
+  const { store, session } = ctx;
   const seen = new Set<Address>();
-  for await (const { key } of ctx.store.list("refs/")) {
-    const found = await ctx.store.get(key);
-    if (found === undefined) continue;
-    const ref = decodeRef(found.bytes);
-    if (ref.type === "dead") continue;
-    const waiting = [ref.manifest];
+  async function* history(from: Address): AsyncGenerator<Manifest> {
+    const waiting = [from];
     for (let address = waiting.pop(); address !== undefined; address = waiting.pop()) {
       if (seen.has(address)) continue;
       seen.add(address);
-      const manifest = await readManifest(ctx.session, address);
+      const manifest = await readManifest(session, address);
       // A state's ancestors are of its Space.
       if (manifest.genesis !== genesis) continue;
       waiting.push(...manifest.parents);
       yield manifest;
     }
+  }
+  for await (const { key } of store.list("refs/")) {
+    const found = await store.get(key);
+    const ref = found && decodeRef(found.bytes);
+    if (ref !== undefined && isLive(ref)) yield* history(ref.manifest);
+  }
+  for await (const { key } of store.list("pins/")) {
+    const found = await store.get(key);
+    if (found === undefined) continue;
+    const { manifest } = decodePin(found.bytes);
+    // One that was not confirmed, or has expired, may name a state that is gone.
+    if ((await store.get(objectKey(manifest), { offset: 0, length: 0 })) !== undefined) yield* history(manifest);
   }
 }
 

@@ -1,14 +1,11 @@
 /** A Space's registry as a session knows it: read with the first verb that needs it, and again with every refresh. */
 import { type Address, addressOf } from "../core/address.ts";
-import { equalBytes } from "../core/blake3.ts";
-import { DreamDBError, isDreamDBError } from "../errors.ts";
+import { DreamDBError } from "../errors.ts";
 import type { Manifest } from "../objects/manifest.ts";
-import { decodeRegistry, encodeRegistry, type Registry, registryKey } from "../objects/registry.ts";
+import { decodeRegistry, type Registry, registryKey } from "../objects/registry.ts";
 import { corrupt } from "../objects/shape.ts";
 import { decodeTombstones, type TombstoneList } from "../objects/tombstones.ts";
-import type { Context } from "./context.ts";
 import { Deleted, deadNow, deadRows, NONE_DELETED } from "./deleted.ts";
-import { errnoIn } from "./put-objects.ts";
 import { readRedactions } from "./redactions.ts";
 import { inParallel, type Session } from "./session.ts";
 import type { Live } from "./where.ts";
@@ -114,71 +111,6 @@ export class SpaceRegistry {
     const { deleted } = await this.get(session);
     return manifest.timeline.rows - (await deadRows(session, manifest, deleted));
   }
-
-  /**
-   * Changes the registry by compare-and-swap.
-   * @param change makes the next body's parts of the registry as it is, undefined while there is none; it is called again
-   * when another writer was faster. Undefined when nothing is left to change
-   * Errors: `Conflict` after `ctx.retries` lost races; `CommitUnknown` when the backend's answer was lost and could not be
-   * read back.
-   */
-  async change(
-    ctx: Context,
-    change: (
-      state: RegistryState,
-    ) => Promise<Partial<Pick<Registry, "tombstones" | "redactions">> | undefined>,
-  ): Promise<RegistryState> {
-    const key = registryKey(this.genesis);
-    for (let attempt = 0; ; attempt++) {
-      const state = await this.refresh(ctx.session);
-      const changed = await change(state);
-      if (changed === undefined) return state;
-      const empty = { genesis: this.genesis, tombstones: [], redactions: [], others: new Map() };
-      const next: Registry = {
-        ...(state.registry ?? empty),
-        ...changed,
-        seq: state.seq + 1,
-        writeId: ctx.random(16),
-      };
-      try {
-        const condition = state.etag === undefined ? { create: true as const } : { ifMatch: state.etag };
-        await ctx.store.put(key, encodeRegistry(next), condition);
-        return await this.refresh(ctx.session);
-      } catch (error) {
-        if (isDreamDBError(error) && error.code !== "Conflict" && error.committed === "no") throw error;
-        const isLost = isDreamDBError(error, "Conflict");
-        const now = await this.refresh(ctx.session).catch((cause) => {
-          throw unknown(key, isLost ? cause : error);
-        });
-        if (now.registry !== undefined && equalBytes(now.registry.writeId, next.writeId)) return now;
-        // The same tag as before: an unacknowledged request may still be on its way, so its outcome is open.
-        if (!isLost && now.etag === state.etag) throw unknown(key, error);
-      }
-      if (attempt >= ctx.retries) {
-        throw new DreamDBError(
-          "Conflict",
-          "other writers changed the registry each time; nothing was changed",
-          {
-            field: key,
-            found: `${attempt + 1} lost races`,
-            expected: `one won within ${ctx.retries} retries`,
-            retryable: true,
-            committed: "no",
-          },
-        );
-      }
-      await ctx.sleep(((ctx.random(1)[0] as number) / 256) * Math.min(1000, 4 * 2 ** attempt));
-    }
-  }
-}
-
-function unknown(field: string, cause: unknown): DreamDBError {
-  const reason = cause instanceof Error ? `: ${cause.message}` : "";
-  return new DreamDBError(
-    "CommitUnknown",
-    `can't tell whether the registry was changed; asking for the same again changes nothing twice${reason}`,
-    { field, retryable: true, committed: "unknown", cause, ...errnoIn(cause) },
-  );
 }
 
 /** Reads the lists that a registry names. */

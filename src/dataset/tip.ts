@@ -7,6 +7,7 @@ import { decodeManifest, type Manifest } from "../objects/manifest.ts";
 import {
   decodeRef,
   INLINE_MANIFEST_BYTES,
+  isLive,
   type RefBody,
   type RefTraits,
   type RefType,
@@ -26,10 +27,10 @@ export interface Tip {
 /** The ref's current state, or undefined when there is none by this name, or it was deleted. */
 export async function readTip(session: Session, name: string): Promise<Tip | undefined> {
   const found = await readRef(session, name);
-  return found === undefined || found.ref.type === "dead" ? undefined : tipOf(session, found);
+  return found === undefined || !isLive(found.ref) ? undefined : tipOf(session, found);
 }
 
-/** The ref's body as it is, also of one that was deleted. */
+/** The ref's body as it is, also of one that was deleted, or is still to come. */
 export async function readRef(
   session: Session,
   name: string,

@@ -2,3 +2,4 @@
 export { append, stage } from "./append.ts";
 export { ArrowSource } from "./arrow-source.ts";
 export { createBranch } from "./create-branch.ts";
+export { createRef } from "./create-ref.ts";

@@ -10,7 +10,8 @@ export const INLINE_MANIFEST_BYTES = 64 << 10;
 /** Lanes are numbered 0 to this; 0 is the trunk's. */
 export const MAX_LANE = 4095;
 
-export type RefType = "branch" | "tag" | "dead";
+/** `reserved`: a name that somebody is about to give, or was; there is no such ref yet. */
+export type RefType = "branch" | "tag" | "dead" | "reserved";
 
 export interface RefBody {
   type: RefType;
@@ -21,6 +22,7 @@ export interface RefBody {
   writeId: Uint8Array;
   /** The operation that moved the ref. */
   opId: Uint8Array;
+  /** Collections up to this one are known to whoever reads the ref (spec/0020-maintenance.md §7.4). */
   gcEpoch: number;
   /** The writer's clock, Unix nanoseconds. */
   ts: bigint;
@@ -60,8 +62,7 @@ export function encodeRef(ref: RefBody): Uint8Array {
 export function decodeRef(bytes: Uint8Array): RefBody {
   const shape = decodeObject(bytes, KIND);
   const type = shape.text("type");
-  if (type !== "branch" && type !== "tag" && type !== "dead")
-    throw corrupt("ref.type", type, "branch, tag or dead");
+  if (!isRefType(type)) throw corrupt("ref.type", type, "branch, tag, dead or reserved");
   return {
     type,
     manifest: shape.address("manifest"),
@@ -74,6 +75,15 @@ export function decodeRef(bytes: Uint8Array): RefBody {
     ...(shape.has("lane") ? { lane: shape.uint("lane", MAX_LANE, 1) } : {}),
     ...(isProtected(shape) ? { isProtected: true } : {}),
   };
+}
+
+function isRefType(type: string): type is RefType {
+  return type === "branch" || type === "tag" || type === "dead" || type === "reserved";
+}
+
+/** Whether there is a branch or snapshot: not one that was deleted, or is still to come. */
+export function isLive({ type }: RefBody): boolean {
+  return type === "branch" || type === "tag";
 }
 
 function isProtected(shape: Shape): boolean {

@@ -8,7 +8,7 @@ import { corrupt, decodeObject, FORMAT_VERSION, Shape } from "./shape.ts";
 
 const KIND = "dreamdb.registry";
 /** Those that this library reads; what else stands there is kept as it is. */
-const KEYS = new Set(["kind", "version", "genesis", "seq", "writeId", "tombstones", "redactions"]);
+const KEYS = new Set(["kind", "version", "genesis", "seq", "writeId", "tombstones", "redactions", "gcEpoch"]);
 
 /** A TombstoneList as the registry names it. */
 export interface TombstonesRef {
@@ -30,6 +30,8 @@ export interface Registry {
   tombstones: TombstonesRef[];
   /** RedactionMaps, oldest first. */
   redactions: Address[];
+  /** As a ref's. Absent: whoever changes the registry has to ask for itself. */
+  gcEpoch?: number;
   /** Keys of other parts of the format, as they were read. */
   others: ReadonlyMap<string, unknown>;
 }
@@ -39,7 +41,7 @@ export function registryKey(genesis: Address): string {
 }
 
 export function encodeRegistry(registry: Registry): Uint8Array {
-  const { genesis, seq, writeId, tombstones, redactions, others } = registry;
+  const { genesis, seq, writeId, tombstones, redactions, gcEpoch, others } = registry;
   const body = new Map<string, unknown>(others);
   body.set("kind", KIND);
   body.set("version", FORMAT_VERSION);
@@ -54,6 +56,7 @@ export function encodeRegistry(registry: Registry): Uint8Array {
     }),
   );
   body.set("redactions", redactions.map(addressToCbor));
+  if (gcEpoch !== undefined) body.set("gcEpoch", gcEpoch);
   return encodeCbor(body);
 }
 
@@ -69,6 +72,7 @@ export function decodeRegistry(bytes: Uint8Array): Registry {
     redactions: shape
       .array("redactions")
       .map((address, i) => addressFromCbor(address, `registry.redactions[${i}]`)),
+    ...(shape.has("gcEpoch") ? { gcEpoch: shape.uint("gcEpoch") } : {}),
     others: new Map(others as [string, unknown][]),
   };
 }

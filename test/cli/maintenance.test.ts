@@ -80,3 +80,47 @@ test("help has examples", () => {
   for (const verb of ["delete", "compact"])
     expect(run([verb, "--help"]).stdout).toMatch(new RegExp(`Examples:\\n  dreamdb ${verb} photos`));
 });
+
+test("gc lists first and deletes later; fsck tells what is left of pruned states", () => {
+  const { run } = filled();
+  expect(run(["compact", "d"]).status).toBe(0);
+  expect(run(["gc", "--dry-run"]).stdout).toMatch(
+    /^roots +1 ref, 0 pins\nin use +\d+ objects\nwould be listed +\d+ objects/,
+  );
+  const listed = run(["gc", "--keep-manifests", "1", "--json"]).json();
+  expect(listed).toMatchObject({
+    epoch: 1,
+    refs: 1,
+    deleted: 0,
+    dryRun: false,
+    due: expect.stringMatching(/^\d{19}$/),
+  });
+  expect(listed.condemned).toBeGreaterThan(10);
+  expect(run(["gc", "--keep-manifests", "1"]).stdout).toMatch(
+    /newly listed +0 objects.*\ndeleted +0 objects.*\ndeletes from +\d{4}-/,
+  );
+  const done = run(["gc", "--age", "0s", "--keep-manifests", "1", "--json"]).json();
+  expect(done.deleted).toBeGreaterThanOrEqual(listed.condemned);
+  expect(done.reclaimedBytes).toBeGreaterThanOrEqual(listed.condemnedBytes);
+  const checked = run(["fsck"]);
+  expect(checked.status).toBe(0);
+  expect(checked.stdout).toMatch(/\d+ past states without data, as dreamdb gc left them\n/);
+  const { history } = run(["inspect", "d", "--json"]).json();
+  expect(run(["inspect", "--manifest", history[1].manifest]).status).toBe(3);
+  expect(run(["query", "d", "--field", "v", "--vector", "[1,9,81]"]).status).toBe(0);
+});
+
+test("gc in parts, and options that can't be", () => {
+  const { run } = filled();
+  const jobs = ["0/2", "1/2"].map((part) =>
+    run(["gc", "--age", "0s", "--shard", part, "--quiet", "--json"]).json(),
+  );
+  expect(jobs.every((job) => job.epoch === 1)).toBe(true);
+  for (const wrong of [
+    ["--age", "soon"],
+    ["--shard", "2/2"],
+    ["--keep-since", "7"],
+    ["--keep-manifests", "0"],
+  ])
+    expect(run(["gc", ...wrong])).toMatchObject({ status: 2, stdout: "" });
+});

@@ -13,6 +13,7 @@ const NAMES = [
   "formatTick",
   "formatUri",
   "fsck",
+  "gc",
   "isAddress",
   "isDreamDBError",
   "listRefs",

@@ -1,8 +1,10 @@
 // A slice of the explorer, a minute at most; `npm run explore` looks longer (docs/reliability.md).
 import { expect, jest, test } from "@jest/globals";
+import { Collecting } from "./collect.ts";
+import { COLLECT, manyCollecting } from "./collect-scenarios.ts";
 import { everyFault } from "./crash.ts";
 import { explore } from "./interleave.ts";
-import { plansOf, replay, runSeed, shrink } from "./random.ts";
+import { numbers, plansOf, replay, runSeed, shrink } from "./random.ts";
 import { builtWorld, SCENARIOS, VERBS } from "./scenarios.ts";
 
 // Far more than it takes: other work on the machine must not fail it.
@@ -33,6 +35,32 @@ test.each(Object.keys(VERBS).filter((name) => name !== "append that closes pages
     expect(requests).toBeGreaterThan(3);
   },
 );
+
+test.each([
+  ["fast-forward", 0, 1500],
+  ["past reader", 1, 2000],
+  ["reader", 0, 3000],
+  ["snapshot", 0, 8000],
+])("a collector and %s, with up to %d faults: all interleavings", async (name, faults, least) => {
+  const found = await new Collecting(await COLLECT[name]!(faults)).explore();
+  expect(found.violations).toEqual([]);
+  expect(found.isComplete).toBe(true);
+  expect(found.states).toBeGreaterThan(least);
+  expect(found.deleted).toBeGreaterThan(50);
+});
+
+test("collectors beside everybody else, at random", async () => {
+  const scenario = await manyCollecting(2);
+  let deleted = 0;
+  for (let seed = 1; seed <= 8; seed++) {
+    const draw = numbers(seed);
+    const walk = new Collecting(scenario);
+    await walk.walk((count) => Math.floor(draw() * count));
+    expect({ seed, wrong: walk.result.violations }).toEqual({ seed, wrong: [] });
+    deleted += walk.result.deleted;
+  }
+  expect(deleted).toBeGreaterThan(8);
+});
 
 const OPTIONS = { clients: 3, ops: 5, faultsPerThousand: 150 };
 

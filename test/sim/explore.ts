@@ -1,24 +1,27 @@
 /**
- * The long look: all interleavings of a few writers, every fault of every request, then random schedules until the time
+ * The long look: all interleavings of a few writers, and of collectors beside others, every fault of every request, then random schedules until the time
  * is up. Prints progress and one line of figures at the end; exits with 1 when anything was violated.
  */
 import { parseArgs } from "node:util";
+import { Collecting, type CollectResult } from "./collect.ts";
+import { COLLECT, manyCollecting } from "./collect-scenarios.ts";
 import { everyFault } from "./crash.ts";
 import { explore, type Violation } from "./interleave.ts";
-import { runSeed, shrink } from "./random.ts";
+import { numbers, runSeed, shrink } from "./random.ts";
 import { builtWorld, SCENARIOS, VERBS } from "./scenarios.ts";
 
 const HELP = `npm run explore -- [options]
-  --only PART       interleave, crash or random; default all
+  --only PART       interleave, collect, crash or random; default all
   --scenario NAME   of interleave: ${Object.keys(SCENARIOS).join(", ")}; default all
+                    of collect: ${Object.keys(COLLECT).join(", ")}, random (as long as there is time, from --seed); default all
   --verb NAME       of crash: ${Object.keys(VERBS).join(", ")}; default all
   --writers N       of interleave, that many writers alone; of random, that many clients at most. Default 3
-  --faults N        of interleave, faults in one schedule at most. Default 2
+  --faults N        of interleave and collect, faults in one schedule at most. Default 2
   --seed N          of random, the first seed. Default from the clock
   --replay          one random schedule of --seed, with its steps
   --ops N           of random, verbs of each client at most. Default 5
   --minutes N       for all parts together. Default 2
-  --runs N          of random, so many schedules and no more
+  --runs N          of random schedules, so many and no more
   --json            figures and violations as JSON, nothing else`;
 
 const { values: flags } = parseArgs({
@@ -51,6 +54,7 @@ if (flags.help) {
 } else {
   if (isWanted("crash")) await crashes();
   if (isWanted("interleave")) await interleavings();
+  if (isWanted("collect")) await collections();
   if (isWanted("random")) await schedules();
   report();
 }
@@ -114,6 +118,56 @@ async function interleavings(): Promise<void> {
     );
     violations.push(...found.violations.map((each) => ({ ...each, where: scenario.name })));
   }
+}
+
+async function collections(): Promise<void> {
+  for (const [name, make] of Object.entries(COLLECT)) {
+    if (flags.scenario !== undefined && flags.scenario !== name) continue;
+    const scenario = await make(Number(flags.faults));
+    let saidAt = Date.now();
+    const found = await new Collecting(scenario).explore({
+      deadline,
+      onProgress: (states) => {
+        if (Date.now() - saidAt < 5000) return;
+        saidAt = Date.now();
+        say(`collect: ${scenario.name}: ${states} states`);
+      },
+    });
+    tally(scenario.name, scenario.faults, found);
+  }
+  if (flags.scenario !== undefined && flags.scenario !== "random") return;
+  const scenario = await manyCollecting(Number(flags.faults));
+  const first = Number(flags.seed ?? Date.now() % 1_000_000_000);
+  const until = flags.only === undefined ? Math.min(deadline, Date.now() + 10_000) : deadline;
+  for (let seed = first, runs = 0; runs < Number(flags.runs ?? 1e9) && Date.now() < until; seed++, runs++) {
+    const draw = numbers(seed);
+    const walk = new Collecting(scenario);
+    const steps = await walk.walk((count) => Math.floor(draw() * count));
+    if (flags.replay) for (const step of steps) say(step);
+    figures.random++;
+    figures.requests += steps.length;
+    const [violation] = walk.result.violations;
+    if (violation === undefined) {
+      if (flags.replay) return;
+      continue;
+    }
+    const again = `--only collect --scenario random --faults ${flags.faults} --seed ${seed} --replay`;
+    violations.push({ ...violation, where: again });
+    return;
+  }
+}
+
+function tally(name: string, faults: number, found: CollectResult): void {
+  figures.states += found.states;
+  figures.transitions += found.transitions;
+  figures.schedules += found.schedules;
+  if (!found.isComplete && found.violations.length === 0) figures.incomplete++;
+  const { states, schedules: ways, ends, deleted, isComplete } = found;
+  say(
+    `collect: ${name}, ${faults} faults: ${states} states, ${ways} schedules with ${ends} ends, ${deleted} deletes, ` +
+      `${isComplete ? "complete" : "not complete"}`,
+  );
+  violations.push(...found.violations.map((each) => ({ ...each, where: name })));
 }
 
 async function schedules(): Promise<void> {

@@ -25,6 +25,11 @@ export interface Branch {
   faults: string[];
 }
 
+/** Whether a ref's name is only reserved: there is no state to look at. */
+export function isReserved(body: Uint8Array | undefined): boolean {
+  return body !== undefined && decodeRef(body).type === "reserved";
+}
+
 /** Inspects branches of one world of objects, each state once. */
 export class Inspector {
   private readonly world: World;

@@ -5,7 +5,7 @@
  */
 import { type Answer, Behaviour, type Node } from "./behaviour.ts";
 import { type ClientPlan, runClient } from "./client.ts";
-import { contradictions, Inspector, resolvable } from "./inspect.ts";
+import { contradictions, Inspector, isReserved, resolvable } from "./inspect.ts";
 import { type Call, etagOf, type Failure, isRef, World } from "./world.ts";
 
 export interface Scenario {
@@ -252,7 +252,7 @@ class Explorer {
       add("crash", 1, {});
       return steps;
     }
-    this.put(ask, now.body === undefined ? client : now.maker);
+    this.put(ask, isMade(now) ? now.maker : client);
     add("applied", 0, {
       answer: { reply: { is: "etag", etag: this.put(ask).etag as string } },
       applies: true,
@@ -315,11 +315,11 @@ class Explorer {
   private async follows(from: State, to: State): Promise<boolean> {
     for (const [key, value] of to.refs) {
       const before = from.refs.get(key);
-      if (before === value) continue;
+      if (before === value || !isMade(value)) continue;
       const now = await this.inspector.branch(value.body as Uint8Array);
       const missing = [...now.needs].find((each) => !this.isThere(to, each));
       if (missing !== undefined) return this.refuse(`${key} leads to ${missing}, which is not there yet`, to);
-      if (before?.body === undefined) continue;
+      if (before === undefined || !isMade(before)) continue;
       const old = await this.inspector.branch(before.body);
       if (now.seq === old.seq + 1 && now.parents.length === 1 && now.parents[0] === old.manifest) continue;
       return this.refuse(`${key} went from sequence ${old.seq} to ${now.seq}, which does not follow it`, to);
@@ -346,7 +346,7 @@ class Explorer {
       if (missing !== undefined) return [`a client was led to ${missing}, which nobody has put`];
     }
     for (const [key, value] of state.refs) {
-      if (value.body === undefined) continue;
+      if (!isMade(value)) continue;
       const now = value === main ? branch : await this.inspector.branch(value.body);
       if (now.faults.length > 0) return now.faults.map((fault) => `${key}: ${fault}`);
     }
@@ -354,10 +354,10 @@ class Explorer {
       const memo = `${i} ${node.id} ${[...state.refs.values()].map((value) => value.id)}`;
       if (this.checked.has(memo)) continue;
       const own = state.refs.get(`refs/${this.scenario.clients[i]?.branch ?? "main"}`);
-      const seen = own === undefined ? branch : await this.inspector.branch(own.body as Uint8Array);
+      const seen = own === undefined || !isMade(own) ? branch : await this.inspector.branch(own.body);
       const wrong = contradictions(node.outcomes, seen, (name) => {
         const ref = state.refs.get(`refs/${name}`);
-        return ref && { isOwn: ref.maker === i };
+        return ref !== undefined && isMade(ref) ? { isOwn: ref.maker === i } : undefined;
       });
       if (wrong.length > 0) return wrong.map((each) => `client ${i}: ${each}`);
       this.checked.add(memo);
@@ -384,6 +384,11 @@ class Explorer {
       }
     }
   }
+}
+
+/** Not so long as its name is only reserved. */
+function isMade(value: RefValue): value is RefValue & { body: Uint8Array } {
+  return value.body !== undefined && !isReserved(value.body);
 }
 
 function holds(call: PutCall, etag: string | undefined): boolean {

@@ -41,10 +41,10 @@ export const MUTANTS = {
     why: "the ref is moved before what it leads to is stored",
     file: "src/dataset/commit.ts",
     changes: [
-      ["    await putObjects(ctx, draft.objects);\n    await putObjects(ctx, [{ address, bytes }]);\n", ""],
+      ["    await storeObjects(ctx, draft.objects);\n    await storeObjects(ctx, made);\n", ""],
       [
         "    if (swapped.etag !== undefined) {\n",
-        "    if (swapped.etag !== undefined) {\n      await putObjects(ctx, draft.objects);\n      await putObjects(ctx, [{ address, bytes }]);\n",
+        "    if (swapped.etag !== undefined) {\n      await storeObjects(ctx, draft.objects);\n      await storeObjects(ctx, made);\n",
       ],
     ],
   },
@@ -63,7 +63,7 @@ export const MUTANTS = {
     why: "an append is published while some of its columns are still on their way",
     file: "src/dataset/append.ts",
     changes: [
-      ["  await ready.uploads.finish();\n\n", ""],
+      ["  await ready.uploads.finish();\n  adopt(", "  adopt("],
       ["  const { own } = published;\n", "  await ready.uploads.finish();\n  const { own } = published;\n"],
     ],
     by: ["--only", "random", "--seed", "1"],
@@ -108,8 +108,8 @@ export const MUTANTS = {
     file: "src/dataset/commit.ts",
     changes: [
       [
-        "return await findOperation(session, seen, opId, startSeq);\n  } catch (error) {",
-        "return await findOperation(session, seen, opId, startSeq);\n  } catch (error) {\n    throw error;",
+        "return await findOperation(session, seen, opIds, startSeq);\n  } catch (error) {",
+        "return await findOperation(session, seen, opIds, startSeq);\n  } catch (error) {\n    throw error;",
       ],
     ],
     by: ["--only", "interleave", "--scenario", "2 reading", "--faults", "2"],
@@ -122,14 +122,14 @@ export const MUTANTS = {
   },
   "creation by writeId alone": {
     why: "a new dataset that another writer has appended to is taken for another's",
-    file: "src/dataset/dataset.ts",
+    file: "src/dataset/create-ref.ts",
     changes: [[" || isOwnBranch(now, ref, state)", ""]],
     by: ["--only", "interleave", "--scenario", "new dataset", "--faults", "1"],
   },
   "creation replaces": {
     why: "a ref is created without If-None-Match",
-    file: "src/dataset/dataset.ts",
-    changes: [["encodeRef(ref), { create: true })", "encodeRef(ref))"]],
+    file: "src/dataset/create-ref.ts",
+    changes: [["encodeRef(reserved), { create: true })", "encodeRef(reserved))"]],
     by: ["--only", "interleave", "--scenario", "new dataset", "--faults", "1"],
   },
   "anchors by the clock": {
@@ -141,7 +141,7 @@ export const MUTANTS = {
   "late rows forgotten": {
     why: "a rebuild leaves out the rows that came while it ran",
     file: "src/dataset/rebuild.ts",
-    changes: [["if (current.manifest.timeline.rows > covered) {", "if (false) {"]],
+    changes: [["if (timeline !== covered) {", "if (false) {"]],
     by: ["--only", "interleave", "--scenario", "rebuild", "--faults", "0"],
   },
   "unchecked bytes": {
@@ -159,5 +159,121 @@ export const MUTANTS = {
     why: "the backend ignores If-Match",
     file: "test/sim/interleave.ts",
     changes: [["    if (!holds(ask, now.etag)) {", "    if (false) {"]],
+  },
+  "gc: no fence": {
+    why: "refs are not rewritten, so that who read one before objects were condemned may still move it",
+    file: "src/dataset/gc.ts",
+    changes: [
+      [
+        "if (epoch === undefined || ref.gcEpoch >= epoch || !isMovable) return ref;",
+        "if (isMovable || !isMovable) return ref;",
+      ],
+    ],
+    by: ["--only", "collect", "--scenario", "writer", "--faults", "0"],
+  },
+  "gc: age alone": {
+    why: "what was condemned is deleted once it is old enough, whoever has come to use it",
+    file: "src/dataset/gc.ts",
+    changes: [["!marker.live.has(address) && !spared.has(address)", "address !== ''"]],
+    by: ["--only", "collect", "--scenario", "writer", "--faults", "0"],
+  },
+  "gc: no second look": {
+    why: "what is reached by then is not marked again before it is deleted",
+    file: "src/dataset/gc.ts",
+    changes: [["!marker.live.has(address) && !spared.has(address)", "!spared.has(address)"]],
+    by: ["--only", "collect", "--scenario", "writer", "--faults", "0"],
+  },
+  "gc: writers take nothing off the list": {
+    why: "an append stores what is condemned already, and relies on it",
+    file: "src/dataset/commit.ts",
+    changes: [["    await hold(\n", "    if (current === undefined) await hold(\n"]],
+    by: ["--only", "collect", "--scenario", "writer", "--faults", "0"],
+  },
+  "gc: taken off the list in vain": {
+    why: "the collector does not heed what writers took off its list",
+    file: "src/dataset/gc.ts",
+    changes: [
+      [
+        "const spared = new Set([...now.spared, ...listsIn(state)]);",
+        "const spared = new Set(listsIn(state));",
+      ],
+    ],
+    by: ["--only", "collect", "--scenario", "writer", "--faults", "0"],
+  },
+  "gc: the list may change unseen": {
+    why: "the cell is put without If-Match",
+    file: "src/dataset/gc.ts",
+    changes: [
+      [
+        "await this.store.put(GC_KEY, encodeGcState(next), condition);",
+        "void condition;\n        await this.store.put(GC_KEY, encodeGcState(next));",
+      ],
+    ],
+    by: ["--only", "collect", "--scenario", "writer", "--faults", "0"],
+  },
+  "gc: writers do not wait": {
+    why: "what is being deleted is stored again while it is",
+    file: "src/dataset/holding.ts",
+    changes: [['if (state.round?.phase === "condemned") {', "if (state.round !== undefined) {"]],
+    by: ["--only", "collect", "--scenario", "writer", "--faults", "0"],
+  },
+  "gc: what was lost is not looked for": {
+    why: "objects that a collection deleted between their put and the commit are taken to be there",
+    file: "src/dataset/holding.ts",
+    changes: [["if (isOpen) await refuseLost(ctx);", "void isOpen;"]],
+    by: ["--only", "collect", "--scenario", "writer", "--faults", "0"],
+  },
+  "gc: a branch does not look": {
+    why: "whoever makes a branch does not ask for collections",
+    file: "src/dataset/create-ref.ts",
+    changes: [["await hold(ctx, epoch, fresh);", ""]],
+    by: ["--only", "collect", "--scenario", "branch", "--faults", "0"],
+  },
+  "gc: a branch looks once": {
+    why: "the epoch that a collector wrote into a name that is reserved is not heeded",
+    file: "src/dataset/create-ref.ts",
+    changes: [["epoch = now.ref.gcEpoch;", "void epoch;"]],
+    by: ["--only", "collect", "--scenario", "snapshot", "--faults", "0"],
+  },
+  "gc: states are not marked": {
+    why: "a state that was taken off the list stays without what it leads to",
+    file: "src/dataset/gc.ts",
+    changes: [["await marker.states(now.states, isSkeleton);", ""]],
+    by: ["--only", "collect", "--scenario", "snapshot", "--faults", "0"],
+  },
+  "gc: a merge forgets its source": {
+    why: "a merge relies on another ref to keep what it merges",
+    file: "src/dataset/merge.ts",
+    changes: [["ctx.holding.states.add(source.address);", ""]],
+    by: ["--only", "collect", "--scenario", "fast-forward", "--faults", "0"],
+  },
+  "gc: pins forgotten": {
+    why: "pins are no roots",
+    file: "src/dataset/gc.ts",
+    changes: [["if (pin.expires > now) roots.pins.push(pin.manifest);", "if (pin.expires > now) continue;"]],
+    by: ["--only", "collect", "--scenario", "reader", "--faults", "0"],
+  },
+  "gc: registries forgotten": {
+    why: "lists of deletions are no roots",
+    file: "src/dataset/gc.ts",
+    changes: [["await marker.tombstones(tombstones.map(({ address }) => address));", "void tombstones;"]],
+    by: ["--only", "collect", "--scenario", "delete again", "--faults", "0"],
+  },
+  "gc: registries not fenced": {
+    why: "a deletion that read the registry before its list was condemned may still enter it",
+    file: "src/dataset/gc.ts",
+    changes: [
+      [
+        "if (epoch === undefined || (registry.gcEpoch ?? -1) >= epoch) return registry;",
+        "if (registry.seq >= 0) return registry;",
+      ],
+    ],
+    by: ["--only", "collect", "--scenario", "delete again", "--faults", "0"],
+  },
+  "gc: pruned states not told": {
+    why: "nobody learns that a state has lost its data",
+    file: "src/dataset/gc.ts",
+    changes: [["return this.stored([...all]);", "return state.pruned;"]],
+    by: ["--only", "collect", "--scenario", "prune", "--faults", "0"],
   },
 };

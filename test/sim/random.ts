@@ -19,7 +19,7 @@ export interface RandomViolation extends Violation {
 }
 
 /** Numbers in [0, 1): the same for the same seed. */
-function numbers(seed: number): () => number {
+export function numbers(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

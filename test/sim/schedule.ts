@@ -4,7 +4,7 @@
  */
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { type ClientPlan, type Outcome, readRows, runClient } from "./client.ts";
-import { contradictions, Inspector, resolvable } from "./inspect.ts";
+import { contradictions, Inspector, isReserved, resolvable } from "./inspect.ts";
 import { type Call, clientStore, directStore, failure, isRef, type Reply, World } from "./world.ts";
 
 /** How one request ends. What does not fit a request (a copy of a GET's 412) means "ok". */
@@ -243,22 +243,23 @@ export class Schedule {
     const bornAt = new Map(this.world.born.map((key, i) => [key, i]));
     const makers = new Map<string, number>();
     for (const { key, body, before, keys, client } of this.moves) {
+      if (isReserved(body)) continue;
       if (!makers.has(key)) makers.set(key, client);
       const now = await inspector.branch(body);
       found.push(...now.faults.map((fault) => `${key}: ${fault}`));
       for (const need of now.needs)
         if ((bornAt.get(need) ?? Number.POSITIVE_INFINITY) >= keys) found.push(`${key} came before ${need}`);
-      if (before === undefined) continue;
+      if (before === undefined || isReserved(before)) continue;
       const old = await inspector.branch(before);
       if (now.seq !== old.seq + 1 || now.parents[0] !== old.manifest)
         found.push(`${key} went from sequence ${old.seq} to ${now.seq}, which does not follow it`);
     }
     for (const [i, client] of this.clients.entries()) {
       const ref = this.world.values.get(`refs/${client.plan.branch ?? "main"}`);
-      if (ref === undefined) continue;
+      if (ref === undefined || isReserved(ref.bytes)) continue;
       const branch = await inspector.branch(ref.bytes);
       const wrong = contradictions(client.outcomes, branch, (name) =>
-        this.world.values.has(`refs/${name}`) ? { isOwn: makers.get(`refs/${name}`) === i } : undefined,
+        makers.has(`refs/${name}`) ? { isOwn: makers.get(`refs/${name}`) === i } : undefined,
       );
       found.push(...wrong.map((each) => `client ${i}: ${each}`));
       for (const outcome of client.outcomes) {

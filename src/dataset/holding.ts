@@ -1,0 +1,254 @@
+/**
+ * What keeps a collector of garbage from what a writer is about to publish (spec/0020-maintenance.md §7.4): each operation
+ * remembers which objects it put, and before it moves a ref it takes those that are condemned off the list. Which lists there are
+ * it asks for only when a ref tells that a collection began since it last asked.
+ */
+import { type Address, addressDigest, objectKey } from "../core/address.ts";
+import { DreamDBError, isDreamDBError } from "../errors.ts";
+import { decodeAddressList, hasDigest, listFor, type SplitSet } from "../objects/address-list.ts";
+import { decodeGcState, encodeGcState, GC_KEY, type GcState, type Round } from "../objects/gc-state.ts";
+import type { Context } from "./context.ts";
+import { inParallel, type Session } from "./session.ts";
+
+/** The cell of the backend's collections as it was read last; no `state` while there never was one. */
+export interface GcView {
+  state?: GcState;
+  etag?: string;
+}
+
+/** What an operation holds that no ref reaches yet. */
+export interface Holding {
+  /** What the dataset object knows of collections; shared by its operations. */
+  readonly view: { gc: GcView };
+  /** The epoch that the ref had when the operation began. */
+  readonly refEpoch: number;
+  /** The epoch known before it put anything: collections that ended up to then do not matter. */
+  since?: number;
+  starting?: Promise<void>;
+  /** Objects it put. */
+  readonly puts: Set<Address>;
+  /** States that it makes reachable by another ref. */
+  readonly states: Set<Address>;
+}
+
+/** What holding takes of a context. */
+export type HoldingContext = Pick<Context, "store" | "session" | "random" | "sleep" | "retries" | "holding">;
+
+/** To be called before the first object is put, and before a state is read that another ref is to name. */
+export async function beginHolding(ctx: HoldingContext): Promise<void> {
+  const { holding } = ctx;
+  if (holding.since !== undefined) return;
+  holding.starting ??= (async () => {
+    if (epochOf(holding) < holding.refEpoch) await readCollections(ctx, holding.refEpoch);
+    holding.since = epochOf(holding);
+  })().finally(() => {
+    delete holding.starting;
+  });
+  await holding.starting;
+}
+
+/** An operation goes on with what another one put. */
+export function adopt(holding: Holding, other: Holding): void {
+  if (other === holding) return;
+  for (const address of other.puts) holding.puts.add(address);
+  for (const address of other.states) holding.states.add(address);
+  if (other.since !== undefined) holding.since = Math.min(holding.since ?? other.since, other.since);
+}
+
+export function epochOf({ view }: Holding): number {
+  return view.gc.state?.epoch ?? 0;
+}
+
+/** Reads the cell. Errors: `RefRollback` when it is older than what was read before, or than a ref says; `Corrupt`. */
+export async function readCollections(ctx: HoldingContext, least = 0): Promise<GcView> {
+  const { view } = ctx.holding;
+  const found = await ctx.session.current(GC_KEY);
+  const next: GcView = found === undefined ? {} : { state: decodeGcState(found.bytes), etag: found.etag };
+  const epoch = next.state?.epoch ?? 0;
+  // Operations of one object read at the same time; the later state stays.
+  const known = view.gc.state?.epoch ?? 0;
+  if (epoch < Math.max(known, least)) {
+    throw new DreamDBError(
+      "RefRollback",
+      "the backend shows an older state of its collections than refs tell of",
+      {
+        field: GC_KEY,
+        found: `epoch ${epoch}`,
+        expected: `epoch ${Math.max(known, least)} or a later one`,
+        committed: "no",
+      },
+    );
+  }
+  view.gc = next;
+  return next;
+}
+
+/**
+ * To be called when the tip is known that a ref is to be moved from, and before it is moved: what the operation needs stays.
+ * @param epoch of the ref (or registry) as it was read; what it says of collections is all that has to be known
+ * @param fresh objects that are put after this
+ * Errors: `Conflict` when an object was deleted that the operation put, or is being deleted for too long; `NotFound` when a state is gone.
+ */
+export async function hold(
+  ctx: HoldingContext,
+  epoch: number,
+  fresh: readonly Address[] = [],
+): Promise<void> {
+  const { holding } = ctx;
+  if (epochOf(holding) < epoch) await readCollections(ctx, epoch);
+  // Whether something may have been deleted since the operation put or read it.
+  let isOpen = epochOf(holding) > (holding.since ?? epoch);
+  for (let attempt = 0; ; attempt++) {
+    const { state, etag } = holding.view.gc;
+    if (state === undefined) return;
+    const wanted = [...new Set([...holding.puts, ...fresh])];
+    const found = await condemnedAmong(ctx.session, state, wanted, [...holding.states]).catch(
+      async (error) => {
+        // Lists of a round that has ended are garbage themselves.
+        if (!isDreamDBError(error, "NotFound") || (await readCollections(ctx)).etag === etag) throw error;
+        return undefined;
+      },
+    );
+    if (found === undefined) {
+      isOpen = true;
+      continue;
+    }
+    if (found.objects.length === 0 && found.states.length === 0) break;
+    isOpen = true;
+    if (attempt > ctx.retries) throw stillDeleting(state, found);
+    if (state.round?.phase === "condemned") {
+      await spare(ctx, state, etag as string, found);
+      continue;
+    }
+    if (found.states.length > 0) throw gone(found.states[0] as Address);
+    await ctx.sleep(Math.min(1000, 2 ** attempt));
+    await readCollections(ctx);
+  }
+  if (isOpen) await refuseLost(ctx);
+}
+
+interface Condemned {
+  objects: Address[];
+  states: Address[];
+}
+
+/** What of `objects` and `states` is on the lists of the round under way, and has not been taken off. */
+async function condemnedAmong(
+  session: Session,
+  { round }: GcState,
+  objects: readonly Address[],
+  states: readonly Address[],
+): Promise<Condemned> {
+  if (round === undefined) return { objects: [], states: [] };
+  const spared = new Set(round.spared);
+  const kept = new Set(round.states);
+  const asked = states.filter((address) => !kept.has(address));
+  const condemned = await listed(session, round.condemned, [...objects, ...asked]);
+  const doomed = await listed(session, round.doomed, asked);
+  return {
+    objects: objects.filter((address) => condemned.has(address) && !spared.has(address)),
+    states: asked.filter((address) => condemned.has(address) || doomed.has(address)),
+  };
+}
+
+/** Those of `addresses` that a set has. */
+export async function listed(
+  session: Session,
+  set: SplitSet,
+  addresses: readonly Address[],
+): Promise<Set<Address>> {
+  const found = new Set<Address>();
+  const byList = new Map<Address, Address[]>();
+  for (const address of addresses) {
+    const ref = listFor(set, address);
+    if (ref === undefined) continue;
+    const asked = byList.get(ref.address);
+    if (asked === undefined) byList.set(ref.address, [address]);
+    else asked.push(address);
+  }
+  await inParallel([...byList], async ([list, asked]) => {
+    const decoded = decodeAddressList(await session.object(list));
+    for (const address of asked) if (hasDigest(decoded, addressDigest(address))) found.add(address);
+  });
+  return found;
+}
+
+/** Takes off the lists what was found there. Whatever comes of it, the view is the cell as it is then. */
+async function spare(ctx: HoldingContext, state: GcState, etag: string, found: Condemned): Promise<void> {
+  const round = state.round as Round;
+  const next: GcState = {
+    ...state,
+    writeId: ctx.random(16),
+    round: {
+      ...round,
+      spared: [...round.spared, ...found.objects],
+      states: [...round.states, ...found.states],
+    },
+  };
+  try {
+    const put = await ctx.store.put(GC_KEY, encodeGcState(next), { ifMatch: etag });
+    ctx.holding.view.gc = { state: next, etag: put.etag };
+  } catch (error) {
+    if (!isDreamDBError(error) || (error.code !== "Conflict" && error.committed === "no")) throw error;
+    // Another was faster, or the reply was lost: what is there now decides.
+    await ctx.sleep(Number(ctx.random(1)[0]) % 8);
+    await readCollections(ctx);
+  }
+}
+
+/** A collection came in between: everything the operation counts on has to be there still. */
+async function refuseLost(ctx: HoldingContext): Promise<void> {
+  const { puts, states, view } = ctx.holding;
+  await inParallel([...puts], async (address) => {
+    if (await isStored(ctx, address)) return;
+    throw new DreamDBError(
+      "Conflict",
+      "a collection deleted what this operation had stored, before it was published; nothing was published",
+      {
+        field: objectKey(address),
+        found: "no such object",
+        expected: "operations that take less time than the age collections are given",
+        retryable: true,
+        committed: "no",
+      },
+    );
+  });
+  const pruned = await listed(ctx.session, view.gc.state?.pruned ?? [], [...states]);
+  for (const state of states) if (pruned.has(state) || !(await isStored(ctx, state))) throw gone(state);
+}
+
+/** Past all caches. */
+async function isStored({ store }: HoldingContext, address: Address): Promise<boolean> {
+  return (await store.get(objectKey(address), { offset: 0, length: 0 })) !== undefined;
+}
+
+export function gone(address: Address): DreamDBError {
+  return new DreamDBError("NotFound", "this state's data was collected as garbage", {
+    field: "manifest",
+    found: address,
+    expected: "a state that a ref or pin names, or that collections were told to keep",
+    committed: "no",
+  });
+}
+
+function stillDeleting({ epoch }: GcState, { objects }: Condemned): DreamDBError {
+  return new DreamDBError(
+    "Conflict",
+    "a collection is deleting objects that this operation needs; call again later",
+    {
+      field: GC_KEY,
+      found: `${objects.length} objects of epoch ${epoch}`,
+      expected: "a collection that ends",
+      retryable: true,
+      committed: "no",
+    },
+  );
+}
+
+/** Errors: `NotFound` for a state whose data was collected. Its Manifest may be there. */
+export async function refusePruned(session: Session, address: Address): Promise<void> {
+  const found = await session.current(GC_KEY);
+  if (found === undefined) return;
+  const { pruned } = decodeGcState(found.bytes);
+  if ((await listed(session, pruned, [address])).size > 0) throw gone(address);
+}
