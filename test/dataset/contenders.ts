@@ -34,13 +34,17 @@ export interface Ending {
 
 /** Starts writers; all that live are ended after the tests of the file. */
 export interface Contenders {
-  /** @param onAcknowledged called with every append that is in */
+  /**
+   * @param onAcknowledged called with every append that is in
+   * @param end ends it after the append under way, however many are still to come
+   */
   append(
     url: string,
     writer: string,
     times: number,
     options?: object,
     onAcknowledged?: (so: Acknowledged) => void,
+    end?: Promise<unknown>,
   ): Promise<Ending>;
 }
 
@@ -67,7 +71,7 @@ export function contenders(): Contenders {
     rmSync(folder, { recursive: true, force: true });
   });
   return {
-    append: (url, writer, times, options = {}, onAcknowledged = () => {}) =>
+    append: (url, writer, times, options = {}, onAcknowledged = () => {}, end = undefined) =>
       new Promise((done) => {
         const script = resolve("test/fixtures/dataset-contend.mjs");
         const args = [
@@ -79,8 +83,9 @@ export function contenders(): Contenders {
           JSON.stringify(options),
         ];
         const child = spawn(process.execPath, ["--no-warnings", script, ...args], {
-          stdio: ["ignore", "pipe", "inherit"],
+          stdio: ["pipe", "pipe", "inherit"],
         });
+        void end?.then(() => child.stdin.end());
         living.add(child);
         const ending: Ending = { acknowledged: [], errors: {}, failed: "ended without a word" };
         createInterface({ input: child.stdout }).on("line", (line) => {
@@ -102,10 +107,10 @@ export function contenders(): Contenders {
   };
 }
 
-/** Errors unless each append is in exactly once, as it was acknowledged, in one line of history. */
-export async function expectAllIn(url: string, endings: Ending[], times: number): Promise<void> {
+/** Errors unless each append is in exactly once, as it was acknowledged, in one line of history. @param times of each writer */
+export async function expectAllIn(url: string, endings: Ending[], times?: number): Promise<void> {
   expect(endings.map(({ failed }) => failed)).toEqual(endings.map(() => undefined));
-  const total = endings.length * times;
+  const total = endings.reduce((sum, { acknowledged }) => sum + (times ?? acknowledged.length), 0);
   const dataset = await Dataset.open("main", url);
   const rows = await rowsOf(dataset);
   const found = rows.map((row) => `${row.writer} ${row.n} ${row._anchor}`).sort();

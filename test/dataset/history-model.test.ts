@@ -4,6 +4,7 @@ import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
+import { gc } from "../../src/dataset/gc.ts";
 import { digestOf } from "../../src/dataset/merge-rows.ts";
 import { Schema } from "../../src/dataset/schema.ts";
 import { isDreamDBError } from "../../src/errors.ts";
@@ -33,6 +34,8 @@ interface World {
   deleted: Set<bigint>;
   /** What each state showed, by its address. */
   states: Map<string, Seen>;
+  /** Whether collections may have taken the data of states that no branch or snapshot names. */
+  isPruned: boolean;
   random: () => number;
   names: number;
 }
@@ -79,6 +82,14 @@ const steps = fc.array(
         on,
         k: fc.integer({ min: 1, max: 3 }),
         seed: fc.nat(2),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        verb: fc.constant("gc" as const),
+        on,
+        keep: fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
       }),
     },
     { weight: 1, arbitrary: fc.record({ verb: fc.constant("snapshot" as const), on }) },
@@ -158,6 +169,13 @@ async function take(world: World, { dataset, seen }: Branch, step: Step): Promis
       if (visible(world, seen).length >= step.k)
         await dataset.rebuildIvf({ field: "vector", k: step.k, seed: step.seed, iterations: 1 });
       return;
+    case "gc": {
+      const options = { ageMs: 0, ...(step.keep === undefined ? {} : { keepManifests: step.keep }) };
+      await gc(store, options);
+      expect(await gc(store, options)).toMatchObject({ deleted: 0, condemned: 0 });
+      world.isPruned ||= step.keep !== undefined;
+      return;
+    }
     case "snapshot":
       await dataset.snapshot(`s${world.names++}`).catch((error) => {
         // Of a state that has no record.
@@ -170,7 +188,11 @@ async function take(world: World, { dataset, seen }: Branch, step: Step): Promis
     case "openAt": {
       const all = [...world.states];
       const [address, then] = all[step.which % all.length] as [string, Seen];
-      const old = await Dataset.openAt(address, store);
+      const old = await Dataset.openAt(address, store).catch((error) => {
+        if (world.isPruned && isDreamDBError(error, "NotFound")) return undefined;
+        throw error;
+      });
+      if (old === undefined) return;
       expect(plain(await rowsOf(old))).toEqual(plain(visible(world, then)));
       expect(await old.count()).toBe(visible(world, then).length);
     }
@@ -208,7 +230,7 @@ test("every branch and every state shows what the model says", async () => {
       const dataset = await Dataset.create("main", schema, store, { clock: clock.read });
       const world: World = {
         ...{ store, branches: [{ dataset, seen: new Map() }], deleted: new Set(), states: new Map() },
-        ...{ random: seeded(7), names: 0 },
+        ...{ isPruned: false, random: seeded(7), names: 0 },
       };
       world.states.set(dataset.currentManifest(), new Map());
       for (const step of history) {

@@ -3,6 +3,7 @@ import { describe, expect, test } from "@jest/globals";
 import { objectKey } from "../../src/core/address.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
+import { gc } from "../../src/dataset/gc.ts";
 import { Schema } from "../../src/dataset/schema.ts";
 import { Session } from "../../src/dataset/session.ts";
 import { entriesIn } from "../../src/dataset/timeline.ts";
@@ -145,12 +146,9 @@ test("a purged state reaches no value, code or index entry of 1,000 deleted reco
   expect(found?._time_anchors).not.toContain(anchors[1]);
 }, 60_000);
 
-/** What garbage collection will do: deletes what `fsck --purged` names as unreachable. */
+/** Collects garbage: how many objects went. */
 async function deleteLeftovers(store: Store): Promise<number> {
-  const { purge } = await fsck(store, { purged: true });
-  const keys = purge?.remaining.filter(({ why }) => why === "unreachable").map(({ key }) => key) ?? [];
-  for (const key of keys) await store.delete?.(key);
-  return keys.length;
+  return (await gc(store, { ageMs: 0 })).deleted;
 }
 
 describe("a backend after a purge, without what nothing reaches", () => {
