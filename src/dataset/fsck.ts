@@ -3,6 +3,7 @@ import { type Address, addressOf, isAddress, objectKey } from "../core/address.t
 import { blake3, equalBytes } from "../core/blake3.ts";
 import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
+import { decodeCellLineage } from "../objects/cell-lineage.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
 import { type ColumnHead, decodeColumnHead, openBlock } from "../objects/column.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
@@ -25,6 +26,7 @@ import { decodeRegistry, registryKey } from "../objects/registry.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
 import {
   type CentroidsRef,
+  cellCount,
   centroidsBytes,
   decodeSpatialIndex,
   halvesOf,
@@ -42,6 +44,7 @@ import type { Backend, Cancellable } from "./context.ts";
 import { checkGraphIndex, checkGraphPage, checkNodes } from "./fsck-graph.ts";
 import { checkScalarIndex } from "./fsck-index.ts";
 import { checkAnchors, checkIndexed, checkRows } from "./fsck-rows.ts";
+import { readLineage, withHidden } from "./segments.ts";
 import { Session } from "./session.ts";
 import { readValues, valueTypeOf } from "./values.ts";
 
@@ -266,6 +269,7 @@ class Checker {
     for (const track of manifest.tracks.values()) {
       await this.spatialIndex(track.address);
       await this.tables(track);
+      await this.lineage(track);
       await this.graph(track, manifest);
       await this.tree(track.segments, segmentCodec, (entry) => this.segment(entry, track));
       const tables = tablesOf(track.spatialIndex);
@@ -282,6 +286,16 @@ class Checker {
         waiting.push(...decodeSpatialIndex(bytes).parents);
       });
     }
+  }
+
+  /** Which rows count of segments that name an earlier index. The objects of that index are not needed for it. */
+  private async lineage({ lineage, spatialIndex }: Track): Promise<void> {
+    if (lineage === undefined) return;
+    const cells = cellCount(spatialIndex);
+    await this.once(lineage.address, `lineage of ${cells} cells`, async (bytes) => {
+      if (bytes.length !== lineage.bytes) throw fault("lineage.bytes", bytes.length, lineage.bytes);
+      decodeCellLineage(bytes, cells);
+    });
   }
 
   /** The graph of a Track, if it has one: its pages, and that its nodes are the rows with a vector. */
@@ -399,7 +413,7 @@ class Checker {
     await this.data(entry.container, `segment of ${entry.rows} for ${track.address}`, async (bytes) => {
       checkContainer(bytes, entry.container);
       const head = decodeSegmentHead(bytes, { totalBytes: entry.container.bytes, ...codingOf(track) });
-      if (head.rows !== entry.rows) throw fault("segment.rows", head.rows, entry.rows);
+      withHidden(track, await readLineage(this.session, track), entry, { ref: entry.container, head });
       for (const block of head.blocks) {
         for (const span of [block.anchors, block.codes, block.vectors]) {
           if (span === undefined) continue;
