@@ -636,8 +636,7 @@ export class IvfTrack {
   /** The cells that the segments from number `from` on have rows in, ascending. */
   private cellsFrom(from: number): number[] {
     const cells = new Set<number>();
-    for (const segment of this.segments.slice(from))
-      for (const { cell } of cellsIn(segment)) cells.add(cell);
+    for (const segment of this.segments.slice(from)) for (const { cell } of cellsIn(segment)) cells.add(cell);
     return [...cells].sort((a, b) => a - b);
   }
 

@@ -1,10 +1,15 @@
 /** The segments of a Track, opened, and which of their blocks hold which rows. */
 import { DreamDBError } from "../errors.ts";
-import type { SegmentEntry } from "../objects/index-tree.ts";
 import { type CellLineage, decodeCellLineage, hiddenCells } from "../objects/cell-lineage.ts";
+import type { SegmentEntry } from "../objects/index-tree.ts";
 import { segmentCodec } from "../objects/index-tree.ts";
 import { codingOf, type Track } from "../objects/manifest.ts";
-import { decodeSegmentAnchors, decodeSegmentHead, type SegmentBlock, type SegmentHead } from "../objects/segment.ts";
+import {
+  decodeSegmentAnchors,
+  decodeSegmentHead,
+  type SegmentBlock,
+  type SegmentHead,
+} from "../objects/segment.ts";
 import { corrupt } from "../objects/shape.ts";
 import { cellCount } from "../objects/spatial-index.ts";
 import { inParallel, type OpenContainer, type Session } from "./session.ts";
@@ -88,19 +93,24 @@ export function withHidden(
       ? undefined
       : hiddenCells(lineage, generation, head.cells);
   const segment = { entry, container, ...(hidden === undefined ? {} : { hidden }) };
-  const rows = hidden === undefined ? head.rows : rowsThatCount(segment);
+  const rows = rowsThatCount(segment);
   if (rows !== entry.rows) throw corrupt("segment.rows", entry.rows, rows);
   return segment;
 }
 
-function rowsThatCount(segment: OpenSegment): number {
+/** Rows of a segment that count. */
+export function rowsThatCount(segment: Pick<OpenSegment, "container" | "hidden">): number {
+  if (segment.hidden === undefined) return segment.container.head.rows;
   let rows = 0;
   for (const { from, to } of cellsIn(segment)) rows += to - from;
   return rows;
 }
 
 /** The cells of a segment whose rows count, ascending, and where these are. */
-export function* cellsIn({ container, hidden }: OpenSegment): Generator<RowRange & { cell: number }> {
+export function* cellsIn({
+  container,
+  hidden,
+}: Pick<OpenSegment, "container" | "hidden">): Generator<RowRange & { cell: number }> {
   const { cells, firstRows } = container.head;
   for (let i = 0; i < cells.length; i++) {
     if (hidden?.[i] === 1) continue;

@@ -1,4 +1,8 @@
 /** What a program that only reads and searches by cells has no use for, in one module, so that bundles split in few chunks. */
+export { adaIvfPlan } from "./ada-plan.ts";
+export { adaIvfCollect, adaIvfPublish, adaIvfStep } from "./ada-publish.ts";
+export { adaIvfStatus } from "./ada-status.ts";
+export { adaIvfWork } from "./ada-work.ts";
 export { append, stage } from "./append.ts";
 export { streamArrow } from "./arrow-batches.ts";
 export { ArrowSource } from "./arrow-source.ts";

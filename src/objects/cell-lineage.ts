@@ -52,11 +52,10 @@ export function decodeCellLineage(bytes: Uint8Array, cells: number): CellLineage
 
 /** By place in a segment's cell table, 1 where its rows do not count; undefined when all of them do. */
 export function hiddenCells(
-  lineage: CellLineage,
+  { since }: { since: ArrayLike<number> },
   generation: number,
   cells: Uint32Array,
 ): Uint8Array | undefined {
-  const { since } = lineage;
   const hidden = Uint8Array.from(cells, (cell) => ((since[cell] ?? Infinity) > generation ? 1 : 0));
   return hidden.includes(1) ? hidden : undefined;
 }

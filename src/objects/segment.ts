@@ -309,8 +309,7 @@ export function decodeSegmentHead(
     ...readCells(view, layout),
     blocks: readBlocks(view, blockTable, layout),
   };
-  if (spatialIndex === expected.spatialIndex)
-    checkTable(head.cells, expected.cells / (expected.tables ?? 1));
+  if (spatialIndex === expected.spatialIndex) checkTable(head.cells, expected.cells / (expected.tables ?? 1));
   return head;
 }
 
