@@ -37,6 +37,8 @@ export interface AdaIvfOptions extends Cancellable {
   mergeBelow?: number;
   /** The most cells that are split or dissolved in this step, the largest ones first. Default: no limit. */
   limit?: number;
+  /** For each part of a cell that is split, the nearest other cells whose centroids are trained anew as well. Default 2. */
+  recentre?: number;
   /** For each cell that is split, cells near its new centroids whose rows may have a nearer one now. Default 8. */
   neighbours?: number;
   /** The share of a neighbour's rows that have to have a nearer cell for it to be rewritten, 0 to 1. Default 0.1. */
@@ -58,6 +60,8 @@ export interface AdaIvfPlan {
   plan: Address | undefined;
   /** Cells that are split, with their rows and the number of their parts. */
   splits: { cell: number; rows: number; parts: number }[];
+  /** Cells near those whose centroids are moved as well. */
+  recentred: number[];
   /** Cells that are dissolved, with their rows. */
   merges: { cell: number; rows: number }[];
   /** Cells beyond the bound that can't be split: their rows, or those looked at, are all the same. */
@@ -72,6 +76,7 @@ export interface AdaIvfPlan {
   rows: number;
 }
 
+const DEFAULT_RECENTRE = 2;
 const DEFAULT_NEIGHBOURS = 8;
 const DEFAULT_REASSIGN = 0.1;
 const DEFAULT_SAMPLE_PER_PART = 128;
@@ -110,11 +115,19 @@ export async function adaIvfPlan(
   const seed = blake3(encodeStepBase(base, JSON.stringify(Object.entries({ ...given, ...chosen }).sort())));
   const training = { ...chosen, seed, onProgress: options.onProgress };
   const parts = await trainParts(ctx, { manifest, field, index, segments }, splits, training);
+  const splitCells = [...parts.keys()];
+  const recentred = await recentre(
+    ctx,
+    { manifest, field, index, segments },
+    { rows, centroids, dissolved, parts },
+    training,
+  );
   const unsplittable = splits.filter(({ cell }) => !parts.has(cell)).map(({ cell }) => cell);
-  const done = splits.filter(({ cell }) => parts.has(cell));
+  const done = splits.filter(({ cell }) => splitCells.includes(cell));
   const result: AdaIvfPlan = {
     plan: undefined,
     splits: done.map(({ cell, rows }) => ({ cell, rows, parts: (parts.get(cell) as Float32Array[]).length })),
+    recentred,
     merges: dissolved.map((cell) => ({ cell, rows: rows[cell] as number })),
     unsplittable,
     cellsBefore: index.cells,
@@ -181,6 +194,7 @@ function checked(options: AdaIvfOptions, field: EmbeddingField) {
   const taskRows = Math.max(1, Math.floor(TASK_BYTES / (4 * field.dim)));
   return {
     reassignAbove,
+    recentre: count("recentre", options.recentre ?? DEFAULT_RECENTRE, 2 ** 16, 0),
     neighbours: count("neighbours", options.neighbours ?? DEFAULT_NEIGHBOURS, 2 ** 16, 0),
     sample: count("sample", options.sample ?? DEFAULT_SAMPLE_PER_PART, 2 ** 20),
     iterations: count("iterations", options.iterations ?? DEFAULT_ITERATIONS, MAX_ITERATIONS, 0),
@@ -316,6 +330,7 @@ function nearestCells(
 }
 
 interface Training {
+  recentre: number;
   sample: number;
   iterations: number;
   seed: Uint8Array;
@@ -433,6 +448,96 @@ function withRows(
   }
   const used = [...counts.keys()].filter((part) => (counts[part] as number) > 0);
   return used.map((part) => values.slice(part * dim, (part + 1) * dim));
+}
+
+interface Chosen {
+  rows: Float64Array;
+  centroids: Float32Array;
+  dissolved: readonly number[];
+  /** Receives the cells that are recentred, as split into one part. */
+  parts: Map<number, Float32Array[]>;
+}
+
+/**
+ * Trains the parts anew together with the cells nearest to them: the rounds of k-means go on, from the parts and the old
+ * centroids, on a sample of the rows of all these cells. Returns the cells that are not split themselves.
+ */
+async function recentre(
+  ctx: Context,
+  { manifest, field, index, segments }: Planned,
+  { rows, centroids, dissolved, parts }: Chosen,
+  { recentre: wanted, sample, iterations, seed }: Training,
+): Promise<number[]> {
+  const { dim } = index;
+  if (wanted === 0 || parts.size === 0) return [];
+  const gone = new Set([...dissolved, ...parts.keys()]);
+  const stays = (cell: number): boolean => !gone.has(cell) && (rows[cell] as number) > 0;
+  const near = new Set(
+    [...parts.values()].flatMap((values) =>
+      values.flatMap((part) => nearestCells(centroids, dim, part, wanted, stays)),
+    ),
+  );
+  const found = [...near].sort((a, b) => a - b);
+  for (const cell of found) parts.set(cell, [centroids.slice(cell * dim, (cell + 1) * dim)]);
+  const source = await VectorsByAnchor.open(ctx, field, manifest.timeline);
+  const held = await rowsOfCells(ctx.session, segments, new Set(parts.keys()));
+  const count = Math.min(held.ticks.length, sample * [...parts.values()].flat().length);
+  const picks = sampleRows(ctx.kernels, seed, held.ticks.length, count);
+  const x = ctx.kernels.alloc(count * dim * 4);
+  try {
+    await source.read(
+      BigUint64Array.from(picks, (row) => held.ticks[row] as bigint),
+      x,
+    );
+    toIndexSpace(ctx.kernels, metricOf(index.algorithm), index.exponent, x, count, dim, x);
+    const moved = await lloyd(ctx.kernels, [...parts.values()].flat(), x, count, dim, iterations);
+    let next = 0;
+    for (const [cell, { length }] of parts) parts.set(cell, moved.slice(next, (next += length)));
+  } finally {
+    ctx.kernels.free(x);
+  }
+  return found;
+}
+
+/** Rounds of k-means over all of n vectors; a centroid without any stays. */
+async function lloyd(
+  kernels: Kernels,
+  from: readonly Float32Array[],
+  vectors: number,
+  n: number,
+  dim: number,
+  iterations: number,
+): Promise<Float32Array[]> {
+  const values = new Float32Array(from.length * dim);
+  from.forEach((value, i) => {
+    values.set(value, i * dim);
+  });
+  const to = kernels.alloc(4 * n);
+  try {
+    for (let round = 0; round < iterations; round++) {
+      const assigner = new CellAssigner(kernels, values, dim);
+      assigner.assign(vectors, n, to);
+      assigner.free();
+      const cells = kernels.u32(to, n);
+      const y = kernels.f32(vectors, n * dim);
+      const sums = new Float64Array(values.length);
+      const counts = new Uint32Array(from.length);
+      for (let row = 0; row < n; row++) {
+        const cell = cells[row] as number;
+        (counts[cell] as number)++;
+        for (let i = 0, at = cell * dim; i < dim; i++, at++)
+          (sums[at] as number) += y[row * dim + i] as number;
+      }
+      sums.forEach((sum, at) => {
+        const rows = counts[Math.floor(at / dim)] as number;
+        if (rows > 0) values[at] = sum / rows;
+      });
+      await breathe();
+    }
+  } finally {
+    kernels.free(to);
+  }
+  return from.map((_, i) => values.slice(i * dim, (i + 1) * dim));
 }
 
 /** A cell's own seed, so that what is drawn for it depends on no other. */
