@@ -177,6 +177,7 @@ async function curveOf(ds, cells) {
       found += plan.filter((n) => ids.has(n)).length;
     }
     curve.push({ bytes: (scanned / queries.length) * bytesARow, recall: found / (queries.length * TOP_K) });
+    if (curve.at(-1).bytes > budgets.at(-1)) break;
   }
   return curve;
 }

@@ -69,7 +69,7 @@ export async function adaIvfWork(
     segments: await openTrack(session, before),
     indexer: (await indexers.of(track)) as Indexer,
     source: await VectorsByAnchor.open(ctx, field, plan.base.timeline),
-    sources: new Set([...plan.split, ...plan.dissolved, ...plan.moved]),
+    sources: new Set(plan.sources),
   };
   const results: TaskResult[] = [];
   const total = Math.ceil((plan.tasks.length - shard) / shards);

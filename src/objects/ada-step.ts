@@ -44,10 +44,8 @@ export interface StepPlan {
   /** The index that the step leads to, and its address. */
   index: TrainedIndex;
   address: Address;
-  /** Cells of the base whose rows all go to new places: split, dissolved, and numbered anew, each ascending. */
-  split: number[];
-  dissolved: number[];
-  moved: number[];
+  /** Cells of the base whose rows are all written anew: split, recentred, dissolved, or numbered anew; ascending. */
+  sources: number[];
   /** Cells of the new index that have not the centroid that their number had before, ascending. */
   changed: number[];
   /** Cells of the base, a task's after another's: those above, and neighbours of theirs that may have rows to give away. */
@@ -88,13 +86,13 @@ export function encodeStepBase(base: StepBase, options: string): Uint8Array {
 }
 
 export function encodeStepPlan(plan: StepPlan): Uint8Array {
-  const { base, index, split, dissolved, moved, changed, tasks, reassignPpm } = plan;
+  const { base, index, sources, changed, tasks, reassignPpm } = plan;
   return encodeCbor({
     kind: PLAN,
     version: FORMAT_VERSION,
     base: baseToCbor(base),
     index: encodeSpatialIndex(index),
-    ...{ split, dissolved, moved, changed, tasks, reassignPpm },
+    ...{ sources, changed, tasks, reassignPpm },
   });
 }
 
@@ -110,9 +108,7 @@ export function decodeStepPlan(bytes: Uint8Array): StepPlan {
     base: baseFromCbor(shape.value("base")),
     index,
     address: addressOf(encoded),
-    split: cells("split"),
-    dissolved: cells("dissolved"),
-    moved: cells("moved"),
+    sources: ascending(cells("sources"), 2 ** 32),
     changed: ascending(cells("changed"), cellCount(index)),
     tasks: shape.array("tasks").map((task) => uints(task, `${PLAN}.tasks`)),
     reassignPpm: shape.uint("reassignPpm", 1_000_001),
@@ -224,6 +220,6 @@ function uints(value: unknown, field: string): number[] {
 
 function ascending(cells: number[], limit: number): number[] {
   const bad = cells.find((cell, i) => cell >= limit || (i > 0 && cell <= (cells[i - 1] as number)));
-  if (bad !== undefined) throw corrupt(`${PLAN}.changed`, bad, `ascending cells below ${limit}`);
+  if (bad !== undefined) throw corrupt(`${PLAN}.cells`, bad, `ascending cells below ${limit}`);
   return cells;
 }
