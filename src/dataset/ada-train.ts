@@ -106,19 +106,19 @@ async function trainSome(
     const found = new Map<number, Float32Array[]>();
     let first = 0;
     for (const { cell, parts, seed: own, rows } of drawn) {
-      const places = kernels.copyIn(place.subarray(first, first + rows.length));
       const x = kernels.alloc(rows.length * dim * 4);
-      first += rows.length;
       try {
+        const places = kernels.copyIn(place.subarray(first, first + rows.length));
         kernels.gatherRows(read, 4 * dim, places, rows.length, x);
+        kernels.free(places);
         toIndexSpace(kernels, metricOf(index.algorithm), index.exponent, x, rows.length, dim, x);
         const how = { vectors: x, n: rows.length, dim, k: parts, iterations, seed: own };
         const used = withRows(kernels, await trainKmeans(kernels, how), how);
         if (used.length > 1) found.set(cell, used);
       } finally {
         kernels.free(x);
-        kernels.free(places);
       }
+      first += rows.length;
       onTrained();
       await breathe();
     }
@@ -135,14 +135,12 @@ function withRows(
   { vectors, n, dim }: { vectors: number; n: number; dim: number },
 ): Float32Array[] {
   const counts = new Uint32Array(values.length / dim);
-  const assigner = new CellAssigner(kernels, values, dim);
   const to = kernels.alloc(4 * n);
   try {
-    assigner.assign(vectors, n, to);
+    assigned(kernels, values, dim, vectors, n, to);
     for (const part of kernels.u32(to, n)) (counts[part] as number)++;
   } finally {
     kernels.free(to);
-    assigner.free();
   }
   const used = [...counts.keys()].filter((part) => (counts[part] as number) > 0);
   return used.map((part) => values.slice(part * dim, (part + 1) * dim));
@@ -216,9 +214,7 @@ async function lloyd(
   const to = kernels.alloc(4 * n);
   try {
     for (let round = 0; round < iterations; round++) {
-      const assigner = new CellAssigner(kernels, values, dim);
-      assigner.assign(vectors, n, to);
-      assigner.free();
+      assigned(kernels, values, dim, vectors, n, to);
       const cells = kernels.u32(to, n);
       const y = kernels.f32(vectors, n * dim);
       const sums = new Float64Array(values.length);
@@ -239,6 +235,23 @@ async function lloyd(
     kernels.free(to);
   }
   return from.map((_, i) => values.slice(i * dim, (i + 1) * dim));
+}
+
+/** The nearest of these centroids to each of n vectors, to `to` (u32 × n). */
+function assigned(
+  kernels: Kernels,
+  centroids: Float32Array,
+  dim: number,
+  vectors: number,
+  n: number,
+  to: number,
+): void {
+  const assigner = new CellAssigner(kernels, centroids, dim);
+  try {
+    assigner.assign(vectors, n, to);
+  } finally {
+    assigner.free();
+  }
 }
 
 /** A cell's own seed, so that what is drawn for it depends on no other. */

@@ -163,11 +163,14 @@ function rewrittenOf(
 }
 
 function gathered(kernels: Context["kernels"], vectors: number, dim: number, rows: Uint32Array): number {
-  const out = kernels.alloc(Math.max(1, rows.length) * dim * 4);
   const index = kernels.copyIn(rows);
-  kernels.gatherRows(vectors, 4 * dim, index, rows.length, out);
-  kernels.free(index);
-  return out;
+  try {
+    const out = kernels.alloc(Math.max(1, rows.length) * dim * 4);
+    kernels.gatherRows(vectors, 4 * dim, index, rows.length, out);
+    return out;
+  } finally {
+    kernels.free(index);
+  }
 }
 
 function runOf(vectors: number, ticks: BigUint64Array): VectorRun {
