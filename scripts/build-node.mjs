@@ -18,6 +18,7 @@ await build({
   format: "esm",
   platform: "node",
   target: "es2022",
+  charset: "utf8",
   plugins: [{ name: "core", setup: leaveCoreWhereItIs }],
   // package.json names the files with effects as they are in build/lib.
   ignoreAnnotations: true,

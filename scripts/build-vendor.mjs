@@ -3,6 +3,7 @@
 
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { build } from "esbuild";
+import { byteText } from "./byte-text.mjs";
 
 const out = "build/vendor";
 await mkdir(out, { recursive: true });
@@ -16,7 +17,8 @@ await build({
   target: "es2022",
   minifySyntax: true,
   legalComments: "inline",
-  loader: { ".wasm": "base64" },
+  charset: "utf8",
+  plugins: [{ name: "wasm", setup: importAsText }],
   // Modules arrive as bytes, never as responses; in Node the mere mention of Response loads the whole of fetch (20 ms).
   define: { "import.meta.url": '""', Response: "undefined", Request: "undefined" },
   logLevel: "error",
@@ -32,7 +34,7 @@ await writeFile(cborFile, cbor.replaceAll(decoder, 'new TextDecoder("utf-8", { i
 
 for (const name of ["simd", "scalar"]) {
   const wasm = await readFile(`build/${name}.wasm`);
-  await writeFile(`${out}/wasm-${name}.js`, `export default "${wasm.toString("base64")}";\n`);
+  await writeFile(`${out}/wasm-${name}.js`, `export default ${byteText(wasm)};\n`);
   await copyFile("scripts/vendor/wasm.d.ts", `${out}/wasm-${name}.d.ts`);
 }
 for (const name of ["blake3", "cbor-x", "loader"])
@@ -47,3 +49,9 @@ for (const name of ["blake3-wasm", "cbor-x", "@assemblyscript/loader"]) {
   notices.push(`# ${name} ${version} (${license})\n\n${text}`);
 }
 await writeFile(`${out}/THIRD-PARTY-LICENSES.md`, notices.join("\n"));
+
+function importAsText({ onLoad }) {
+  onLoad({ filter: /\.wasm$/ }, async ({ path }) => ({
+    contents: `export default ${byteText(await readFile(path))};`,
+  }));
+}

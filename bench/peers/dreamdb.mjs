@@ -59,7 +59,7 @@ export function settings({ name, count }) {
   if (name === "lsh")
     return [defaults, ...[64, 256, 1024].map((nprobe) => ({ label: `nprobe ${nprobe}`, nprobe }))];
   if (name === "graph") return [defaults, ...walks()];
-  const probes = [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384].filter(
+  const probes = [4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 256, 320, 384].filter(
     (n) => count > 50_000 || n <= 64,
   );
   // Estimates are given more benefit of the doubt the more cells are probed: each where it pays.

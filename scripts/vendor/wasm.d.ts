@@ -1,3 +1,3 @@
-/** A WASM module's bytes in base64. */
-declare const base64: string;
-export default base64;
+/** A WASM module, a character for each byte. */
+declare const text: string;
+export default text;

@@ -97,7 +97,7 @@ import { SpaceRegistry } from "./space-registry.ts";
 import { startingIndex } from "./starting-index.ts";
 import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
-import { findOperation, newRef, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
+import { findOperation, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
 import { both, filterOf, type Where } from "./where.ts";
 import { DatasetWriter, type WriterOptions } from "./writer.ts";
 

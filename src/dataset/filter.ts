@@ -18,7 +18,6 @@ import { encodeManifest, type Manifest } from "../objects/manifest.ts";
 import { Lru } from "../store/lru.ts";
 import { matchColumn } from "./column-match.ts";
 import { liveRows } from "./deleted.ts";
-import { matchIndex } from "./index-match.ts";
 import { inParallel, type Session } from "./session.ts";
 import { entriesIn } from "./timeline.ts";
 import { type Condition, canonicalForm, type Leaf } from "./where.ts";
@@ -147,6 +146,8 @@ export async function matchBatch(session: Session, entry: BatchEntry, condition:
 }
 
 async function matchLeaf(session: Session, entry: BatchEntry, leaf: Leaf): Promise<Bits> {
+  // A module of its own to load: many a program never filters by a field that has an index.
+  const { matchIndex } = await import("./index-match.ts");
   return (await matchIndex(session, entry, leaf)) ?? (await matchColumn(session, entry, leaf));
 }
 

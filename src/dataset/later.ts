@@ -7,8 +7,11 @@ import type { ArrowSource } from "./arrow-source.ts";
 import type { FsckOptions, FsckReport } from "./fsck.ts";
 import type * as Seldom from "./seldom.ts";
 import type { StreamSource } from "./stream.ts";
+import type * as Writing from "./writing.ts";
 
 export const seldom = (): Promise<typeof Seldom> => import("./seldom.ts");
+
+const writing = (): Promise<typeof Writing> => import("./writing.ts");
 
 export const adaIvfPlan: typeof Seldom.adaIvfPlan = async (...args) => (await seldom()).adaIvfPlan(...args);
 
@@ -25,9 +28,9 @@ export const adaIvfStep: typeof Seldom.adaIvfStep = async (...args) => (await se
 export const adaIvfStatus: typeof Seldom.adaIvfStatus = async (...args) =>
   (await seldom()).adaIvfStatus(...args);
 
-export const append: typeof Seldom.append = async (...args) => (await seldom()).append(...args);
+export const append: typeof Writing.append = async (...args) => (await writing()).append(...args);
 
-export const stage: typeof Seldom.stage = async (...args) => (await seldom()).stage(...args);
+export const stage: typeof Writing.stage = async (...args) => (await writing()).stage(...args);
 
 export const buildGraph: typeof Seldom.buildGraph = async (...args) => (await seldom()).buildGraph(...args);
 
@@ -49,7 +52,7 @@ export const publishCompressor: typeof Seldom.publishCompressor = async (...args
 export const rebuildIvf: typeof Seldom.rebuildIvf = async (...args) => (await seldom()).rebuildIvf(...args);
 
 export const arrowSource = async (...args: ConstructorParameters<typeof ArrowSource>): Promise<ArrowSource> =>
-  new (await seldom()).ArrowSource(...args);
+  new (await writing()).ArrowSource(...args);
 
 export async function* streamArrow(source: StreamSource, library: ArrowLibrary): AsyncGenerator<unknown> {
   yield* (await seldom()).streamArrow(source, library);
@@ -68,8 +71,8 @@ export const diff: typeof Seldom.diff = async (...args) => (await seldom()).diff
 
 export const diffFrom: typeof Seldom.diffFrom = async (...args) => (await seldom()).diffFrom(...args);
 
-export const createBranch: typeof Seldom.createBranch = async (...args) =>
-  (await seldom()).createBranch(...args);
+export const createBranch: typeof Writing.createBranch = async (...args) =>
+  (await writing()).createBranch(...args);
 
 /** Deletes a branch or snapshot, whose name can't be used again; its objects stay. See change-ref.ts for errors. */
 export const deleteRef: typeof Seldom.deleteRef = async (...args) => (await seldom()).deleteRef(...args);

@@ -1,16 +1,13 @@
-/** What a program that only reads and searches by cells has no use for, in one module, so that bundles split in few chunks. */
+/** Upkeep, and what else a program that reads, searches cells and appends has no use for, in one module, so that bundles split in few chunks. */
 export { adaIvfPlan } from "./ada-plan.ts";
 export { adaIvfCollect, adaIvfPublish, adaIvfStep } from "./ada-publish.ts";
 export { adaIvfStatus } from "./ada-status.ts";
 export { adaIvfWork } from "./ada-work.ts";
-export { append, stage } from "./append.ts";
 export { streamArrow } from "./arrow-batches.ts";
-export { ArrowSource } from "./arrow-source.ts";
 export { buildGraph } from "./build-graph.ts";
 export { calibrateGraph, calibrateIvf } from "./calibrate.ts";
 export { deleteRef, protectRef } from "./change-ref.ts";
 export { compact } from "./compact.ts";
-export { createBranch } from "./create-branch.ts";
 export { deleteRecords, deletionsOf } from "./delete.ts";
 export { diff, diffFrom } from "./diff.ts";
 export { fsck } from "./fsck.ts";
