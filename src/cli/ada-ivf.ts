@@ -104,7 +104,11 @@ export function adaIvfStepCommand(): Command {
       "cells near each part whose centroids are moved as well (default: 2)",
       countFrom(0),
     )
-    .option("--neighbours <n>", "cells near each part whose rows may go there (default: 8)", countFrom(0))
+    .option(
+      "--neighbours <n>",
+      "further cells near each part whose rows may go there (default: 0)",
+      countFrom(0),
+    )
     .option(
       "--reassign-above <share>",
       "rewrite those that lose this share of their rows (default: 0.1)",

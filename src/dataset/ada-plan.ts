@@ -33,7 +33,7 @@ export interface AdaIvfOptions extends Cancellable {
   limit?: number;
   /** For each part of a cell that is split, the nearest other cells whose centroids are trained anew as well. Default 2. */
   recentre?: number;
-  /** For each cell that is split, cells near its new centroids whose rows may have a nearer one now. Default 8. */
+  /** For each part, further cells near it whose rows may have a nearer cell now. Default 0. */
   neighbours?: number;
   /** The share of a neighbour's rows that have to have a nearer cell for it to be rewritten, 0 to 1. Default 0.1. */
   reassignAbove?: number;
@@ -71,7 +71,7 @@ export interface AdaIvfPlan {
 }
 
 const DEFAULT_RECENTRE = 2;
-const DEFAULT_NEIGHBOURS = 8;
+const DEFAULT_NEIGHBOURS = 0;
 const DEFAULT_REASSIGN = 0.1;
 const DEFAULT_SAMPLE_PER_PART = 128;
 const DEFAULT_ITERATIONS = 8;
