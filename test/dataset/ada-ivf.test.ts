@@ -191,6 +191,43 @@ describe("a step of index maintenance", () => {
     await sound(store);
   });
 
+  test("is newer than the index it came from, when branches are merged", async () => {
+    const { ds, store, vectors, random } = await drifted();
+    const more = async (branch: Dataset, first: number) => {
+      const rows = Array.from({ length: 40 }, (_, i) => drifting(random, DIM, first + i));
+      await append(branch, rows, first);
+      vectors.push(...rows);
+    };
+    const side = await ds.branch("side");
+    await more(side, 1500);
+    await ds.adaIvfStep(step);
+    await more(ds, 1540);
+    expect(await ds.merge("side")).toMatchObject({ tracks: { v: { encodedRows: 40 } } });
+    // By the order of their anchors.
+    await isWhole(ds, vectors);
+    await sound(store);
+    // The same index on both sides: one of them compacted, the other has rows more.
+    const compacted = await ds.branch("compacted");
+    const appended = await ds.branch("appended");
+    await compacted.compact({ fields: ["v"] });
+    await more(appended, 1580);
+    for (const [into, from] of [
+      [compacted, "appended"],
+      [ds, "compacted"],
+    ] as const) {
+      await into.merge(from);
+      await sound(store);
+    }
+    await isWhole(ds, vectors);
+    // Each side its own step: their cells mean different things.
+    await ds.adaIvfStep({ field, splitAbove: 40, limit: 1 });
+    await appended.adaIvfStep({ field, splitAbove: 40, limit: 2 });
+    expect((await refusal(() => ds.merge("appended"))).code).toBe("LineageMismatch");
+    await ds.merge("appended", { onUnrelatedIndex: "delta" });
+    await isWhole(ds, vectors);
+    await sound(store);
+  });
+
   test("leaves the state as it was when it ends between stages", async () => {
     const { ds, store, vectors } = await drifted();
     const old = ds.currentManifest();
