@@ -175,8 +175,8 @@ function checkFields({ fields, nextFieldId, tracks, timeline }: Manifest): void 
 export function codingOf({ address, spatialIndex, compressor, lineage }: Track): SegmentCoding {
   const { dim } = spatialIndex;
   const tables = tablesOf(spatialIndex);
-  const hasEarlier = lineage !== undefined;
-  const coding = { spatialIndex: address, dim, cells: cellCount(spatialIndex), tables, hasEarlier };
+  const coding: SegmentCoding = { spatialIndex: address, dim, cells: cellCount(spatialIndex), tables };
+  if (lineage !== undefined) coding.hasEarlier = true;
   if (compressor === undefined) return coding;
   const rowBytes = codeRowBytes(compressor.object);
   return { ...coding, compressor: { address: compressor.address, rowBytes } };
