@@ -7,6 +7,7 @@ import {
   decodeStepCollection,
   decodeStepPart,
   encodeStepCollection,
+  type StepCollection,
   type StepPlan,
   type TaskResult,
 } from "../objects/ada-step.ts";
@@ -33,11 +34,11 @@ import { type AdaIvfOptions, type AdaIvfPlan, adaIvfPlan, countRows, imbalanceOf
 import { adaIvfWork, sealRun } from "./ada-work.ts";
 import { publish } from "./commit.ts";
 import type { Cancellable, Context } from "./context.ts";
-import type { Indexer } from "./indexer.ts";
+import { type Indexer, readCentroids } from "./indexer.ts";
 import { addedTo } from "./merge-entries.ts";
 import { putObjects } from "./put-objects.ts";
 import { draftOf, memory, type RebuildTarget, refuseReplaced, rowsReplaced } from "./rebuild.ts";
-import { type OpenSegment, readLineage, rowsThatCount } from "./segments.ts";
+import { type OpenSegment, openSegments, readLineage, rowsThatCount } from "./segments.ts";
 import type { Session } from "./session.ts";
 import { readTip, refuseRollback, type Tip } from "./tip.ts";
 import { VectorSource } from "./vector-source.ts";
@@ -198,6 +199,7 @@ export async function adaIvfPublish(
   const before = await baseTrack(session, base);
   const { lineage } = collection;
   const track = { ...nextTrack(plan, before), ...(lineage === undefined ? {} : { lineage }) };
+  await checkStored(session, plan, track, collection);
   const late: SegmentEntry[] = [];
   let covered = base.timeline;
   const opId = ctx.random(16);
@@ -240,6 +242,18 @@ export async function adaIvfPublish(
       imbalance: imbalanceOf(rows),
     },
   };
+}
+
+/** Other jobs stored these, perhaps long ago: what the new state names has to be there still. Errors: `NotFound`, `Corrupt`. */
+async function checkStored(
+  session: Session,
+  plan: StepPlan,
+  track: Track,
+  { kept, made }: StepCollection,
+): Promise<void> {
+  await session.object(plan.address);
+  await readCentroids(session, plan.index);
+  await openSegments(session, track, [...kept, ...made]);
 }
 
 /** Segments of the new index for rows that came in since. */

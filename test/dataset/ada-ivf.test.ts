@@ -242,6 +242,30 @@ describe("a step of index maintenance", () => {
     await sound(store);
   });
 
+  test("publishes nothing when something of it is not there any more", async () => {
+    const { ds, store, vectors } = await drifted();
+    const old = ds.currentManifest();
+    const before = new Set(await addresses(store));
+    const { plan } = await ds.adaIvfPlan(step);
+    if (plan === undefined) throw new Error("nothing to do");
+    const { part } = await ds.adaIvfWork({ plan });
+    const { collection } = await ds.adaIvfCollect({ plan, parts: [part] });
+    const stored = (await addresses(store)).filter((key) => !before.has(key));
+    // The plan, its SpatialIndex and centroids, the part, a segment, the lineage, the collection.
+    expect(stored.length).toBeGreaterThanOrEqual(7);
+    for (const key of stored.filter((each) => !each.endsWith(part))) {
+      const { bytes } = (await store.get(key)) as { bytes: Uint8Array };
+      await store.delete(key);
+      const job = await Dataset.open("d", store);
+      expect([key, (await refusal(() => job.adaIvfPublish({ collection }))).code]).toEqual([key, "NotFound"]);
+      expect((await Dataset.open("d", store)).currentManifest()).toBe(old);
+      await store.put(key, bytes);
+    }
+    await ds.adaIvfPublish({ collection });
+    await isWhole(ds, vectors);
+    await sound(store);
+  });
+
   test("refuses what is no step", async () => {
     const { ds, store } = await drifted();
     const refused = async (work: Promise<unknown>) => (await refusal(() => work)).code;
