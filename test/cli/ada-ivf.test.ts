@@ -46,7 +46,7 @@ test("status, a dry run, and all stages at once", () => {
 test("one stage after the other, shared by two jobs", () => {
   const { run } = drifted();
   const step = (...args: string[]) => run(["ada-ivf-step", "d", ...args, "--json"]).json();
-  const { plan, tasks } = step("--plan", ...BOUNDS, "--task-rows", "10");
+  const { plan, tasks } = step("--plan", ...BOUNDS, "--neighbours", "2", "--task-rows", "10");
   expect(tasks).toBeGreaterThan(1);
   const parts = ["0/2", "1/2"].map((job) => step("--work", job, "--of", plan).part);
   const { collection } = step("--collect", parts.join(","), "--of", plan);
