@@ -2,6 +2,17 @@
 export { type Address, addressOf, isAddress } from "./core/address.ts";
 export { formatTick, parseTick } from "./core/time.ts";
 export { formatUri, type ObjectUri, parseUri } from "./core/uri.ts";
+export type { AdaIvfProgress } from "./dataset/ada-base.ts";
+export type { AdaIvfOptions, AdaIvfPlan } from "./dataset/ada-plan.ts";
+export type {
+  AdaIvfCollection,
+  AdaIvfCollectOptions,
+  AdaIvfPublished,
+  AdaIvfPublishOptions,
+  AdaIvfStep,
+} from "./dataset/ada-publish.ts";
+export type { AdaIvfScan, AdaIvfStatus, AdaIvfStatusOptions } from "./dataset/ada-status.ts";
+export type { AdaIvfPart, AdaIvfWorkOptions } from "./dataset/ada-work.ts";
 export type { AppendResult, Signals, TrackSignals } from "./dataset/append.ts";
 export type { AppendProgress } from "./dataset/append-progress.ts";
 export type { ArrowBatch, ArrowData, ArrowLibrary, ArrowTable } from "./dataset/arrow-layout.ts";

@@ -1590,6 +1590,8 @@ def examples():
         "index-root": root_example(),
         "metrics": metric_example(),
         "spatial-index-trained": object_example(ivf.spatial),
+        "cell-lineage": object_example({"kind": "dreamdb.cell-lineage", "version": 1, "earlier": [Address(cbor(ivf.spatial), "an earlier SpatialIndex")],
+                                        "since": bytes([1, 0, 1])}),
         "k-means": k_means_example(ivf),
         "assign": assign_example(ivf),
         "centroids": ivf.table.dump() + "\n\n" + summary(ivf.table.data),

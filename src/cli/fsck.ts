@@ -71,7 +71,8 @@ async function check(options: FsckCliOptions): Promise<void> {
 }
 
 function describe(found: FsckReport, output: Output): string {
-  const { refs, pins, pruned, objects, bytes, rows, deleted, data, dataRead, unreachable, problems, purge } = found;
+  const { refs, pins, pruned, objects, bytes, rows, deleted, data, dataRead, unreachable, problems, purge } =
+    found;
   const lines: string[] = [];
   if (purge !== undefined && purge.remaining.length > 0) {
     const columns = [{ title: "remains" }, { title: "why" }, { title: "key" }];

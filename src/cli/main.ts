@@ -2,6 +2,7 @@
 /** `dreamdb`: one command, one verb. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { adaIvfStatusCommand, adaIvfStepCommand } from "./ada-ivf.ts";
 import { branchCommand } from "./branch.ts";
 import { buildGraphCommand } from "./build-graph.ts";
 import { compactCommand } from "./compact.ts";
@@ -31,6 +32,8 @@ const commands = [
   publishRabitqCommand,
   publishPqCommand,
   buildGraphCommand,
+  adaIvfStatusCommand,
+  adaIvfStepCommand,
   compactCommand,
   deleteCommand,
   snapshotCommand,

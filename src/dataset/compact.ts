@@ -32,7 +32,7 @@ import { putObjects } from "./put-objects.ts";
 import { memory, segmentsOf } from "./rebuild.ts";
 import { type Redacted, redactStates } from "./redact.ts";
 import { TARGET_BYTES } from "./row-source.ts";
-import { entriesOf, openSegments } from "./segments.ts";
+import { cellsIn, entriesOf, openSegments } from "./segments.ts";
 import { startingIndex } from "./starting-index.ts";
 import { streamColumns } from "./stream.ts";
 import { entriesIn } from "./timeline.ts";
@@ -273,7 +273,8 @@ async function draftOf(
       throw replaced(`field ${id}`);
     if (fold.after === undefined) continue;
     const all = [...fold.after, ...entries.slice(was.length)];
-    tracks.set(id, { ...track, segments: appendToIndex(emptyIndex(), all, segmentCodec, store) });
+    const { lineage: _, ...own } = track;
+    tracks.set(id, { ...own, segments: appendToIndex(emptyIndex(), all, segmentCodec, store) });
   }
   for (const [id, track] of dropped.tracks) {
     const was = old.tracks.get(id) as Track;
@@ -540,7 +541,8 @@ async function compactCells(
   result.cellsExamined += runs.size;
   const source = await VectorSource.open(ctx, state, field, memoryBytes);
   try {
-    if (scattered === 0 && !isForced) return { before, after: undefined };
+    // With a lineage, segments have rows that do not count.
+    if (scattered === 0 && !isForced && track.lineage === undefined) return { before, after: undefined };
     if (dryRun === true) {
       result.cellsCompacted += scattered;
       result.fragmentsCollapsed += fragments - runs.size;
@@ -592,8 +594,8 @@ async function runsOfCells(
   entries: readonly SegmentEntry[],
 ): Promise<Map<number, number>> {
   const runs = new Map<number, number>();
-  for (const { container } of await openSegments(session, track, entries))
-    for (const cell of container.head.cells) runs.set(cell, (runs.get(cell) ?? 0) + 1);
+  for (const segment of await openSegments(session, track, entries))
+    for (const { cell } of cellsIn(segment)) runs.set(cell, (runs.get(cell) ?? 0) + 1);
   return runs;
 }
 

@@ -14,6 +14,16 @@ import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
+import type { AdaIvfOptions, AdaIvfPlan } from "./ada-plan.ts";
+import type {
+  AdaIvfCollection,
+  AdaIvfCollectOptions,
+  AdaIvfPublished,
+  AdaIvfPublishOptions,
+  AdaIvfStep,
+} from "./ada-publish.ts";
+import type { AdaIvfStatus, AdaIvfStatusOptions } from "./ada-status.ts";
+import type { AdaIvfPart, AdaIvfWorkOptions } from "./ada-work.ts";
 import type { AppendOperation, AppendResult, AppendTarget, Staged } from "./append.ts";
 import { type AppendProgress, checkProgress } from "./append-progress.ts";
 import type { ArrowBatch, ArrowLibrary, ArrowTable } from "./arrow-layout.ts";
@@ -37,6 +47,12 @@ import type { Health } from "./health.ts";
 import { Indexers } from "./indexer.ts";
 import { IvfTracks } from "./ivf-tracks.ts";
 import {
+  adaIvfCollect,
+  adaIvfPlan,
+  adaIvfPublish,
+  adaIvfStatus,
+  adaIvfStep,
+  adaIvfWork,
   append,
   arrowSource,
   buildGraph,
@@ -749,6 +765,55 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   compact(options: CompactOptions = {}): Promise<CompactResult> {
     return this.rebuild(options, (target, tip) => compact(target, tip, options));
+  }
+
+  /**
+   * How the rows lie in the cells of a built `ivf-…` index: imbalance, rows of each cell, drift. Reads the heads of all
+   * segments, and with `scan` all vectors. Errors: `InvalidArgument`, `StoreUnavailable`.
+   */
+  async adaIvfStatus(options: AdaIvfStatusOptions): Promise<AdaIvfStatus> {
+    const { ctx, manifest } = this.state;
+    return adaIvfStatus(until(ctx, options.signal), this.indexers, manifest, options);
+  }
+
+  /**
+   * Splits cells of a built `ivf-…` index that have too many rows, and dissolves those that have too few: the caller says
+   * what that is. Only rows of these cells, and of neighbours that lose some, are written anew. Reads and appends go on
+   * meanwhile; where nothing is to do, nothing is published. Equal states, options and seed give equal bytes.
+   * Errors: `InvalidArgument`, `ReadOnly`, `Conflict` when another writer rebuilt, compacted or made a step meanwhile,
+   * `LimitExceeded`, `OutOfMemory`, `StoreUnavailable`, `CommitUnknown`. After any but `CommitUnknown` nothing changed.
+   */
+  adaIvfStep(options: AdaIvfOptions & { memoryBytes?: number; dryRun?: boolean }): Promise<AdaIvfStep> {
+    return this.rebuild(options, (target, tip) => adaIvfStep(target, tip, options));
+  }
+
+  /** The first of four stages of a step, which jobs can share: chooses cells and stores a plan. Errors: as `adaIvfStep`. */
+  adaIvfPlan(options: AdaIvfOptions & { dryRun?: boolean }): Promise<AdaIvfPlan> {
+    return this.rebuild(options, async ({ ctx }, tip) => ({
+      tip,
+      result: await adaIvfPlan(ctx, tip.manifest, options),
+    }));
+  }
+
+  /** The second: works off a share of the plan's tasks, and stores what came out. To repeat it is safe. Errors: as `adaIvfStep`. */
+  adaIvfWork(options: AdaIvfWorkOptions): Promise<AdaIvfPart> {
+    return this.rebuild(options, async ({ ctx, indexers }, tip) => ({
+      tip,
+      result: await adaIvfWork(ctx, indexers, tip.manifest, options),
+    }));
+  }
+
+  /** The third: puts together what all jobs stored. Errors: as `adaIvfStep`. */
+  adaIvfCollect(options: AdaIvfCollectOptions): Promise<AdaIvfCollection> {
+    return this.rebuild(options, async ({ ctx }, tip) => ({
+      tip,
+      result: await adaIvfCollect(ctx, tip.manifest, options),
+    }));
+  }
+
+  /** The last: publishes it, with the rows appended since the plan. Errors: as `adaIvfStep`. */
+  adaIvfPublish(options: AdaIvfPublishOptions): Promise<AdaIvfPublished> {
+    return this.rebuild(options, (target, tip) => adaIvfPublish(target, tip, options));
   }
 
   /** How well the indexes fit their data, as figures. Reads the heads of all segments. */

@@ -1,12 +1,12 @@
 /** Checking that the parts of one state agree on its rows: no anchor twice, and every vector in its index. */
 import type { FieldSpec } from "../objects/field.ts";
 import { type BatchEntry, batchCodec, segmentCodec } from "../objects/index-tree.ts";
-import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
-import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
+import type { Manifest, Track } from "../objects/manifest.ts";
 import { corrupt } from "../objects/shape.ts";
 import { isGraph, isTrained, tablesOf } from "../objects/spatial-index.ts";
 import type { Deleted } from "./deleted.ts";
 import { rowsWithValue } from "./fsck-graph.ts";
+import { anchorsIn, type OpenSegment, openSegments } from "./segments.ts";
 import type { Session } from "./session.ts";
 import { anchorsOf, batchesByTime, entriesIn } from "./timeline.ts";
 
@@ -68,16 +68,12 @@ async function segmentAnchors(session: Session, track: Track): Promise<BigUint64
   const anchors = new BigUint64Array(track.segments.rows);
   let filled = 0;
   for await (const entry of entriesIn(session, track.segments, segmentCodec)) {
-    const opened = await session.open(entry.container, (bytes, totalBytes) =>
-      decodeSegmentHead(bytes, { totalBytes, ...codingOf(track) }),
-    );
-    const { head } = opened;
-    if (filled + head.rows > anchors.length)
-      throw corrupt("segment.rows", head.rows, anchors.length - filled);
-    for (const block of head.blocks) {
-      const [bytes] = await session.spans(opened, [block.anchors], false);
-      for (const offset of decodeSegmentAnchors(head, block, bytes as Uint8Array))
-        anchors[filled++] = entry.base + offset;
+    const [opened] = (await openSegments(session, track, [entry])) as [OpenSegment];
+    if (filled + entry.rows > anchors.length)
+      throw corrupt("segment.rows", entry.rows, anchors.length - filled);
+    for await (const ticks of anchorsIn(session, opened)) {
+      anchors.set(ticks, filled);
+      filled += ticks.length;
     }
   }
   return anchors.subarray(0, filled);

@@ -5,6 +5,7 @@ import { encodeCbor } from "../core/cbor.ts";
 import { refKey } from "../core/ref-name.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import { decodeAddressList, digestAt, type SplitSet } from "../objects/address-list.ts";
+import { decodeCellLineage } from "../objects/cell-lineage.ts";
 import { decodeCentroids } from "../objects/centroids.ts";
 import { type ColumnHead, decodeColumnHead, openBlock } from "../objects/column.ts";
 import type { ContainerRef } from "../objects/container-ref.ts";
@@ -30,6 +31,7 @@ import { decodeRegistry, registryKey } from "../objects/registry.ts";
 import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
 import {
   type CentroidsRef,
+  cellCount,
   centroidsBytes,
   decodeSpatialIndex,
   halvesOf,
@@ -50,6 +52,7 @@ import { checkScalarIndex } from "./fsck-index.ts";
 import { columnHolds, HOLDING_VALUES, indexHolds, kindOf } from "./fsck-purge.ts";
 import { checkAnchors, checkIndexed, checkRows } from "./fsck-rows.ts";
 import { Redactions } from "./redactions.ts";
+import { readLineage, withHidden } from "./segments.ts";
 import { Session } from "./session.ts";
 import { readValues, valueTypeOf } from "./values.ts";
 
@@ -413,6 +416,7 @@ class Checker {
       const track = space.redactions.track(stored);
       await this.spatialIndex(track.address);
       await this.tables(track);
+      await this.lineage(track);
       await this.graph(track, manifest);
       await this.tree(manifest, track.segments, segmentCodec, (entry) => this.segment(entry, track, space));
       const tables = tablesOf(track.spatialIndex);
@@ -429,6 +433,16 @@ class Checker {
         waiting.push(...decodeSpatialIndex(bytes).parents);
       });
     }
+  }
+
+  /** Which rows count of segments that name an earlier index. The objects of that index are not needed for it. */
+  private async lineage({ lineage, spatialIndex }: Track): Promise<void> {
+    if (lineage === undefined) return;
+    const cells = cellCount(spatialIndex);
+    await this.once(lineage.address, `lineage of ${cells} cells`, async (bytes) => {
+      if (bytes.length !== lineage.bytes) throw fault("lineage.bytes", bytes.length, lineage.bytes);
+      decodeCellLineage(bytes, cells);
+    });
   }
 
   /** The graph of a Track, if it has one: its pages, and that its nodes are the rows with a vector. */
@@ -593,11 +607,11 @@ class Checker {
       this.purge.remaining.push({ key, why: "deleted-rows", what });
   }
 
-  private async segment(entry: SegmentEntry, track: Track, { deleted }: Space): Promise<void> {
+  private async segment(entry: SegmentEntry, track: Track, { deleted, session }: Space): Promise<void> {
     await this.data(entry.container, `segment of ${entry.rows} for ${track.address}`, async (bytes) => {
       checkContainer(bytes, entry.container);
       const head = decodeSegmentHead(bytes, { totalBytes: entry.container.bytes, ...codingOf(track) });
-      if (head.rows !== entry.rows) throw fault("segment.rows", head.rows, entry.rows);
+      withHidden(track, await readLineage(session, track), entry, { ref: entry.container, head });
       for (const block of head.blocks) {
         for (const span of [block.anchors, block.codes, block.vectors]) {
           if (span === undefined) continue;

@@ -23,8 +23,8 @@ import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
 import type { Backend, Cancellable } from "./context.ts";
 import { keptBy, Marker } from "./mark.ts";
-import { readRedactions } from "./redactions.ts";
 import { storeObjects } from "./put-objects.ts";
+import { readRedactions } from "./redactions.ts";
 import { inParallel, Session } from "./session.ts";
 
 export interface GcOptions extends Cancellable {

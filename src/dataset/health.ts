@@ -4,7 +4,7 @@ import type { Manifest, Track } from "../objects/manifest.ts";
 import { cellCount, isGraph, tablesOf } from "../objects/spatial-index.ts";
 import type { VectorCompressor } from "../objects/vector-compressor.ts";
 import type { Context } from "./context.ts";
-import { entriesOf, openSegments } from "./segments.ts";
+import { cellsIn, entriesOf, openSegments } from "./segments.ts";
 import type { SpaceRegistry } from "./space-registry.ts";
 
 /** The state of one vector field's index. */
@@ -62,13 +62,11 @@ async function trackHealth(
   const entries = await entriesOf(session, track);
   const rowsOfCell = new Map<number, number>();
   let fragments = 0;
-  for (const { container } of await openSegments(session, track, entries)) {
-    const { cells, firstRows } = container.head;
-    fragments += cells.length;
-    cells.forEach((cell, i) => {
-      const rows = (firstRows[i + 1] as number) - (firstRows[i] as number);
-      rowsOfCell.set(cell, (rowsOfCell.get(cell) ?? 0) + rows);
-    });
+  for (const segment of await openSegments(session, track, entries)) {
+    for (const { cell, from, to } of cellsIn(segment)) {
+      fragments++;
+      rowsOfCell.set(cell, (rowsOfCell.get(cell) ?? 0) + to - from);
+    }
   }
   const densities = Float64Array.from(rowsOfCell.values()).sort();
   const { spatialIndex } = track;

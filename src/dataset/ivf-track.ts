@@ -20,7 +20,15 @@ import type { Ordinals } from "./filter.ts";
 import { centroidsOfCells, exponentOf, readCentroids, trainedIndexOf } from "./indexer.ts";
 import { FilterMatches } from "./ivf-matches.ts";
 import type { RowNumbers } from "./row-numbers.ts";
-import { blocksOf, entriesOf, mergeRanges, type OpenSegment, openSegments, rowsOfCell } from "./segments.ts";
+import {
+  blocksOf,
+  cellsIn,
+  entriesOf,
+  mergeRanges,
+  type OpenSegment,
+  openSegments,
+  rowsOfCell,
+} from "./segments.ts";
 import { Landing, type Session } from "./session.ts";
 
 /** How a query searches the cells. */
@@ -633,8 +641,7 @@ export class IvfTrack {
   /** The cells that the segments from number `from` on have rows in, ascending. */
   private cellsFrom(from: number): number[] {
     const cells = new Set<number>();
-    for (const { container } of this.segments.slice(from))
-      for (const cell of container.head.cells) cells.add(cell);
+    for (const segment of this.segments.slice(from)) for (const { cell } of cellsIn(segment)) cells.add(cell);
     return [...cells].sort((a, b) => a - b);
   }
 
@@ -672,10 +679,11 @@ export class IvfTrack {
 
   /** What of segment `number` holds the rows of `cells`. */
   private planOf(number: number, cells: readonly number[]): SegmentPlan {
-    const { entry, container } = this.segments[number] as OpenSegment;
+    const segment = this.segments[number] as OpenSegment;
+    const { entry, container } = segment;
     const { head } = container;
     const wanted = cells.flatMap((cell) => {
-      const rows = rowsOfCell(head, cell);
+      const rows = rowsOfCell(segment, cell);
       return rows === undefined ? [] : [{ cell, ...rows }];
     });
     const blocks = blocksOf(head, mergeRanges(wanted)).map(({ block }) => block);

@@ -13,6 +13,21 @@ export const seldom = (): Promise<typeof Seldom> => import("./seldom.ts");
 
 const writing = (): Promise<typeof Writing> => import("./writing.ts");
 
+export const adaIvfPlan: typeof Seldom.adaIvfPlan = async (...args) => (await seldom()).adaIvfPlan(...args);
+
+export const adaIvfWork: typeof Seldom.adaIvfWork = async (...args) => (await seldom()).adaIvfWork(...args);
+
+export const adaIvfCollect: typeof Seldom.adaIvfCollect = async (...args) =>
+  (await seldom()).adaIvfCollect(...args);
+
+export const adaIvfPublish: typeof Seldom.adaIvfPublish = async (...args) =>
+  (await seldom()).adaIvfPublish(...args);
+
+export const adaIvfStep: typeof Seldom.adaIvfStep = async (...args) => (await seldom()).adaIvfStep(...args);
+
+export const adaIvfStatus: typeof Seldom.adaIvfStatus = async (...args) =>
+  (await seldom()).adaIvfStatus(...args);
+
 export const append: typeof Writing.append = async (...args) => (await writing()).append(...args);
 
 export const stage: typeof Writing.stage = async (...args) => (await writing()).stage(...args);

@@ -107,7 +107,7 @@ function probe(
     probed++;
     const table = tables[tableOf(cell)] as (typeof tables)[number];
     for (const i of table.segments) {
-      const range = rowsOfCell((segments[i] as OpenSegment).container.head, cell);
+      const range = rowsOfCell(segments[i] as OpenSegment, cell);
       if (range === undefined) continue;
       table.rows += range.to - range.from;
       (ranges[i] as RowRange[]).push(range);

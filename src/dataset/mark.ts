@@ -16,7 +16,7 @@ import {
 import { decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeSpatialIndex, isGraph, isTrained } from "../objects/spatial-index.ts";
 import { decodeTombstones } from "../objects/tombstones.ts";
-import { Redactions } from "./redactions.ts";
+import type { Redactions } from "./redactions.ts";
 import { inParallel, type Session } from "./session.ts";
 
 /** What is kept of a history. Without either, all of it. */
@@ -102,9 +102,15 @@ export class Marker {
     await this.lineage(seen.address);
     if (isFull) await this.tables(seen);
     // Of a graph that was given up nothing is read but what says that it was there.
-    await this.tree(manifest, track.segments, segmentCodec, isFull && seen === track, (entry: SegmentEntry) => {
-      this.live.add(entry.container.address);
-    });
+    await this.tree(
+      manifest,
+      track.segments,
+      segmentCodec,
+      isFull && seen === track,
+      (entry: SegmentEntry) => {
+        this.live.add(entry.container.address);
+      },
+    );
   }
 
   /** A SpatialIndex and those it was trained after: merges of pruned branches ask for them. */
@@ -117,7 +123,8 @@ export class Marker {
     }
   }
 
-  private async tables({ spatialIndex: index, compressor }: Track): Promise<void> {
+  private async tables({ spatialIndex: index, compressor, lineage }: Track): Promise<void> {
+    if (lineage !== undefined) this.live.add(lineage.address);
     if (isGraph(index)) {
       const { address } = index.graph;
       if (!this.whole.has(address)) {

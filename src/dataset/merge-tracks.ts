@@ -14,8 +14,7 @@ import {
   type SegmentEntry,
   segmentCodec,
 } from "../objects/index-tree.ts";
-import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
-import { decodeSegmentAnchors, decodeSegmentHead } from "../objects/segment.ts";
+import type { Manifest, Track } from "../objects/manifest.ts";
 import {
   decodeSpatialIndex,
   type ExactIndex,
@@ -40,6 +39,7 @@ import { putObject } from "./put-objects.ts";
 import { extremes, timeOrder } from "./rebuild.ts";
 import { RowNumbers } from "./row-numbers.ts";
 import { orderByCell, sealSegment } from "./seal-segment.ts";
+import { anchorsIn, type OpenSegment, openSegments } from "./segments.ts";
 import type { Session } from "./session.ts";
 import { VectorSource } from "./vector-source.ts";
 
@@ -70,7 +70,11 @@ export async function trackOptions(
     const rows = indexedRowsOf(track);
     const known = options.get(key);
     if (known === undefined) options.set(key, { key, track, heads: 1n << BigInt(h), rows });
-    else Object.assign(known, { heads: known.heads | (1n << BigInt(h)), rows: Math.max(known.rows, rows) });
+    else {
+      Object.assign(known, { heads: known.heads | (1n << BigInt(h)), rows: Math.max(known.rows, rows) });
+      // A head that compacted needs no lineage; the segments of another may.
+      if (known.track.lineage === undefined) known.track = track;
+    }
   }
   const old = new Set(bases.flatMap(({ manifest }) => manifest.tracks.get(field) ?? []).map(keyOf));
   const kept: TrackOption[] = [];
@@ -304,15 +308,12 @@ async function ticksOf(session: Session, track: Track, listed: SegmentEntry): Pr
   const { redactions } = session.following;
   const entry = redactions === undefined ? listed : redactions.entry(listed, segmentCodec);
   if (entry === undefined) return new BigUint64Array();
-  const opened = await session.open(entry.container, (bytes, totalBytes) =>
-    decodeSegmentHead(bytes, { totalBytes, ...codingOf(track) }),
-  );
-  const ticks = new BigUint64Array(opened.head.rows);
+  const [opened] = (await openSegments(session, track, [entry])) as [OpenSegment];
+  const ticks = new BigUint64Array(entry.rows);
   let filled = 0;
-  for (const block of opened.head.blocks) {
-    const [bytes] = await session.spans(opened, [block.anchors], false);
-    for (const offset of decodeSegmentAnchors(opened.head, block, bytes as Uint8Array))
-      ticks[filled++] = entry.base + offset;
+  for await (const part of anchorsIn(session, opened)) {
+    ticks.set(part, filled);
+    filled += part.length;
   }
   return ticks;
 }

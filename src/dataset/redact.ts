@@ -17,17 +17,19 @@ import {
   segmentCodec,
 } from "../objects/index-tree.ts";
 import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
-import { digestOfEntry, encodeRedactions, type RedactionMap } from "../objects/redactions.ts";
 import { decodePin } from "../objects/pin.ts";
+import { digestOfEntry, encodeRedactions, type RedactionMap } from "../objects/redactions.ts";
 import { decodeRef, isLive } from "../objects/ref.ts";
 import { decodeScalarIndexHead } from "../objects/scalar-index.ts";
+import { decodeSegmentHead } from "../objects/segment.ts";
 import { encodeSpatialIndex, isGraph } from "../objects/spatial-index.ts";
-import type { Context } from "./context.ts";
 import { changeRegistry } from "./change-registry.ts";
+import type { Context } from "./context.ts";
 import { type Deleted, eachDead } from "./deleted.ts";
 import { putObjects } from "./put-objects.ts";
 import { redactBatch, redactSegment, segmentRows } from "./redact-containers.ts";
 import { Redactions, readRedactions } from "./redactions.ts";
+import { hiddenIn, readLineage, rowsThatCount } from "./segments.ts";
 import type { SpaceRegistry } from "./space-registry.ts";
 import { startingIndex } from "./starting-index.ts";
 import { readPage, storedEntriesIn } from "./timeline.ts";
@@ -246,7 +248,8 @@ export async function* statesOf(
     if (found === undefined) continue;
     const { manifest } = decodePin(found.bytes);
     // One that was not confirmed, or has expired, may name a state that is gone.
-    if ((await store.get(objectKey(manifest), { offset: 0, length: 0 })) !== undefined) yield* history(manifest);
+    if ((await store.get(objectKey(manifest), { offset: 0, length: 0 })) !== undefined)
+      yield* history(manifest);
   }
 }
 
@@ -333,8 +336,12 @@ async function rewriteSegment(
   const made = redactSegment(bytes, coding, rows, isDead);
   if (made === undefined) return { entry: undefined };
   const { ref, bytes: sealed } = made.sealed;
+  const head = decodeSegmentHead(sealed, { totalBytes: sealed.length, ...coding });
+  const hidden = hiddenIn(track, await readLineage(ctx.session, track), head);
+  const left = rowsThatCount({ container: { head }, ...(hidden === undefined ? {} : { hidden }) });
+  if (left === 0) return { entry: undefined };
   await putObjects(ctx, [{ address: ref.address, bytes: sealed }]);
-  return { entry: { base: entry.base, span: entry.span, rows: made.rows, container: ref } };
+  return { entry: { base: entry.base, span: entry.span, rows: left, container: ref } };
 }
 
 /** A container's bytes, verified. Not kept: each is read once. */

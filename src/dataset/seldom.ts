@@ -1,4 +1,8 @@
 /** Upkeep, and what else a program that reads, searches cells and appends has no use for, in one module, so that bundles split in few chunks. */
+export { adaIvfPlan } from "./ada-plan.ts";
+export { adaIvfCollect, adaIvfPublish, adaIvfStep } from "./ada-publish.ts";
+export { adaIvfStatus } from "./ada-status.ts";
+export { adaIvfWork } from "./ada-work.ts";
 export { streamArrow } from "./arrow-batches.ts";
 export { buildGraph } from "./build-graph.ts";
 export { calibrateGraph, calibrateIvf } from "./calibrate.ts";

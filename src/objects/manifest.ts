@@ -32,6 +32,8 @@ import {
 } from "./vector-compressor.ts";
 
 const KIND = "dreamdb.manifest";
+/** A byte a cell, and some. */
+const MAX_LINEAGE_BYTES = 1 << 24;
 
 export interface Track {
   /** The address of the SpatialIndex, and the object itself, which the Manifest carries inline. */
@@ -39,8 +41,16 @@ export interface Track {
   spatialIndex: SpatialIndex;
   /** What the segments' codes are made with, which the Manifest carries inline too; only with a trained index. */
   compressor?: TrackCompressor;
+  /** Which rows count of segments that name an earlier index; only where there may be such segments. */
+  lineage?: LineageRef;
   /** Empty until the index is built: then the columns themselves are scanned. */
   segments: IndexRoot<SegmentEntry>;
+}
+
+/** A CellLineage and its length in bytes. */
+export interface LineageRef {
+  address: Address;
+  bytes: number;
 }
 
 export interface TrackCompressor {
@@ -162,20 +172,22 @@ function checkFields({ fields, nextFieldId, tracks, timeline }: Manifest): void 
 }
 
 /** What the segments of a Track are made with, which their heads have to agree with. */
-export function codingOf({ address, spatialIndex, compressor }: Track): SegmentCoding {
+export function codingOf({ address, spatialIndex, compressor, lineage }: Track): SegmentCoding {
   const { dim } = spatialIndex;
   const tables = tablesOf(spatialIndex);
-  const coding = { spatialIndex: address, dim, cells: cellCount(spatialIndex), tables };
+  const coding: SegmentCoding = { spatialIndex: address, dim, cells: cellCount(spatialIndex), tables };
+  if (lineage !== undefined) coding.hasEarlier = true;
   if (compressor === undefined) return coding;
   const rowBytes = codeRowBytes(compressor.object);
   return { ...coding, compressor: { address: compressor.address, rowBytes } };
 }
 
-function trackToCbor({ address, spatialIndex, compressor, segments }: Track): unknown {
+function trackToCbor({ address, spatialIndex, compressor, lineage, segments }: Track): unknown {
   const track = {
     spatialIndex: addressToCbor(address),
     inline: encodeSpatialIndex(spatialIndex),
     segments: indexToCbor(segments, segmentCodec),
+    ...(lineage === undefined ? {} : { lineage: [addressToCbor(lineage.address), lineage.bytes] }),
   };
   if (compressor === undefined) return track;
   return {
@@ -198,9 +210,17 @@ function trackFromCbor(value: unknown): Track {
   const { spatialIndex, segments } = track;
   if (!isTrained(spatialIndex) && !("tables" in spatialIndex) && segments.rows > 0)
     throw corrupt("track.segments.rows", segments.rows, "0 before the index is built, and with a graph");
+  if (shape.has("lineage")) track.lineage = lineageFromCbor(shape, spatialIndex);
   if (shape.has("compressor") || shape.has("compressorInline"))
     track.compressor = compressorFromCbor(shape, spatialIndex);
   return track;
+}
+
+function lineageFromCbor(shape: Shape, index: SpatialIndex): LineageRef {
+  const ref = new Shape(shape.value("lineage"), "track.lineage").exactly(2);
+  if (!isTrained(index) || index.algorithm === "dreamdb.imi-cosine")
+    throw corrupt("track.lineage", index.algorithm, "none without a centroid for each cell");
+  return { address: ref.address(0), bytes: ref.uint(1, MAX_LINEAGE_BYTES, 1) };
 }
 
 /** Made for the vectors of the index, and for its metric. */

@@ -63,6 +63,8 @@ export interface SegmentCoding {
   spatialIndex: Address;
   dim: number;
   cells: number;
+  /** Whether segments may name another index, one that this took the place of in part; its cells may be more. */
+  hasEarlier?: boolean;
   /** Hash tables that share the cells evenly; a segment has rows of one. Default 1. */
   tables?: number;
   /** Of the codes that every segment has then, with the bytes of a row. */
@@ -78,6 +80,8 @@ export interface SegmentBlock {
 }
 
 export interface SegmentHead {
+  /** The index whose cells the rows were put in. */
+  spatialIndex: Address;
   rows: number;
   dim: number;
   cells: Uint32Array;
@@ -257,7 +261,11 @@ export function decodeSegmentHead(
   if (view.getUint32(0, true) !== MAGIC) throw corrupt("segment.magic", view.getUint32(0, true), MAGIC);
   const flags = view.getUint16(6, true);
   checkVersion("segment", view.getUint16(4, true), flags, FLAG_VECTORS | FLAG_CODES);
-  checkLineage("spatialIndex", bytes.subarray(24, 58), expected.spatialIndex);
+  const spatialIndex =
+    expected.hasEarlier === true
+      ? addressFromMultihash(bytes.subarray(24, 58), "segment.spatialIndex")
+      : expected.spatialIndex;
+  checkLineage("spatialIndex", bytes.subarray(24, 58), spatialIndex);
   checkLineage("compressor", bytes.subarray(58, 92), compressor?.address);
   if (((flags & FLAG_CODES) !== 0) !== (compressor !== undefined))
     throw corrupt("segment.flags", flags, compressor === undefined ? "no codes" : "codes");
@@ -267,7 +275,7 @@ export function decodeSegmentHead(
     rows: view.getUint32(8, true),
     dim,
     cells: view.getUint32(16, true),
-    cellLimit: expected.cells,
+    cellLimit: spatialIndex === expected.spatialIndex ? expected.cells : 2 ** 32,
     blocks: view.getUint32(20, true),
     anchors: { offset: long(128), bytes: long(136) },
     codes:
@@ -295,12 +303,13 @@ export function decodeSegmentHead(
   for (const at of empty) if (long(at) !== 0) throw corrupt(`segment.offset${at}`, long(at), 0);
   checkSections(layout, totalBytes);
   const head = {
+    spatialIndex,
     rows: layout.rows,
     dim: layout.dim,
     ...readCells(view, layout),
     blocks: readBlocks(view, blockTable, layout),
   };
-  checkTable(head.cells, expected.cells / (expected.tables ?? 1));
+  if (spatialIndex === expected.spatialIndex) checkTable(head.cells, expected.cells / (expected.tables ?? 1));
   return head;
 }
 

@@ -38,6 +38,7 @@ type Step =
   | { do: "delete where"; from: number; to: number }
   | { do: "compact"; purge: boolean }
   | { do: "rebuild"; k: number }
+  | { do: "step"; splitAbove: number; mergeBelow: number; recentre: number; neighbours: number }
   | { do: "snapshot" }
   | { do: "reopen" }
   | { do: "look back"; which: number };
@@ -67,6 +68,16 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc.record({ do: fc.constant("rebuild" as const), k: fc.integer({ min: 1, max: 4 }) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("step" as const),
+      splitAbove: fc.integer({ min: 1, max: 9 }),
+      mergeBelow: fc.nat({ max: 4 }),
+      recentre: fc.nat({ max: 2 }),
+      neighbours: fc.nat({ max: 2 }),
+    }),
   },
   { weight: 1, arbitrary: fc.constant({ do: "snapshot" as const }) },
   { weight: 1, arbitrary: fc.constant({ do: "reopen" as const }) },
@@ -135,6 +146,14 @@ async function take(world: World, step: Step): Promise<void> {
       // Too few vectors for so many cells, that is.
       await ds.rebuildIvf({ field: "v", k: step.k, iterations: 1 }).catch(() => {});
       return;
+    case "step": {
+      const { do: _, ...options } = step;
+      // Before the first rebuild there is nothing to split.
+      await ds.adaIvfStep({ field: "v", reassignAbove: 0, iterations: 2, ...options }).catch((error) => {
+        expect(error).toMatchObject({ code: "InvalidArgument" });
+      });
+      return;
+    }
     case "snapshot":
       await ds.snapshot(`s${world.counter}-${world.states.size}`).catch(() => {});
       return;
@@ -173,7 +192,7 @@ async function check(world: World): Promise<void> {
     field: "v",
     query,
     topK: 5,
-    nprobe: 4,
+    nprobe: 1000,
     epsilon: 100,
     rerankFactor: 100,
   });

@@ -301,7 +301,14 @@ function trackOf(field: FieldSpec, segments: IndexRoot<SegmentEntry>, seed: Uint
   if (field.kind !== "embedding") throw new Error("no vector field");
   const spatialIndex = indexOf(field, seed);
   const { algorithm, dim } = field;
-  const track = { address: addressOf(encodeSpatialIndex(spatialIndex)), spatialIndex };
+  const address = addressOf(encodeSpatialIndex(spatialIndex));
+  const hasLineage = ((seed[2] as number) & 1) === 1 && algorithm.startsWith("dreamdb.ivf-");
+  const track = {
+    ...{ address, spatialIndex },
+    ...(hasLineage && "centroids" in spatialIndex
+      ? { lineage: { address, bytes: 80 + (seed[3] as number) } }
+      : {}),
+  };
   if (algorithm === "dreamdb.lsh-cosine") return { ...track, segments };
   if (!("centroids" in spatialIndex)) return { ...track, segments: { pages: [], entries: [], rows: 0 } };
   if (((seed[0] as number) & 1) === 0) return { ...track, segments };

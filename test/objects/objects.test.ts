@@ -394,6 +394,11 @@ describe("constraints", () => {
       ["another metric", { ...track, compressor: given(defaultRabitq(other, dim, 4)) }],
       ["codes without centroids", { ...track, ...exactTrack, segments: none }],
       ["segments without centroids", { ...exactTrack, segments: some }],
+      [
+        "a lineage without centroids",
+        { ...exactTrack, segments: none, lineage: { address: track.address, bytes: 9 } },
+      ],
+      ["a lineage of no length", { ...track, lineage: { address: track.address, bytes: 0 } }],
     ];
     const encoded = (changed: Track): Uint8Array =>
       encodeManifest({ ...one, tracks: new Map([...one.tracks, [id, changed]]) });
@@ -408,7 +413,11 @@ describe("constraints", () => {
       manifest.get("tracks")?.get(id)?.delete(key);
       expect(() => decodeManifest(encodeCbor(manifest))).toThrow(coded("Corrupt"));
     }
-    expect(codingOf(track)).toEqual({
+    const { lineage: _, ...own } = track;
+    expect(codingOf({ ...own, lineage: { address: track.address, bytes: 9 } })).toMatchObject({
+      hasEarlier: true,
+    });
+    expect(codingOf(own)).toEqual({
       spatialIndex: track.address,
       dim,
       cells,

@@ -26,6 +26,7 @@ export type Op =
   | { do: "append"; rows: number[]; at?: number }
   | { do: "rebuild" }
   | { do: "compress" }
+  | { do: "step" }
   | { do: "graph" }
   | { do: "snapshot"; label: string }
   | { do: "create"; name: string }
@@ -35,6 +36,16 @@ export type Op =
   | { do: "refs" }
   | { do: "history" }
   | { do: "reopen" };
+
+/** Splits a cell, recentres another, and looks at neighbours. */
+export const A_STEP = {
+  field: "cells",
+  splitAbove: 2,
+  recentre: 1,
+  iterations: 1,
+  limit: 1,
+  reassignAbove: 0.6,
+};
 
 /** What the caller of one verb knows when it has ended. */
 export interface Outcome {
@@ -68,7 +79,7 @@ export interface ClientPlan {
   random?: (count: number) => Uint8Array;
 }
 
-const WRITES = new Set(["append", "rebuild", "compress", "graph", "snapshot", "create"]);
+const WRITES = new Set(["append", "rebuild", "compress", "step", "graph", "snapshot", "create"]);
 
 /** Codes that a fault-free library under a faulty backend may give, by verb. */
 const FOR_ALL = [
@@ -84,6 +95,7 @@ const CODES: Record<Op["do"], string[]> = {
   append: [...FOR_ALL, "Conflict", "DuplicateAnchor", "RefRollback"],
   rebuild: [...FOR_ALL, "Conflict", "InvalidArgument", "RefRollback"],
   compress: [...FOR_ALL, "Conflict", "InvalidArgument", "RefRollback"],
+  step: [...FOR_ALL, "Conflict", "InvalidArgument", "RefRollback"],
   graph: [...FOR_ALL, "Conflict", "InvalidArgument", "RefRollback"],
   snapshot: [...FOR_ALL, "AlreadyExists"],
   create: [...FOR_ALL, "AlreadyExists"],
@@ -156,6 +168,9 @@ async function take(
       return {};
     case "compress":
       await dataset.publishCompressor({ field: "cells", bits: 2 });
+      return {};
+    case "step":
+      await dataset.adaIvfStep(A_STEP);
       return {};
     case "graph":
       await dataset.buildGraph({ field: "graph", degree: 4, candidates: 8 });

@@ -19,6 +19,7 @@ test.each([
   ["one label", 1, 3000],
   ["new dataset", 2, 10_000],
   ["rebuild", 0, 200],
+  ["step", 0, 200],
 ])("all interleavings of %s with up to %d faults", async (name, faults, least) => {
   const found = await explore(await SCENARIOS[name]!(faults));
   expect(found.violations).toEqual([]);

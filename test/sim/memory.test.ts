@@ -5,7 +5,7 @@ import { Schema } from "../../src/dataset/schema.ts";
 import { DreamDBError, isDreamDBError } from "../../src/errors.ts";
 import type { Kernels } from "../../src/kernels/kernels.ts";
 import { loadKernels } from "../../src/kernels/load.ts";
-import { recordsOf, rich, searchRows } from "./client.ts";
+import { A_STEP, recordsOf, rich, searchRows } from "./client.ts";
 import { Inspector } from "./inspect.ts";
 import { builtWorld } from "./scenarios.ts";
 import { directStore, World } from "./world.ts";
@@ -15,7 +15,7 @@ jest.setTimeout(300_000);
 
 const VERBS: Record<
   string,
-  { base: ("rebuild" | "compress" | "graph")[]; run: (dataset: Dataset) => Promise<unknown> }
+  { base: ("rebuild" | "compress" | "step" | "graph")[]; run: (dataset: Dataset) => Promise<unknown> }
 > = {
   append: {
     base: ["rebuild", "compress"],
@@ -25,6 +25,11 @@ const VERBS: Record<
   publishCompressor: {
     base: ["rebuild"],
     run: (dataset) => dataset.publishCompressor({ field: "cells", bits: 2 }),
+  },
+  adaIvfStep: { base: ["rebuild", "compress"], run: (dataset) => dataset.adaIvfStep(A_STEP) },
+  "status of cells": {
+    base: ["rebuild", "step"],
+    run: (dataset) => dataset.adaIvfStatus({ field: "cells", scan: true }),
   },
   buildGraph: {
     base: [],
@@ -78,7 +83,7 @@ test.each(Object.entries(VERBS))("%s: every block refused in turn", async (_name
     if (error instanceof Error) {
       expect(isDreamDBError(error, "OutOfMemory")).toBe(true);
       expect(world.values.get("refs/main")!.etag).toBe(before);
-      if (!_name.startsWith("search")) expect((error as DreamDBError).committed).toBe("no");
+      if (!/^(search|status) /.test(_name)) expect((error as DreamDBError).committed).toBe("no");
       await run(dataset);
     }
     const { faults } = await new Inspector(world).branch(world.values.get("refs/main")!.bytes);

@@ -89,6 +89,18 @@ export const SCENARIOS: Record<string, (faults: number) => Promise<Scenario>> = 
     ],
     faults,
   }),
+
+  /** Cells are split while rows come in. */
+  step: async (faults) => ({
+    name: "a step, a compressor and an append",
+    base: await builtWorld(["rebuild"]),
+    clients: [
+      { ops: [{ do: "step" }], schema: rich },
+      { ops: [append(10)], schema: rich },
+      { ops: [{ do: "compress" }], schema: rich },
+    ],
+    faults,
+  }),
 };
 
 async function writers(count: number, faults: number): Promise<Scenario> {
@@ -151,6 +163,14 @@ export const VERBS: Record<string, () => Promise<{ base: World; plan: ClientPlan
     base: await builtWorld(["rebuild"]),
     plan: { ops: [{ do: "compress" }], schema: rich },
   }),
+  adaIvfStep: async () => ({
+    base: await builtWorld(["rebuild", "compress"]),
+    plan: { ops: [{ do: "step" }], schema: rich },
+  }),
+  "append and searches after a step": async () => ({
+    base: await builtWorld(["rebuild", "step"]),
+    plan: { ops: [append(10, 11), { do: "search" }], schema: rich },
+  }),
   buildGraph: async () => ({
     base: await baseWorld(rich, [[0, 1, 2, 4, 5], [3]]),
     plan: { ops: [{ do: "graph" }], schema: rich },
@@ -164,7 +184,7 @@ export const VERBS: Record<string, () => Promise<{ base: World; plan: ClientPlan
   }),
 };
 
-export async function builtWorld(verbs: ("rebuild" | "compress" | "graph")[]): Promise<World> {
+export async function builtWorld(verbs: ("rebuild" | "compress" | "step" | "graph")[]): Promise<World> {
   const base = await baseWorld(rich, [[0, 1, 2, 4, 5], [3]]);
   const ops = verbs.map((verb) => ({ do: verb }));
   const schedule = await play(base, [{ ops, schema: rich, random: randomBytes("builder") }], () => ({
