@@ -1,13 +1,6 @@
 // Every request of every writing verb, failing in every way: the old state or the new one, never both, never neither.
 import { cpSync } from "node:fs";
-import { beforeAll, /** Whether there is such a ref: a name that is only reserved is none. */
-async function isThere(store: Store, key: string): Promise<boolean> {
-  const found = await store.get(key);
-  return found !== undefined && isLive(decodeRef(found.bytes));
-}
-
-describe, expect, test } from "@jest/globals";
-
+import { beforeAll, describe, expect, test } from "@jest/globals";
 import { addressOf, objectKey } from "../../src/core/address.ts";
 import type { AppendResult } from "../../src/dataset/append.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
@@ -176,6 +169,12 @@ async function explore(
     }
   }
   return length;
+}
+
+/** Whether there is such a ref: a name that is only reserved is none. */
+async function isThere(store: Store, key: string): Promise<boolean> {
+  const found = await store.get(key);
+  return found !== undefined && isLive(decodeRef(found.bytes));
 }
 
 describe.each(kinds)("%s", (_name, faults, prepare) => {
