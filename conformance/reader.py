@@ -1174,17 +1174,17 @@ class Reader:
         only_keys(ref, ("kind", "version", "type", "manifest", "seq", "writeId", "opId", "gcEpoch", "ts", "inline", "lane", "protected"), what)
         must(is_uint(ref.get("lane", 1), 1, 4095), "Corrupt", f"{what}: lane {ref.get('lane')}")
         must(ref.get("protected", True) is True, "Corrupt", f"{what}: protected {ref.get('protected')}")
-        type_ = get(ref, "type", lambda x: x in ("branch", "tag", "dead"), what)
+        type_ = get(ref, "type", lambda x: x in ("branch", "tag", "dead", "reserved"), what)
         digest = address(ref.get("manifest"), f"{what} manifest")
         seq = get(ref, "seq", is_uint, what)
         get(ref, "writeId", is_bytes(16), what)
         op_id = get(ref, "opId", is_bytes(16), what)
-        writer(get(ref, "gcEpoch", is_uint, what) == 0, f"{what}: gcEpoch {ref['gcEpoch']}")
+        get(ref, "gcEpoch", is_uint, what)
         get(ref, "ts", lambda x: is_uint(x, 0, MAX_TICK), what)
         if "inline" in ref:
             inline = get(ref, "inline", is_bytes(), what)
             must(digests_of([inline]) == [digest], "HashMismatch", f"{what}: inline does not hash to manifest")
-        if type_ == "dead":
+        if type_ in ("dead", "reserved"):
             return
         tip = self.manifest(digest, f"Manifest of {what}")
         if "inline" in ref:

@@ -24,7 +24,7 @@ const DAY_MS = 86_400_000;
 const UNITS: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: DAY_MS, w: 7 * DAY_MS };
 
 interface GcCliOptions extends CommonOptions {
-  age: number;
+  age?: number;
   keepManifests?: number;
   keepSince?: number;
   shard?: { index: number; count: number };
@@ -33,7 +33,11 @@ interface GcCliOptions extends CommonOptions {
 
 export function gcCommand(): Command {
   return command("gc", "delete objects that nothing reaches any more", EXAMPLES, DETAILS)
-    .option("--age <duration>", "how long what is listed stays; 0s: it is deleted at once", duration, DAY_MS)
+    .option(
+      "--age <duration>",
+      "how long what is listed stays; 0s: it is deleted at once (default: 24h)",
+      duration,
+    )
     .option(
       "--keep-manifests <n>",
       "of each branch, keep the data of the latest n states only; of older ones the history stays (default: all)",
@@ -68,7 +72,7 @@ function shard(text: string): { index: number; count: number } {
 
 async function run(options: GcCliOptions): Promise<void> {
   const output = new Output(options);
-  const { age, keepManifests, keepSince, shard, dryRun = false } = options;
+  const { age = DAY_MS, keepManifests, keepSince, shard, dryRun = false } = options;
   const backend = await existingBackend(options.backend);
   const stages = new Stages(output.isQuiet);
   try {

@@ -111,7 +111,12 @@ test("gc lists first and deletes later; fsck tells what is left of pruned states
 });
 
 test("gc in parts, and options that can't be", () => {
-  const { run } = filled();
+  const { run, file } = filled();
+  expect(run(["branch", "d", "side"]).status).toBe(0);
+  expect(
+    run(["ingest", "side", file("f.jsonl", jsonLines([{ n: 1, label: "l", v: [1, 2, 3] }]))]).status,
+  ).toBe(0);
+  expect(run(["refs", "--delete", "side"]).status).toBe(0);
   const jobs = ["0/2", "1/2"].map((part) =>
     run(["gc", "--age", "0s", "--shard", part, "--quiet", "--json"]).json(),
   );

@@ -171,7 +171,8 @@ async function take(world: World, { dataset, seen }: Branch, step: Step): Promis
       return;
     case "gc": {
       const options = { ageMs: 0, ...(step.keep === undefined ? {} : { keepManifests: step.keep }) };
-      await gc(store, options);
+      // The second finds what the first itself left behind: lists that newer ones stand for.
+      for (let i = 0; i < 2; i++) await gc(store, options);
       expect(await gc(store, options)).toMatchObject({ deleted: 0, condemned: 0 });
       world.isPruned ||= step.keep !== undefined;
       return;

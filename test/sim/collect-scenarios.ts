@@ -384,9 +384,14 @@ export const COLLECT: Record<string, (faults: number) => Promise<CollectScenario
 /** All of them at once, for random schedules. */
 export async function manyCollecting(faults: number): Promise<CollectScenario> {
   const base = await baseWorld({ hasSide: true, rows: [0, 1], hasDeletions: true });
+  const store = directStore(base);
+  const main = await Dataset.open("main", store, optionsOf("more"));
+  const gone = await main.branch("gone");
+  for (const n of [8, 60, 61]) await gone.appendMany([{ n }]);
+  await deleteRef(store, "gone");
   const actors = [
     collector("gc", { deletes: "side" }),
-    { ...collector("other", { hours: [2] }), fails: false },
+    { ...collector("other"), fails: false },
     writer("w", 7, 8),
     maker("b", "side", "branch"),
     maker("r", "side", "pin"),
