@@ -7,7 +7,7 @@ import { type EmbeddingOptions, Schema } from "../../src/dataset/schema.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
 import { randomVector, seeded, testClock } from "../dataset/records.ts";
-import { contents, copyOf, refusal } from "../dataset/stores.ts";
+import { contents, copyOf, refusal, watchedStore } from "../dataset/stores.ts";
 import { watchThreads } from "./threads.ts";
 
 const watched = watchThreads();
@@ -95,9 +95,14 @@ test("records that are appended meanwhile are taken along", async () => {
   const store = await filled();
   for (const workers of [0, 2]) {
     const copy = await copyOf(store);
-    const ds = await open(copy, workers);
-    const other = await Dataset.open("d", copy, fixed());
     let appended: Promise<unknown> | undefined;
+    // The build is published once they are in, however long that takes.
+    const waiting = watchedStore(copy, async ({ verb, key }, run) => {
+      if (verb === "put" && key === "refs/d") await appended;
+      return run();
+    });
+    const ds = await open(waiting, workers);
+    const other = await Dataset.open("d", copy, fixed());
     const result = await ds.rebuildIvf({
       field: "v",
       k: 12,
@@ -106,7 +111,6 @@ test("records that are appended meanwhile are taken along", async () => {
           appended ??= other.appendMany([{ n: 1, v: new Float32Array(DIM).fill(1), _anchor: 10n ** 6n }]);
       },
     });
-    await appended;
     expect(
       (await ds.iterVector({ field: "v", query: new Float32Array(DIM).fill(1), topK: 1 }))[0]?.n,
     ).toEqual([1]);
