@@ -8,7 +8,7 @@ const out = "build/browser";
 await rm(out, { recursive: true, force: true });
 
 await build({
-  entryPoints: { index: "src/index.ts", worker: "src/workers/worker.ts" },
+  entryPoints: { index: "src/index.ts", space: "src/space/index.ts", worker: "src/workers/worker.ts" },
   outdir: out,
   // Chunks lie beside the entries, so that `new URL("./worker.js", import.meta.url)` holds in each of them.
   chunkNames: "[name]-[hash]",

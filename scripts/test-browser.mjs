@@ -1,9 +1,10 @@
 // The suite of test/browser in real browsers, headless: each opens a page that runs it and posts what it found; no driver is
-// needed, and the page has a strict Content-Security-Policy. `npm run test:browser [-- --only chromium,firefox]`; installing:
+// needed, and the page has a strict Content-Security-Policy. `npm run test:browser [-- --only chromium,firefox --grep words --verbose]`; installing:
 // `npm run engines -- --install --only chromium,firefox`. A browser that is missing fails in CI; elsewhere it is skipped, and said.
 // Ends with "N passed, N failed[, N skipped]".
-import { readFile } from "node:fs/promises";
+
 import { mkdtempSync, rmSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,7 +22,9 @@ const FOLDERS = { lib: "build/browser", test: "test/browser" };
 const NAME = /^\/(lib|test)\/([A-Za-z0-9_-]+\.m?js)$/;
 const PAGE = `<!doctype html><meta charset="utf-8"><title>test</title><script type="module" src="/test/suite.mjs"></script>`;
 
-const { values: options } = parseArgs({ options: { only: { type: "string" }, verbose: { type: "boolean" } } });
+const { values: options } = parseArgs({
+  options: { only: { type: "string" }, grep: { type: "string" }, verbose: { type: "boolean" } },
+});
 const chosen = (options.only ?? "chromium,firefox").split(",");
 const totals = { passed: 0, failed: 0, skipped: 0 };
 for (const id of chosen) await runBrowser(id);
@@ -50,9 +53,14 @@ async function runBrowser(id) {
     for (const { name, error } of results) {
       if (error === undefined) totals.passed++;
       else totals.failed++;
-      if (error !== undefined || options.verbose) console.log(`${error === undefined ? "ok    " : "FAILED"}  ${id}: ${name}${error === undefined ? "" : `\n${error}`}`);
+      if (error !== undefined || options.verbose)
+        console.log(
+          `${error === undefined ? "ok    " : "FAILED"}  ${id}: ${name}${error === undefined ? "" : `\n${error}`}`,
+        );
     }
-    console.log(`${id} ${located.version}: ${results.length} tests in ${((Date.now() - began) / 1000).toFixed(1)} s`);
+    console.log(
+      `${id} ${located.version}: ${results.length} tests in ${((Date.now() - began) / 1000).toFixed(1)} s`,
+    );
   } catch (error) {
     totals.failed++;
     console.log(`FAILED  ${id}: ${error.message}`);
@@ -78,7 +86,11 @@ async function runPage(command, argsFor, side) {
   const server = createServer(async (request, response) => {
     const send = (status, type, body = "") =>
       response
-        .writeHead(status, { "Content-Type": type, "Content-Security-Policy": policy, "Cache-Control": "no-store" })
+        .writeHead(status, {
+          "Content-Type": type,
+          "Content-Security-Policy": policy,
+          "Cache-Control": "no-store",
+        })
         .end(body);
     try {
       if (request.method === "POST") {
@@ -90,7 +102,8 @@ async function runPage(command, argsFor, side) {
         return send(200, "application/json", JSON.stringify({ value }));
       }
       const [, folder, file] = NAME.exec(request.url) ?? [];
-      if (file !== undefined) return send(200, "text/javascript", await readFile(join(FOLDERS[folder], file)));
+      if (file !== undefined)
+        return send(200, "text/javascript", await readFile(join(FOLDERS[folder], file)));
       if (request.url === "/") return send(200, "text/html; charset=utf-8", PAGE);
       send(404, "text/plain");
     } catch (error) {
@@ -98,7 +111,7 @@ async function runPage(command, argsFor, side) {
     }
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://127.0.0.1:${server.address().port}/`;
+  const url = `http://127.0.0.1:${server.address().port}/#${encodeURIComponent(options.grep ?? "")}`;
   try {
     return await withProcess(
       (folder) => [...command, ...argsFor(folder, url)],

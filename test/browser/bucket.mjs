@@ -121,7 +121,9 @@ export async function startBuckets(storeOf) {
     for await (const { key, bytes } of store.list(url.searchParams.get("prefix") ?? ""))
       items.push(`<Contents><Key>${key}</Key><Size>${bytes}</Size></Contents>`);
     response.writeHead(200, { ...CORS, "Content-Type": "application/xml" });
-    response.end(`<?xml version="1.0"?><ListBucketResult><Name>${bucket}</Name>${items.join("")}<IsTruncated>false</IsTruncated></ListBucketResult>`);
+    response.end(
+      `<?xml version="1.0"?><ListBucketResult><Name>${bucket}</Name>${items.join("")}<IsTruncated>false</IsTruncated></ListBucketResult>`,
+    );
   }
 
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));

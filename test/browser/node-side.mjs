@@ -1,6 +1,7 @@
 // What the page asks of Node: datasets made, appended to and read with the library as Node has it.
-import { deflateSync } from "node:zlib";
+
 import { join } from "node:path";
+import { deflateSync } from "node:zlib";
 import { Dataset, directoryStore, Schema } from "../../build/lib/index.node.js";
 import { startBuckets } from "./bucket.mjs";
 import { textOf } from "./text.mjs";
@@ -33,9 +34,12 @@ export async function startNodeSide(base) {
       const dataset = await Dataset.create("main", schema, storeOf(bucket));
       const step = 5000;
       for (let from = 0; from < rows; from += step)
-        await dataset.appendMany(Array.from({ length: Math.min(step, rows - from) }, (_, i) => record(from + i)));
+        await dataset.appendMany(
+          Array.from({ length: Math.min(step, rows - from) }, (_, i) => record(from + i)),
+        );
       if (build && index.startsWith("vamana")) await dataset.buildGraph({ field: "v" });
-      else if (build && index !== "lsh-cosine") await dataset.rebuildIvf({ field: "v", k: Math.ceil(Math.sqrt(rows)) });
+      else if (build && index !== "lsh-cosine")
+        await dataset.rebuildIvf({ field: "v", k: Math.ceil(Math.sqrt(rows)) });
       return { url: `${buckets.url}/${bucket}`, bucket, manifest: dataset.currentManifest() };
     },
     async append({ bucket, from, count }) {
@@ -62,7 +66,11 @@ export async function startNodeSide(base) {
     },
     async heal({ bucket }) {
       for (const fault of buckets.faults) if (fault.bucket === bucket) fault.times = 0;
-      buckets.faults.splice(0, buckets.faults.length, ...buckets.faults.filter((fault) => fault.bucket !== bucket));
+      buckets.faults.splice(
+        0,
+        buckets.faults.length,
+        ...buckets.faults.filter((fault) => fault.bucket !== bucket),
+      );
     },
     /** Requests of a bucket since it was last asked. */
     async requests({ bucket }) {

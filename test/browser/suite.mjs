@@ -14,7 +14,13 @@ addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) 
 );
 
 const vector = (seed) => Array.from({ length: DIM }, (_, i) => Math.sin(seed * 7.13 + i * 1.7));
-const query = (seed, more = {}) => ({ field: "v", query: vector(seed), topK: 12, fields: ["label", "n", "x", "v"], ...more });
+const query = (seed, more = {}) => ({
+  field: "v",
+  query: vector(seed),
+  topK: 12,
+  fields: ["label", "n", "x", "v"],
+  ...more,
+});
 
 async function using(uri, options, work) {
   const space = await DreamDBSpace.fromUri(uri, options);
@@ -41,8 +47,14 @@ for (const [where, options] of [
       const range = { from: ORIGIN + 17n, to: ORIGIN + 250n };
       const batches = [];
       for await (const batch of space.stream({ batchSize: 100, range })) batches.push(batch);
-      equal(textOf(batches), await node("text", { bucket, method: "iterStream", args: [{ batchSize: 100, range }] }));
-      equal((await space.branches()).map(({ name }) => name), ["main"]);
+      equal(
+        textOf(batches),
+        await node("text", { bucket, method: "iterStream", args: [{ batchSize: 100, range }] }),
+      );
+      equal(
+        (await space.branches()).map(({ name }) => name),
+        ["main"],
+      );
     });
   });
 
@@ -51,11 +63,24 @@ for (const [where, options] of [
       const { url, bucket } = await node("make", { index });
       for (const kernels of ["simd", "scalar"]) {
         await using(`${url}/refs/main`, { ...options, kernels }, async (space) => {
-          const asked = [query(1), query(2, { where: { label: "birch" } }), query(3, { batchSize: 5 }), query(4, { where: { n: { gte: 100, lt: 140 } } })];
+          const asked = [
+            query(1),
+            query(2, { where: { label: "birch" } }),
+            query(3, { batchSize: 5 }),
+            query(4, { where: { n: { gte: 100, lt: 140 } } }),
+          ];
           for (const each of asked)
-            equal(textOf(await space.query(each)), await node("text", { bucket, method: "iterVector", args: [each] }), index);
+            equal(
+              textOf(await space.query(each)),
+              await node("text", { bucket, method: "iterVector", args: [each] }),
+              index,
+            );
           const many = { field: "v", queries: [5, 6, 7].map(vector), topK: 4 };
-          equal(textOf(await space.queryMany(many)), await node("text", { bucket, method: "queryMany", args: [many] }), index);
+          equal(
+            textOf(await space.queryMany(many)),
+            await node("text", { bucket, method: "queryMany", args: [many] }),
+            index,
+          );
         });
       }
     }
@@ -72,20 +97,33 @@ for (const [where, options] of [
       equal(await space.refresh(), latest);
       equal([await space.count(), (await space.get(ORIGIN + 430n)).n], [431, 430]);
       equal(moves, [{ from: manifest, to: latest }]);
-      equal(textOf(await space.query(query(1))), await node("text", { bucket, method: "iterVector", args: [query(1)] }));
+      equal(
+        textOf(await space.query(query(1))),
+        await node("text", { bucket, method: "iterVector", args: [query(1)] }),
+      );
 
       const past = await space.at(manifest);
       equal([await past.count(), past.isBranch], [400, false]);
-      equal(textOf(await past.query(query(1))), await node("text", { bucket, at: manifest, method: "iterVector", args: [query(1)] }));
+      equal(
+        textOf(await past.query(query(1))),
+        await node("text", { bucket, at: manifest, method: "iterVector", args: [query(1)] }),
+      );
       const diff = await space.diff(manifest);
       equal([diff.added, diff.removed, diff.changed], [31, 0, 0]);
       const added = [];
       for await (const { anchor } of diff.records({ fields: [] })) added.push(anchor - ORIGIN);
-      equal(added, Array.from({ length: 31 }, (_, i) => BigInt(400 + i)));
+      equal(
+        added,
+        Array.from({ length: 31 }, (_, i) => BigInt(400 + i)),
+      );
       await past.close();
       await node("snapshot", { bucket, label: "shot" });
-      await using(`${url}/refs/shot`, options, async (shot) => equal([await shot.count(), shot.isBranch], [431, false]));
-      await using(`${url}/objects/${manifest.slice(4, 6)}/${manifest}`, options, async (at) => equal(await at.count(), 400));
+      await using(`${url}/refs/shot`, options, async (shot) =>
+        equal([await shot.count(), shot.isBranch], [431, false]),
+      );
+      await using(`${url}/objects/${manifest.slice(4, 6)}/${manifest}`, options, async (at) =>
+        equal(await at.count(), 400),
+      );
     });
   });
 
@@ -99,20 +137,35 @@ for (const [where, options] of [
       await image.decode();
       equal([image.naturalWidth, image.naturalHeight, samples[5].image.type], [1, 1, "image/png"]);
       const markup = samples[3].image;
-      equal([markup.url, markup.type, markup.refusal.code], [undefined, "application/octet-stream", "SchemaViolation"]);
+      equal(
+        [markup.url, markup.type, markup.refusal.code],
+        [undefined, "application/octet-stream", "SchemaViolation"],
+      );
       const { url: blob } = samples[5].image;
       samples.revoke();
       equal(samples[5].image.url, undefined);
-      ok(await fetch(blob).then(() => false, () => true), "a revoked URL still works");
+      ok(
+        await fetch(blob).then(
+          () => false,
+          () => true,
+        ),
+        "a revoked URL still works",
+      );
       equal(globalThis.pwned, undefined);
     });
   });
 
   test(`${where}: a page appends where the bucket lets it, and Node reads that`, async () => {
     const { url, bucket } = await node("make");
-    await using(`${url}/refs/main`, options, (space) => fails(space.appendMany([{ n: 1 }]), "ReadOnly"));
+    const record = {
+      image: Uint8Array.of(1, 2, 3),
+      v: vector(9),
+      label: "dill",
+      n: 7,
+      _anchor: ORIGIN + 9999n,
+    };
+    await using(`${url}/refs/main`, options, (space) => fails(space.appendMany([record]), "ReadOnly"));
     await using(`${url}/refs/main`, { ...options, writable: true }, async (space) => {
-      const record = { image: Uint8Array.of(1, 2, 3), v: vector(9), label: "dill", n: 7, _anchor: ORIGIN + 9999n };
       const { manifest } = await space.appendMany([record]);
       equal(space.manifest, manifest);
       const read = await node("get", { bucket, anchor: ORIGIN + 9999n });
@@ -134,13 +187,22 @@ for (const [where, options] of [
       const { url, bucket } = await node("make");
       await using(`${url}/refs/main`, { ...options, ...HASTY }, async (space) => {
         await node("fault", { bucket, match: "^objects/", kind });
+        let pending = 0;
+        space.addEventListener("progress", ({ detail }) => {
+          pending = detail.pending;
+        });
         await fails(space.samples({ limit: 5 }), code, ...words);
         await fails(space.query(query(1)), code, ...words);
+        // Requests beside the one that failed are still at it, and would be joined.
+        while (pending > 0) await new Promise((resolve) => setTimeout(resolve, 20));
         await node("heal", { bucket });
         // Once, and then no more.
         await node("fault", { bucket, match: "^objects/", kind, times: 1 });
         equal((await space.samples({ limit: 5 })).length, 5, kind);
-        equal(textOf(await space.query(query(1))), await node("text", { bucket, method: "iterVector", args: [query(1)] }));
+        equal(
+          textOf(await space.query(query(1))),
+          await node("text", { bucket, method: "iterVector", args: [query(1)] }),
+        );
       });
     }
   });
@@ -152,7 +214,7 @@ for (const [where, options] of [
     for (const [kind, code, ...words] of [
       ["denied", "StoreUnavailable", "denies access", "403"],
       ["absent", "NotFound"],
-      ["no CORS", "StoreUnavailable", "CORS", location.origin, "docs/storage.md"],
+      ["no CORS", "StoreUnavailable", "CORS", location.origin, "docs/browser.md"],
       ["redirect", "StoreUnavailable", "redirects"],
     ]) {
       await node("fault", { bucket, match: "^refs/", kind });
@@ -177,7 +239,11 @@ for (const [where, options] of [
       equal((await space.samples({ limit: 7 })).length, 7);
     });
     // Nothing listens on the discard port.
-    await fails(DreamDBSpace.fromUri("http://127.0.0.1:9/b/refs/main", all), "StoreUnavailable", "can't be reached");
+    await fails(
+      DreamDBSpace.fromUri("http://127.0.0.1:9/b/refs/main", all),
+      "StoreUnavailable",
+      "can't be reached",
+    );
     await fails(DreamDBSpace.fromUri("http://127.0.0.1:9/b", all), "InvalidUri");
     await fails(DreamDBSpace.fromUri("./directory/refs/main", all), "UnsupportedBackend", "need Node");
     equal(globalThis.pwned, undefined);
@@ -216,11 +282,13 @@ for (const [where, options] of [
     const name = `cache-${where}`;
     const persist = { bytes: 1 << 24, name };
     const answer = await node("text", { bucket, method: "iterVector", args: [query(1)] });
-    const visit = () => using(`${url}/refs/main`, { ...options, persist }, async (space) => {
-      equal(textOf(await space.query(query(1))), answer);
-      equal((await space.samples({ limit: 50 })).length, 50);
-    });
-    const objectsRead = async () => (await node("requests", { bucket })).filter(({ key }) => key.startsWith("objects/")).length;
+    const visit = () =>
+      using(`${url}/refs/main`, { ...options, persist }, async (space) => {
+        equal(textOf(await space.query(query(1))), answer);
+        equal((await space.samples({ limit: 50 })).length, 50);
+      });
+    const objectsRead = async () =>
+      (await node("requests", { bucket })).filter(({ key }) => key.startsWith("objects/")).length;
     await visit();
     ok((await objectsRead()) > 0, "nothing was read");
     // Writing is not waited for.
@@ -241,7 +309,8 @@ for (const [where, options] of [
 
     const heldBytes = async () => {
       let bytes = 0;
-      for (const key of await cache.keys()) bytes += (await (await cache.match(key)).arrayBuffer()).byteLength;
+      for (const key of await cache.keys())
+        bytes += (await (await cache.match(key)).arrayBuffer()).byteLength;
       return bytes;
     };
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -261,18 +330,18 @@ for (const [where, options] of [
 test("the page is not held up while a worker searches, as it is without one", async () => {
   const { url } = await node("make", { rows: 20_000, build: false });
   const many = { field: "v", queries: Array.from({ length: 400 }, (_, i) => vector(i)), topK: 10 };
-  const longest = {};
+  const least = {};
   for (const worker of [true, false]) {
     await using(`${url}/refs/main`, { worker }, async (space) => {
-      await space.queryMany({ ...many, queries: many.queries.slice(0, 2) });
-      const gaps = [];
+      await space.prewarm();
+      least[worker] = Number.POSITIVE_INFINITY;
       // Another program may take the processor for a while; a page that is held up by the search is so every time.
-      for (let run = 0; run < 5; run++) gaps.push(await longestGap(space.queryMany(many)));
-      longest[worker] = Math.min(...gaps);
+      for (let run = 0; run < (worker ? 12 : 3) && least[worker] > 50; run++)
+        least[worker] = Math.min(least[worker], await longestGap(space.queryMany(many)));
     });
   }
-  ok(longest[false] > 50, `the search is too short to tell: ${longest[false]} ms`);
-  ok(longest[true] <= 50, `the page stood still for ${longest[true]} ms`);
+  ok(least.false > 50, `the search is too short to tell: ${least.false} ms`);
+  ok(least.true <= 50, `the page stood still for ${least.true} ms`);
 });
 
 /** The longest time, in ms, that nothing else could run on this thread until `work` was done. */
@@ -298,6 +367,22 @@ async function longestGap(work) {
   return longest;
 }
 
+test("the entry for pages that leave all work to a worker loads little, and does the same", async () => {
+  const loaded = () =>
+    performance.getEntriesByType("resource").filter(({ name }) => name.includes("/lib/")).length;
+  const before = loaded();
+  const { DreamDBSpace: Lean } = await import("/lib/space.js");
+  // Its chunks are the other entry's too.
+  ok(loaded() - before <= 1, `${loaded() - before} more files`);
+  const { url, bucket } = await node("make");
+  const space = await Lean.fromUri(`${url}/refs/main`, { worker: true });
+  equal(
+    textOf(await space.query(query(1))),
+    await node("text", { bucket, method: "iterVector", args: [query(1)] }),
+  );
+  await space.close();
+});
+
 test("a worker that can't be started is told of", async () => {
   const { url } = await node("make", { rows: 10 });
   const worker = () => new Worker("/lib/none.js", { type: "module" });
@@ -308,12 +393,18 @@ test("a worker that can't be started is told of", async () => {
 test("a dataset and standalone verbs work on the page as well", async () => {
   const { url, bucket } = await node("make", { rows: 50 });
   const dataset = await Dataset.open("main", url);
-  equal(textOf(await dataset.iterVector(query(1))), await node("text", { bucket, method: "iterVector", args: [query(1)] }));
+  equal(
+    textOf(await dataset.iterVector(query(1))),
+    await node("text", { bucket, method: "iterVector", args: [query(1)] }),
+  );
   await dataset.close();
   const { fsck, listRefs, addressOf } = await import("/lib/index.js");
-  equal((await listRefs(url)).map(({ name }) => name), ["main"]);
+  equal(
+    (await listRefs(url)).map(({ name }) => name),
+    ["main"],
+  );
   equal((await fsck(url)).problems, []);
-  equal(addressOf(new Uint8Array()), "dyqk6e2jxh27twjwwhgebvoepzm3fxfokesqjxr3xzdsliekdsqd7ze");
+  equal(addressOf(new Uint8Array()), "dyqk6e2jxh27tingubae32rw3teutg6lexe23qisw7gjve6k4qpteyq");
   const pool = await Dataset.open("main", openStore(url), { workers: 1 });
   equal((await pool.queryMany({ field: "v", queries: [vector(1)], topK: 3 })).length, 1);
   await pool.close();

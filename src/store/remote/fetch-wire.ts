@@ -153,7 +153,7 @@ function untold(url: string, cause: unknown): DreamDBError {
   const { origin } = globalThis.location;
   return new DreamDBError(
     "StoreUnavailable",
-    "no answer from the server: it can't be reached, it redirects, or it does not allow this page's origin (CORS), and browsers don't tell which; see docs/storage.md, CORS",
+    "no answer from the server: it can't be reached, it redirects, or it does not allow this page's origin (CORS), and browsers don't tell which; see docs/browser.md, CORS",
     {
       field: "url",
       found: url,
