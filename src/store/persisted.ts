@@ -9,6 +9,8 @@ import type { ByteRange, GetOptions, Store, StoredValue } from "./store.ts";
 
 /** A cache over its budget is brought down to this share of it. */
 const LEFT_AFTER_EVICTION = 0.8;
+/** Bytes on their way into the cache; what comes beyond is not kept. */
+const MAX_WAITING_BYTES = 64 << 20;
 const DIGEST = "x-blake3";
 const LENGTH = "x-bytes";
 /** Requests need an address; this one is of nobody, by RFC 2606, and is never sent. */
@@ -38,8 +40,8 @@ export function persisted(store: Store, options: PersistedOptions): Store {
     const held = given?.again === true ? undefined : await cache.read(name);
     if (held !== undefined) return { bytes: held, etag: "immutable" };
     const found = await store.get(key, range, given);
-    // Not waited for: what was read is wanted now. A view into a buffer that is used again has to be copied first.
-    if (found !== undefined) void cache.write(name, found.bytes.slice());
+    // Not waited for: what was read is wanted now.
+    if (found !== undefined) cache.write(name, found.bytes);
     return found;
   };
   return {
@@ -63,9 +65,10 @@ class PersistentCache {
   readonly #budget: number;
   readonly #opened: Promise<Cache | undefined>;
   /** Bytes held, as far as this page knows; undefined until it has looked. */
-  #held: Promise<number> | undefined;
-  #added = 0;
-  #evicting: Promise<void> | undefined;
+  #held: number | undefined;
+  /** Writes come one after the other, so that what is held is counted right. */
+  #last: Promise<void> = Promise.resolve();
+  #waitingBytes = 0;
 
   constructor({ bytes, name = "dreamdb", caches }: PersistedOptions) {
     this.#budget = bytes;
@@ -86,43 +89,48 @@ class PersistentCache {
     return undefined;
   }
 
-  async write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    if (bytes.length > this.#budget) return;
-    try {
-      const cache = await this.#opened;
-      if (cache === undefined) return;
-      this.#held ??= entriesOf(cache).then((entries) => entries.reduce((sum, entry) => sum + entry.bytes, 0));
-      const held = await this.#held;
-      const headers = { [DIGEST]: toHex(blake3(bytes)), [LENGTH]: String(bytes.length) };
-      await cache.put(name, new Response(bytes, { headers }));
-      this.#added += bytes.length;
-      if (held + this.#added > this.#budget) await this.#evict(cache);
-    } catch {
+  /** Copies what it is to keep. */
+  write(name: string, bytes: Uint8Array): void {
+    if (bytes.length > Math.min(this.#budget, MAX_WAITING_BYTES - this.#waitingBytes)) return;
+    const own = bytes.slice();
+    this.#waitingBytes += own.length;
+    this.#last = this.#last
+      .then(() => this.#write(name, own))
       // No room, or no leave: what is kept stays as it is.
-    }
+      .catch(() => undefined)
+      .then(() => {
+        this.#waitingBytes -= own.length;
+      });
   }
 
-  /** One at a time: removes what was kept longest. */
-  #evict(cache: Cache): Promise<void> {
-    this.#evicting ??= this.#removeOldest(cache).finally(() => {
-      this.#evicting = undefined;
-    });
-    return this.#evicting;
+  async #write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const cache = await this.#opened;
+    if (cache === undefined) return;
+    this.#held ??= bytesOf(await entriesOf(cache));
+    const headers = { [DIGEST]: toHex(blake3(bytes)), [LENGTH]: String(bytes.length) };
+    this.#held += bytes.length;
+    if (this.#held > this.#budget) this.#held = (await this.#makeRoom(cache, bytes.length)) + bytes.length;
+    await cache.put(name, new Response(bytes, { headers }));
   }
 
-  async #removeOldest(cache: Cache): Promise<void> {
+  /** Removes what was kept longest, until `wanted` bytes fit in what is to be left. @returns the bytes that stay */
+  async #makeRoom(cache: Cache, wanted: number): Promise<number> {
     const entries = await entriesOf(cache);
-    let held = entries.reduce((sum, { bytes }) => sum + bytes, 0);
-    if (held > this.#budget) {
-      for (const { request, bytes } of entries) {
-        if (held <= LEFT_AFTER_EVICTION * this.#budget) break;
-        await cache.delete(request);
-        held -= bytes;
-      }
+    const most = Math.max(0, LEFT_AFTER_EVICTION * this.#budget - wanted);
+    let held = bytesOf(entries);
+    if (held + wanted <= this.#budget) return held;
+    for (const { request, bytes } of entries) {
+      if (held <= most) break;
+      await cache.delete(request);
+      held -= bytes;
     }
-    this.#held = Promise.resolve(held);
-    this.#added = 0;
+    return held;
   }
+}
+
+interface Entry {
+  request: Request;
+  bytes: number;
 }
 
 /** Frames without an origin may not even ask for it. */
@@ -136,7 +144,7 @@ async function openCache(name: string, given: CacheStorage | undefined): Promise
 }
 
 /** In the order of their keeping. */
-async function entriesOf(cache: Cache): Promise<{ request: Request; bytes: number }[]> {
+async function entriesOf(cache: Cache): Promise<Entry[]> {
   const requests = await cache.keys();
   return Promise.all(
     requests.map(async (request) => {
@@ -144,4 +152,8 @@ async function entriesOf(cache: Cache): Promise<{ request: Request; bytes: numbe
       return { request, bytes: Number(found?.headers.get(LENGTH) ?? 0) };
     }),
   );
+}
+
+function bytesOf(entries: readonly Entry[]): number {
+  return entries.reduce((sum, { bytes }) => sum + bytes, 0);
 }
