@@ -125,6 +125,9 @@ describe.each([
     expect([...refused.bytes]).toEqual([...SVG]);
     expect([refused.refusal?.code, refused.refusal?.field]).toEqual(["SchemaViolation", "image"]);
 
+    // What a `using` block calls at its end, where the engine knows such blocks.
+    const { dispose } = Symbol as unknown as { dispose: symbol };
+    expect((samples as unknown as Record<symbol, unknown>)[dispose]).toBe(samples.revoke);
     samples.revoke();
     expect(image.url).toBeUndefined();
     await expect(fetch(url as string)).rejects.toThrow();
