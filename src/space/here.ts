@@ -10,6 +10,6 @@ export async function linkHere(onNews: (news: SpaceNews) => void): Promise<Space
       checkSignal(signal);
       return host.run(verb, args, signal);
     },
-    end: async () => undefined,
+    end: () => host.closeAll(),
   };
 }

@@ -189,6 +189,13 @@ export class SpaceHost implements Handlers {
     return undefined;
   }
 
+  /** Frees all that it holds. */
+  async closeAll(): Promise<void> {
+    const datasets = [...this.#datasets.values()];
+    this.#datasets.clear();
+    await Promise.all(datasets.map((dataset) => dataset.close()));
+  }
+
   async #begin(
     number: number,
     of: Reading,

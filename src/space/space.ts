@@ -258,7 +258,7 @@ export class DreamDBSpace<F extends FieldTypes = AnyFields> extends EventTarget 
     const { members, link } = this.#shared;
     if (!members.delete(this.#number)) return;
     if (members.size > 0) await link.call("close", { in: this.#number });
-    else await link.call("close", { in: this.#number }).finally(() => link.end());
+    else await link.end();
   }
 
   override addEventListener<T extends keyof SpaceEvents>(
