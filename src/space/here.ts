@@ -10,6 +10,6 @@ export async function linkHere(onNews: (news: SpaceNews) => void): Promise<Space
       checkSignal(signal);
       return host.run(verb, args, signal);
     },
-    end: () => host.closeAll(),
+    end: () => host.finish(),
   };
 }

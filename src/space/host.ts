@@ -3,6 +3,7 @@ import { Dataset } from "../dataset/dataset.ts";
 import type { Columns } from "../dataset/stream.ts";
 import { DreamDBError } from "../errors.ts";
 import { openStore } from "../store/open.ts";
+import type { Store } from "../store/store.ts";
 import { watched } from "../store/watched.ts";
 import type { SampleColumns } from "./samples.ts";
 import type { OpenSpace, Reading, SpaceNews, SpaceState, SpaceVerb, SpaceVerbs } from "./verbs.ts";
@@ -23,6 +24,7 @@ export class SpaceHost implements Handlers {
   /** What the page knows to be shown. */
   readonly #shown = new Map<number, string>();
   #opened: Promise<unknown> | undefined;
+  #store: Store | undefined;
 
   constructor(tell: (news: SpaceNews) => void) {
     this.#tell = tell;
@@ -39,6 +41,7 @@ export class SpaceHost implements Handlers {
       await this.#opened;
       return this.#state(0) as SpaceVerbs[V]["value"];
     }
+    if (verb === "finish") return (await this.finish()) as SpaceVerbs[V]["value"];
     // Where opening failed, so does all that follows.
     await this.#opened;
     try {
@@ -60,6 +63,7 @@ export class SpaceHost implements Handlers {
       onStart: () => this.#tell({ news: "began" }),
       onEnd: (request) => this.#tell({ news: "ended", request }),
     });
+    this.#store = store;
     const all = { ...options, signal };
     const dataset =
       "name" in place
@@ -190,10 +194,12 @@ export class SpaceHost implements Handlers {
   }
 
   /** Frees all that it holds. */
-  async closeAll(): Promise<void> {
+  async finish(): Promise<undefined> {
     const datasets = [...this.#datasets.values()];
     this.#datasets.clear();
     await Promise.all(datasets.map((dataset) => dataset.close()));
+    await this.#store?.close?.();
+    return undefined;
   }
 
   async #begin(

@@ -33,7 +33,12 @@ export function linkThere(
           : error;
       }
     },
-    end: () => member.end("the Space was closed"),
+    async end() {
+      // Nothing else is worth waiting for.
+      if (hello.persist !== undefined && member.isRunning)
+        await member.call("finish", {}).catch(() => undefined);
+      await member.end("the Space was closed");
+    },
   };
 }
 

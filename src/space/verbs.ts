@@ -77,6 +77,8 @@ export interface SpaceVerbs {
 
   /** Frees what one dataset holds. */
   close: { args: On; value: undefined };
+  /** Frees all, when what is to be persisted is. The last request, even before anything is open. */
+  finish: { args: object; value: undefined };
 }
 
 /** What can be read piece by piece: batches, or the records of a comparison. */
@@ -105,5 +107,5 @@ export interface SpaceLink {
     args: SpaceVerbs[V]["args"],
     options?: CallOptions,
   ): Promise<SpaceVerbs[V]["value"]>;
-  end(): Promise<void>;
+  end(): Promise<unknown>;
 }

@@ -52,7 +52,11 @@ export function persisted(store: Store, options: PersistedOptions): Store {
     put: (...given) => store.put(...given),
     delete: (...given) => store.delete(...given),
     list: (...given) => store.list(...given),
-    close: async () => store.close?.(),
+    // What is on its way into the cache would end with a worker.
+    close: async () => {
+      await cache.settled();
+      await store.close?.();
+    },
   };
 }
 
@@ -101,6 +105,11 @@ class PersistentCache {
       .then(() => {
         this.#waitingBytes -= own.length;
       });
+  }
+
+  /** When all that was to be kept is. */
+  settled(): Promise<void> {
+    return this.#last;
   }
 
   async #write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {

@@ -115,6 +115,15 @@ test("it stays within its budget, and what was kept longest goes first", async (
   expect(asked).toEqual([keys[0]]);
 });
 
+test("closing waits for what is on its way into the cache", async () => {
+  const { store, keys } = await filled();
+  const { caches, held } = fakeCaches();
+  const cached = persisted(store, { bytes: 10_000, caches });
+  await Promise.all(keys.map((key) => cached.get(key)));
+  await cached.close?.();
+  expect(held.get("dreamdb")?.size).toBe(3);
+});
+
 test("an object beyond the budget is not kept, nor does it drive others out", async () => {
   const { store, keys } = await filled();
   const { caches, held } = fakeCaches();
