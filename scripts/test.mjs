@@ -1,6 +1,6 @@
 // The whole check, as `npm test` and CI run it: build, lint and types, tests, conformance vectors on both builds of
 // the compute core, the determinism matrix (on all engines in CI, elsewhere on this Node alone: `npm run engines` does
-// the rest), and the suites on real object stores (in CI, elsewhere with DREAMDB_TEST_S3=1 or as `npm run test:s3`: they
+// the rest), pages in real browsers, and the suites on real object stores (in CI, elsewhere with DREAMDB_TEST_S3=1 or as `npm run test:s3`: they
 // need Debian's packages of Ceph and Swift, and some minutes). Ends with one line, "N passed, N failed[, N skipped]", and exits non-zero on any failure.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -20,6 +20,8 @@ runCounted("engines", [
   "conformance/engines/run.mjs",
   ...(process.env.CI === "true" ? ["--required"] : ["--only", "node"]),
 ]);
+// Browsers that are not installed fail in CI; elsewhere they are skipped, and counted so.
+runCounted("pages in browsers", ["scripts/test-browser.mjs"]);
 if (process.env.CI === "true" || process.env.DREAMDB_TEST_S3 === "1") {
   runCounted("real object stores", ["scripts/test-s3.mjs"]);
 }

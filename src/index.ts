@@ -67,11 +67,17 @@ export {
   type ScalarOptions,
   Schema,
 } from "./dataset/schema.ts";
+export type { TrackIndex, TrackInfo } from "./dataset/tracks.ts";
 export type { SchemaUpdate, UpdateSchemaOptions } from "./dataset/update-schema.ts";
 export type { Where } from "./dataset/where.ts";
 export type { Committed, DatasetWriter, FlushResult, WriterOptions } from "./dataset/writer.ts";
 export { DreamDBError, type ErrorCode, isDreamDBError } from "./errors.ts";
 export type { EmbeddingField, FieldSpec, MediaField, ScalarField } from "./objects/field.ts";
+export type { RefMoved, SpaceEvents, SpaceProgress } from "./space/events.ts";
+export { Media } from "./space/media.ts";
+export { type Sample, Samples } from "./space/samples.ts";
+export { DreamDBSpace, type SampleOptions, type SpaceOptions } from "./space/space.ts";
+export type { PersistOptions } from "./space/verbs.ts";
 export { memoryStore } from "./store/memory.ts";
 export { openStore, registerBackend } from "./store/open.ts";
 export type { RemoteOptions, StoreOptions } from "./store/remote/options.ts";
@@ -83,3 +89,4 @@ export type {
   Store,
   StoredValue,
 } from "./store/store.ts";
+export type { WatchedRequest } from "./store/watched.ts";

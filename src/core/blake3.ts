@@ -1,35 +1,25 @@
 /**
  * BLAKE3-256, the one hash of the format (spec/0002-content-addressing.md §2).
  * Short inputs go to blake3-wasm; long ones to the compute core once it is loaded, which is about twice as
- * fast there (docs/decisions/0002-blake3-in-the-core.md).
+ * fast there (docs/decisions/0002-blake3-in-the-core.md). In browsers `#blake3` is blake3-plain.ts, and all go to the core.
  */
-import { createHash, hash } from "#blake3";
+import { CORE_FROM_BYTES, hash } from "#blake3";
 import { DreamDBError } from "../errors.ts";
 
 /** Bytes of a digest. */
 export const HASH_BYTES = 32;
 
-/** From this length on, the bulk hasher is used; below it the copy into its memory costs more than it saves. */
-const BULK_FROM_BYTES = 4096;
-/** blake3-wasm copies its input whole; longer inputs are fed to it in pieces of this size. */
-const PIECE_BYTES = 8 << 20;
-
 let bulk: ((bytes: Uint8Array) => Uint8Array) | undefined;
 
-/** Lets the compute core hash long inputs. It must compute the same function. */
+/** Lets the compute core hash inputs. It must compute the same function. */
 export function useBulkHasher(hasher: (bytes: Uint8Array) => Uint8Array): void {
   bulk = hasher;
 }
 
 /** The 32-byte digest of `bytes`. */
 export function blake3(bytes: Uint8Array): Uint8Array {
-  if (bytes.length >= BULK_FROM_BYTES && bulk !== undefined) return bulk(bytes);
-  if (bytes.length <= PIECE_BYTES) return new Uint8Array(hash(bytes));
-  const hasher = createHash();
-  for (let at = 0; at < bytes.length; at += PIECE_BYTES) hasher.update(bytes.subarray(at, at + PIECE_BYTES));
-  const digest = new Uint8Array(hasher.digest());
-  hasher.dispose();
-  return digest;
+  if (bytes.length >= CORE_FROM_BYTES && bulk !== undefined) return bulk(bytes);
+  return new Uint8Array(hash(bytes));
 }
 
 /** Throws `HashMismatch` unless `bytes` hash to `expected`; `what` names them in the message. */

@@ -102,6 +102,7 @@ import { startingIndex } from "./starting-index.ts";
 import { type Columns, type StreamSource, streamColumns } from "./stream.ts";
 import { locate } from "./timeline.ts";
 import { findOperation, readManifest, readTip, refuseRollback, type Tip } from "./tip.ts";
+import { type TrackInfo, tracksOf } from "./tracks.ts";
 import type { SchemaUpdate, UpdateSchemaOptions } from "./update-schema.ts";
 import { both, filterOf, type Where } from "./where.ts";
 import { DatasetWriter, type WriterOptions } from "./writer.ts";
@@ -361,6 +362,11 @@ export class Dataset<F extends FieldTypes = AnyFields> {
 
   get schema(): Schema<F> {
     return new Schema<F>(this.state.manifest.fields);
+  }
+
+  /** The fields, what each is, and how far it is indexed; nothing is read for it. */
+  tracks(): TrackInfo[] {
+    return tracksOf(this.state.manifest);
   }
 
   /** False for snapshots, and for datasets opened at a Manifest. */
@@ -987,6 +993,28 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     const { ctx, space, genesis } = this.state;
     const { origin } = await genesis.get();
     return deletionsOf(space, ctx.session.until(signal), origin);
+  }
+
+  /**
+   * This dataset at another of its states, read-only, in an object that is closed by itself; verified bytes are shared.
+   * Errors: `NotFound`, `InvalidAddress`; `LineageMismatch` for a Manifest of another dataset.
+   */
+  async at(at: Address | { manifest: Address }, { signal }: Cancellable = {}): Promise<Dataset<F>> {
+    const address = typeof at === "object" && at !== null ? at.manifest : at;
+    addressToMultihash(address, "manifest");
+    const { ctx, genesis, manifest: own } = this.state;
+    const session = ctx.session.until(signal);
+    const [manifest] = await Promise.all([readManifest(session, address), refusePruned(session, address)]);
+    if (manifest.genesis !== own.genesis) {
+      throw new DreamDBError("LineageMismatch", "this Manifest is another dataset's", {
+        field: "manifest",
+        found: manifest.genesis,
+        expected: own.genesis,
+      });
+    }
+    const beside = await contextBeside(ctx);
+    const space = new SpaceRegistry(beside.session, manifest.genesis);
+    return new Dataset<F>({ ctx: beside, name: address, genesis, space, tip: undefined, manifest, address });
   }
 
   /** Frees what it holds in memory and ends its workers. The object can't be used afterwards. */

@@ -2,6 +2,8 @@
  * Verbs that a program which only reads and searches never calls. What they take is loaded when one is first called: a
  * fresh process answers sooner, and a page whose bundler splits chunks downloads less.
  */
+import { useBulkHasher } from "../core/blake3.ts";
+import { loadKernels } from "../kernels/load.ts";
 import type { ArrowLibrary } from "./arrow-layout.ts";
 import type { ArrowSource } from "./arrow-source.ts";
 import type { FsckOptions, FsckReport } from "./fsck.ts";
@@ -10,6 +12,13 @@ import type { StreamSource } from "./stream.ts";
 import type * as Writing from "./writing.ts";
 
 export const seldom = (): Promise<typeof Seldom> => import("./seldom.ts");
+
+/** As `seldom`, for verbs that hash much without a dataset that has loaded the compute core before. */
+async function seldomHashing(): Promise<typeof Seldom> {
+  const [module, kernels] = await Promise.all([seldom(), loadKernels()]);
+  useBulkHasher((bytes) => kernels.hashBytes(bytes));
+  return module;
+}
 
 const writing = (): Promise<typeof Writing> => import("./writing.ts");
 
@@ -66,11 +75,11 @@ export async function fsck(
   backend: Parameters<typeof Seldom.fsck>[0],
   options?: FsckOptions,
 ): Promise<FsckReport> {
-  return (await seldom()).fsck(backend, options);
+  return (await seldomHashing()).fsck(backend, options);
 }
 
 /** How the second of two states differs from the first; each is a ref's name or a Manifest's address. */
-export const diff: typeof Seldom.diff = async (...args) => (await seldom()).diff(...args);
+export const diff: typeof Seldom.diff = async (...args) => (await seldomHashing()).diff(...args);
 
 export const diffFrom: typeof Seldom.diffFrom = async (...args) => (await seldom()).diffFrom(...args);
 

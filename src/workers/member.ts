@@ -1,7 +1,7 @@
 import { DreamDBError } from "../errors.ts";
-import type { KernelMode } from "../kernels/load.ts";
-import type { Reply, Verb, Verbs } from "./messages.ts";
-import { newThread, type Thread } from "./thread.ts";
+import { aborted } from "../store/aborted.ts";
+import type { Reply, Verbs } from "./messages.ts";
+import { newThread, type Thread, type ThreadMaker } from "./thread.ts";
 import { fromWire } from "./wire-error.ts";
 
 interface Waiting {
@@ -9,18 +9,32 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
+/** Requests by name. */
+type AnyVerbs<S> = { [V in keyof S]: { args: unknown; value: unknown } };
+
+/** How a member begins, and what it is for. */
+export interface MemberOptions {
+  /** The first request to every thread. When it fails, so does every later one. */
+  hello: { verb: string; args: unknown };
+  make?: ThreadMaker | undefined;
+  /** Takes what the thread tells without being asked. */
+  onNews?: (news: unknown) => void;
+  /** The option by which the caller asked for threads, for messages. */
+  field?: string;
+}
+
 /**
- * One worker of a pool. Its thread starts with the first call; when it dies, all calls under way fail, and the next one
+ * One worker thread and what is asked of it. It starts with the first call; when it dies, all calls under way fail, and the next one
  * starts another, which knows nothing of what the first was given.
  */
-export class Member {
-  private readonly core: { mode: KernelMode; module: WebAssembly.Module };
+export class Member<S extends AnyVerbs<S> = Verbs> {
+  private readonly options: MemberOptions;
   private readonly waiting = new Map<number, Waiting>();
   private thread: Thread | undefined;
   private lastId = 0;
 
-  constructor(core: { mode: KernelMode; module: WebAssembly.Module }) {
-    this.core = core;
+  constructor(options: MemberOptions) {
+    this.options = options;
   }
 
   /** Calls that are not answered yet. */
@@ -32,14 +46,37 @@ export class Member {
    * Asks the worker for something; `transfer` is gone from here.
    * Errors: those of the verb; `Aborted` (retryable) when the thread ends first, `OutOfMemory` when that was why.
    */
-  call<V extends Verb>(
+  call<V extends keyof S & string>(
     verb: V,
-    args: Verbs[V]["args"],
+    args: S[V]["args"],
     transfer: ArrayBuffer[] = [],
-  ): Promise<Verbs[V]["value"]> {
+  ): Promise<S[V]["value"]> {
     return new Promise((resolve, reject) => {
       const thread = this.thread ?? this.start();
       this.send(thread, verb, args, transfer, { resolve: resolve as (value: unknown) => void, reject });
+    });
+  }
+
+  /**
+   * As `call`, told when `signal` fires. Errors: also `Aborted`, at once, unless the answer is to be waited for: that of a
+   * write alone knows whether it took effect.
+   */
+  callUntil<V extends keyof S & string>(
+    verb: V,
+    args: S[V]["args"],
+    signal: AbortSignal,
+    isAnswerNeeded: boolean,
+  ): Promise<S[V]["value"]> {
+    if (signal.aborted) return Promise.reject(aborted(signal, { committed: "no" }));
+    const answer = this.call(verb, args);
+    const [id, { thread }] = [this.lastId, this];
+    return new Promise((resolve, reject) => {
+      const stop = (): void => {
+        if (thread === this.thread) thread?.post({ cancel: id }, []);
+        if (!isAnswerNeeded) reject(aborted(signal));
+      };
+      signal.addEventListener("abort", stop, { once: true });
+      answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
     });
   }
 
@@ -60,17 +97,21 @@ export class Member {
   }
 
   private start(): Thread {
-    const thread: Thread = newThread({
-      onMessage: (message) => this.receive(message as Reply),
+    const { hello, make = newThread, onNews } = this.options;
+    const thread: Thread = make({
+      onMessage: (message) => {
+        if (thread !== this.thread) return;
+        if ("news" in (message as object)) onNews?.(message);
+        else this.receive(message as Reply);
+      },
       onEnd: (reason) => this.lose(thread, reason),
     });
     this.thread = thread;
-    // When this fails, so does every later call.
-    this.send(thread, "start", this.core, [], { resolve: () => undefined, reject: () => undefined });
+    this.send(thread, hello.verb, hello.args, [], { resolve: () => undefined, reject: () => undefined });
     return thread;
   }
 
-  private send(thread: Thread, verb: Verb, args: unknown, transfer: ArrayBuffer[], waiting: Waiting): void {
+  private send(thread: Thread, verb: string, args: unknown, transfer: ArrayBuffer[], waiting: Waiting): void {
     const id = ++this.lastId;
     this.waiting.set(id, waiting);
     if (this.waiting.size === 1) thread.hold(true);
@@ -100,17 +141,17 @@ export class Member {
     thread.end().catch(() => undefined);
     const lost = [...this.waiting.values()];
     this.waiting.clear();
-    for (const { reject } of lost) reject(death(reason));
+    for (const { reject } of lost) reject(death(this.options.field ?? "workers", reason));
   }
 }
 
-function death(reason: unknown): DreamDBError {
+function death(field: string, reason: unknown): DreamDBError {
   const isMemory = (reason as { code?: unknown } | undefined)?.code === "ERR_WORKER_OUT_OF_MEMORY";
   return new DreamDBError(
     isMemory ? "OutOfMemory" : "Aborted",
     "a worker thread ended before its work was done; the next call starts another",
     {
-      field: "workers",
+      field,
       found: reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason),
       expected: "threads that live until they have answered",
       retryable: !isMemory,

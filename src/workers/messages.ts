@@ -69,4 +69,9 @@ export interface Request {
   args: unknown;
 }
 
+/** Ends an earlier request, if it is not answered yet. Only the threads of Spaces heed it. */
+export interface Cancel {
+  cancel: number;
+}
+
 export type Reply = { id: number; value: unknown } | { id: number; error: WireError };

@@ -23,7 +23,7 @@ export class WorkerPool {
         expected: `an integer from 0 to ${MAX_WORKERS}`,
       });
     }
-    this.members = Array.from({ length: size }, () => new Member(core));
+    this.members = Array.from({ length: size }, () => new Member({ hello: { verb: "start", args: core } }));
   }
 
   get size(): number {

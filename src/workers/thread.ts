@@ -39,6 +39,11 @@ function webWorker({ onMessage, onEnd }: ThreadEvents): Thread {
   }
   // Bundlers know this very form, and bundle the worker with all it needs.
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  return threadOf(worker, { onMessage, onEnd });
+}
+
+/** A thread of a Web Worker that runs worker.js, wherever the application has it. */
+export function threadOf(worker: Worker, { onMessage, onEnd }: ThreadEvents): Thread {
   worker.onmessage = ({ data }) => onMessage(data);
   worker.onmessageerror = () => onEnd("a message that can't be read");
   worker.onerror = (event) => {

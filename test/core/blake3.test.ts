@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { beforeAll, expect, test } from "@jest/globals";
 import { blake3, checkHash, equalBytes, fromHex, toHex, useBulkHasher } from "../../src/core/blake3.ts";
+import { hash as plainHash } from "../../src/core/blake3-plain.ts";
 import { loadKernels } from "../../src/kernels/load.ts";
 
 interface Case {
@@ -32,6 +33,22 @@ test("every vector, without the compute core", () => {
   for (const { length, hash } of cases)
     expect([length, toHex(blake3(input.subarray(0, length)))]).toEqual([length, hash]);
   expect(bulkCalls).toBe(0);
+});
+
+test("every vector, by the plain hash of browsers, also inside a larger buffer", () => {
+  const shifted = new Uint8Array(input.length + 3);
+  shifted.set(input, 3);
+  for (const { length, hash } of cases) {
+    expect([length, toHex(plainHash(input.subarray(0, length)))]).toEqual([length, hash]);
+    expect(toHex(plainHash(shifted.subarray(3, 3 + length)))).toBe(hash);
+  }
+});
+
+test("every length up to some chunks, by the plain hash", () => {
+  for (let length = 0; length < 5200; length += length < 1100 ? 1 : 13) {
+    const bytes = input.subarray(0, length);
+    expect([length, toHex(plainHash(bytes))]).toEqual([length, toHex(blake3(bytes))]);
+  }
 });
 
 test.each(["scalar", "simd"])("every vector, with the %s core for long inputs", (mode) => {

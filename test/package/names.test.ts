@@ -6,6 +6,9 @@ import * as browser from "../../src/index.ts";
 const NAMES = [
   "Dataset",
   "DreamDBError",
+  "DreamDBSpace",
+  "Media",
+  "Samples",
   "Schema",
   "addressOf",
   "deleteRef",

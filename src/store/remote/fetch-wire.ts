@@ -74,7 +74,7 @@ export class FetchWire implements Wire {
 
   async #exchange(url: string, init: RequestInit): Promise<WireAnswer> {
     const response = await this.#fetch(url, init).catch((error: unknown) => {
-      throw unreachable(error);
+      throw isUntold(error, init.signal) ? untold(url, error) : unreachable(error);
     });
     const answer = answerOf(response);
     if (response.status < 300) return answer;
@@ -114,7 +114,7 @@ async function* chunksOf(reader: ReadableStreamDefaultReader<Uint8Array> | undef
   if (reader === undefined) return;
   for (;;) {
     const { done, value } = await reader.read().catch((error: unknown) => {
-      throw unreachable(error);
+      throw unreachable(error, "the connection broke off in the middle of an answer");
     });
     if (done) return;
     yield value;
@@ -139,26 +139,52 @@ async function text(chunks: AsyncIterable<Uint8Array>, maxBytes: number): Promis
   return said + decoder.decode();
 }
 
-function unreachable(error: unknown): DreamDBError {
+/** Browsers keep from scripts why a request failed: it is one TypeError for all of it, without a cause. */
+function isUntold(error: unknown, signal: AbortSignal | null | undefined): boolean {
+  return (
+    error instanceof TypeError &&
+    error.cause === undefined &&
+    "location" in globalThis &&
+    signal?.aborted !== true
+  );
+}
+
+function untold(url: string, cause: unknown): DreamDBError {
+  const { origin } = globalThis.location;
+  return new DreamDBError(
+    "StoreUnavailable",
+    "no answer from the server: it can't be reached, it redirects, or it does not allow this page's origin (CORS), and browsers don't tell which; see docs/browser.md, CORS",
+    {
+      field: "url",
+      found: url,
+      expected: `an answer with Access-Control-Allow-Origin: ${origin === "null" ? "*" : origin} or *`,
+      retryable: true,
+      cause,
+    },
+  );
+}
+
+function unreachable(error: unknown, what = "no answer from the server"): DreamDBError {
   const causes = [error, (error as { cause?: unknown } | undefined)?.cause] as {
     code?: unknown;
     message?: unknown;
   }[];
   const code = causes.map((each) => each?.code).find((each) => typeof each === "string");
   const why = causes.map((each) => each?.message).filter((each) => typeof each === "string" && each !== "");
-  return wireFault(code as string | undefined, why.join(": "), error);
+  return wireFault(code as string | undefined, why.join(": "), error, what);
 }
 
-/** The error for a request without an answer. */
-export function wireFault(code: string | undefined, why: string, cause: unknown): DreamDBError {
+/** The error for a request without an answer, or without the end of it. */
+export function wireFault(
+  code: string | undefined,
+  why: string,
+  cause: unknown,
+  what = "no answer from the server",
+): DreamDBError {
   const isUnsent = NEVER_SENT.test(`${code} ${why}`);
-  return new DreamDBError(
-    "StoreUnavailable",
-    `no answer from the server: ${why || code || "unknown reason"}`,
-    {
-      retryable: !LASTING.test(why),
-      ...(isUnsent ? { committed: "no" as const } : {}),
-      cause,
-    },
-  );
+  return new DreamDBError("StoreUnavailable", `${what}: ${why || code || "unknown reason"}`, {
+    retryable: !LASTING.test(why),
+    ...(isUnsent ? { committed: "no" as const } : {}),
+    cause,
+  });
 }

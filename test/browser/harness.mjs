@@ -1,0 +1,59 @@
+// As much of a test runner as a page needs.
+import { fromJson, toJson } from "./text.mjs";
+
+const tests = [];
+
+export function test(name, run) {
+  tests.push({ name, run });
+}
+
+/** Asks Node for something: see node-side.mjs. */
+export async function node(verb, args = {}) {
+  const response = await fetch("/node", { method: "POST", body: toJson({ verb, args }) });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${verb}: ${text}`);
+  return fromJson(text).value;
+}
+
+export function equal(found, expected, what = "value") {
+  const [a, b] = [toJson(found), toJson(expected)];
+  if (a !== b) throw new Error(`${what}: found ${cut(a)}, expected ${cut(b)}`);
+}
+
+export function ok(condition, what) {
+  if (!condition) throw new Error(what);
+}
+
+function cut(text) {
+  return text === undefined || text.length < 600 ? text : `${text.slice(0, 600)}… (${text.length})`;
+}
+
+/** The error of a call that is to fail with `code`, in words that hold each of `words`. */
+export async function fails(promise, code, ...words) {
+  const error = await Promise.resolve(promise).then(
+    () => undefined,
+    (reason) => reason,
+  );
+  if (error === undefined) throw new Error(`no error where ${code} was expected`);
+  ok(error.code === code, `${error.code ?? error.name} where ${code} was expected: ${error.message}`);
+  for (const word of words) ok(error.message.includes(word), `a message without "${word}": ${error.message}`);
+  return error;
+}
+
+/** Runs all tests, one after the other, each for a minute at most, and posts what came of them. */
+export async function runAll() {
+  const results = [];
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  for (const { name, run } of tests.filter((each) => each.name.includes(wanted))) {
+    try {
+      await Promise.race([
+        run(),
+        new Promise((_, reject) => setTimeout(() => reject(new Error("it took more than a minute")), 60_000)),
+      ]);
+      results.push({ name });
+    } catch (error) {
+      results.push({ name, error: `${error.message}\n${error.stack ?? ""}` });
+    }
+  }
+  await fetch("/finished", { method: "POST", body: toJson(results) });
+}
