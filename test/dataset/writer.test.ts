@@ -86,7 +86,7 @@ test("a failing backend: what is in is told, flush goes on where it stopped", as
       throw new DreamDBError("StoreUnavailable", "full", { committed: "no", retryable: true });
     return run();
   });
-  fails = 3; // the create and two appends pass
+  fails = 4; // the two of the create and two appends pass
   const ds = await Dataset.create("d", schema, store);
   const writer = ds.writer({ rows: 10 });
   const error = await refusal(async () => {
@@ -107,7 +107,7 @@ test.each(["before", "after"])("a reply lost %s the swap: the operation is in on
   let isDown = false;
   const store = watchedStore(inner, async ({ verb, key }, run) => {
     if (isDown) throw new DreamDBError("StoreUnavailable", "down", { retryable: true });
-    if (verb !== "put" || !key.startsWith("refs/") || puts++ !== 2) return run();
+    if (verb !== "put" || !key.startsWith("refs/") || puts++ !== 3) return run();
     if (when === "after") await run();
     isDown = true;
     throw new DreamDBError("CommitUnknown", "lost", { committed: "unknown" });
