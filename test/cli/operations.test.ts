@@ -370,6 +370,7 @@ describe("command lines", () => {
 
   test("crontab: every line runs", async () => {
     const place = ingested();
+    place.run(["rebuild-ivf", "photos", "--field", "embedding", "--k", "4"]);
     const lines = readFileSync(join(FOLDER, "crontab"), "utf8").split("\n");
     const jobs = lines
       .filter((line) => /^[\d*]/.test(line))
