@@ -64,7 +64,7 @@ async function ours(bucket, url) {
   const to = openStore(`${bucket.url}/dreamdb`);
   await copyStore(openStore(directory), to);
   await to.close?.();
-  return [{ nprobe: 32 }, {}].map((options) => ({
+  return [{ nprobe: 32 }, { nprobe: 56 }, {}].map((options) => ({
     name: "DreamDB",
     setting: options.nprobe === undefined ? "defaults" : `nprobe ${options.nprobe}`,
     async ask(query) {
