@@ -147,7 +147,11 @@ async function condemnedAmong(
   const doomed = await listed(session, round.doomed, asked);
   return {
     objects: objects.filter((address) => condemned.has(address) && !spared.has(address)),
-    states: asked.filter((address) => condemned.has(address) || doomed.has(address)),
+    // While more may come to be spared every state is named, listed or not: what was stored before it may be on a list that was
+    // made before it was, and the ref that leads to it now may be gone when roots are read.
+    states: asked.filter(
+      (address) => round.phase === "condemned" || condemned.has(address) || doomed.has(address),
+    ),
   };
 }
 
