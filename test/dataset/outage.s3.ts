@@ -69,4 +69,4 @@ test(`killed ${KILLS} times while ${WRITERS} processes append: what was acknowle
     `killed ${KILLS} times within ${acknowledged.length} appends; errors on the way: ${JSON.stringify(sumOfErrors(ends))}\n`,
   );
   await expectAllIn(url, ends);
-}, 600_000);
+}, 300_000 + 150_000 * KILLS);
