@@ -12,7 +12,7 @@ import {
 } from "../index.node.ts";
 import { existingBackend } from "./backend.ts";
 import { type CommonOptions, command, countFrom, Output } from "./command.ts";
-import { Progress } from "./progress.ts";
+import { Progress, Stages } from "./progress.ts";
 import { pairs } from "./table.ts";
 import { plural } from "./text.ts";
 
@@ -155,7 +155,7 @@ async function step(name: string, options: StepCliOptions): Promise<void> {
   if (stages.length > 1)
     throw usage("stage", stages.map(([stage]) => `--${stage}`).join(" "), "one at a time");
   const output = new Output(options);
-  const bars = new Stages(output.isQuiet);
+  const bars = new Stages(LABELS, output.isQuiet);
   const onProgress = (progress: AdaIvfProgress): void => bars.update(progress);
   const print = (result: object, text: () => [string, unknown][]): void => {
     bars.stop();
@@ -274,31 +274,6 @@ const LABELS: Record<AdaIvfProgress["stage"], { label: string; unit: string }> =
   collect: { label: "collecting", unit: "segments" },
   publish: { label: "publishing", unit: "" },
 };
-
-/** One bar after the other. */
-class Stages {
-  private readonly isQuiet: boolean;
-  private stage: AdaIvfProgress["stage"] | undefined;
-  private bar: Progress | undefined;
-
-  constructor(isQuiet: boolean) {
-    this.isQuiet = isQuiet;
-  }
-
-  update({ stage, done, total }: AdaIvfProgress): void {
-    if (stage !== this.stage) {
-      this.stop();
-      this.stage = stage;
-      this.bar = new Progress({ ...LABELS[stage], total, isQuiet: this.isQuiet });
-    }
-    this.bar?.update(done);
-  }
-
-  stop(): void {
-    this.bar?.stop();
-    this.bar = undefined;
-  }
-}
 
 function numberOf(text: string): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);

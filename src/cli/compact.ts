@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { type CompactProgress, type CompactResult, Dataset } from "../index.node.ts";
 import { existingBackend } from "./backend.ts";
 import { type CommonOptions, command, countFrom, Output } from "./command.ts";
-import { Progress } from "./progress.ts";
+import { Stages } from "./progress.ts";
 import { pairs } from "./table.ts";
 
 const EXAMPLES = `
@@ -44,7 +44,7 @@ async function run(name: string, options: CompactCliOptions): Promise<void> {
   const output = new Output(options);
   const { fields, purge = false, dryRun = false, memoryMib } = options;
   const dataset = await Dataset.open(name, await existingBackend(options.backend));
-  const stages = new Stages(output.isQuiet);
+  const stages = new Stages(LABELS, output.isQuiet);
   try {
     const found = await dataset.compact({
       ...(fields === undefined ? {} : { fields: fields.split(",") }),
@@ -69,32 +69,6 @@ const LABELS: Record<CompactProgress["stage"], { label: string; unit: string }> 
   cells: { label: "sorting into cells", unit: "records" },
   states: { label: "taking deleted records out of older states", unit: "batches and segments" },
 };
-
-/** One bar after the other; a second field's cells are another stage. */
-class Stages {
-  private readonly isQuiet: boolean;
-  private last: CompactProgress | undefined;
-  private bar: Progress | undefined;
-
-  constructor(isQuiet: boolean) {
-    this.isQuiet = isQuiet;
-  }
-
-  update(progress: CompactProgress): void {
-    const { stage, done, total } = progress;
-    if (this.last?.stage !== stage || done < this.last.done) {
-      this.stop();
-      this.bar = new Progress({ ...LABELS[stage], total, isQuiet: this.isQuiet });
-    }
-    this.last = progress;
-    this.bar?.update(done);
-  }
-
-  stop(): void {
-    this.bar?.stop();
-    this.bar = undefined;
-  }
-}
 
 function describe(found: CompactResult, output: Output): string {
   const facts: [string, unknown][] = [

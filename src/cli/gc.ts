@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { type GcProgress, type GcResult, gc } from "../index.node.ts";
 import { existingBackend } from "./backend.ts";
 import { type CommonOptions, command, countFrom, Output } from "./command.ts";
-import { Progress } from "./progress.ts";
+import { Stages } from "./progress.ts";
 import { pairs } from "./table.ts";
 import { bytesText, plural } from "./text.ts";
 
@@ -74,7 +74,7 @@ async function run(options: GcCliOptions): Promise<void> {
   const output = new Output(options);
   const { age = DAY_MS, keepManifests, keepSince, shard, dryRun = false } = options;
   const backend = await existingBackend(options.backend);
-  const stages = new Stages(output.isQuiet);
+  const stages = new Stages(LABELS, output.isQuiet);
   try {
     const found = await gc(backend, {
       ageMs: age,
@@ -97,31 +97,6 @@ const LABELS: Record<GcProgress["stage"], { label: string; unit: string }> = {
   list: { label: "listing", unit: "objects" },
   delete: { label: "deleting", unit: "objects" },
 };
-
-class Stages {
-  private readonly isQuiet: boolean;
-  private stage: GcProgress["stage"] | undefined;
-  private bar: Progress | undefined;
-
-  constructor(isQuiet: boolean) {
-    this.isQuiet = isQuiet;
-  }
-
-  update({ stage, done }: GcProgress): void {
-    if (this.stage !== stage) {
-      this.stop();
-      this.bar = new Progress({ ...LABELS[stage], isQuiet: this.isQuiet });
-      this.stage = stage;
-    }
-    this.bar?.update(done);
-  }
-
-  stop(): void {
-    this.bar?.stop();
-    this.bar = undefined;
-    this.stage = undefined;
-  }
-}
 
 function describe(found: GcResult, dryRun: boolean, output: Output): string {
   const { refs, pins, marked, pruned, condemned, condemnedBytes, spared, deleted, reclaimedBytes, due } =

@@ -55,3 +55,30 @@ export class Progress {
     return this.options.unit === "bytes" ? bytesText(done) : `${done} ${this.options.unit}`;
   }
 }
+
+/** One bar after the other: a new one for each stage, and for a count that begins anew within one, as a second field's does. */
+export class Stages<S extends string> {
+  private readonly labels: Record<S, Pick<ProgressOptions, "label" | "unit">>;
+  private readonly isQuiet: boolean;
+  private last: { stage: S; done: number } | undefined;
+  private bar: Progress | undefined;
+
+  constructor(labels: Record<S, Pick<ProgressOptions, "label" | "unit">>, isQuiet: boolean) {
+    this.labels = labels;
+    this.isQuiet = isQuiet;
+  }
+
+  update({ stage, done, total }: { stage: S; done: number; total?: number }): void {
+    if (this.last?.stage !== stage || done < this.last.done) {
+      this.stop();
+      this.bar = new Progress({ ...this.labels[stage], total, isQuiet: this.isQuiet });
+    }
+    this.last = { stage, done };
+    this.bar?.update(done);
+  }
+
+  stop(): void {
+    this.bar?.stop();
+    this.bar = undefined;
+  }
+}

@@ -3,7 +3,7 @@ import { Dataset, type EmbeddingField, type RebuildProgress, type RebuildResult 
 import { existingBackend } from "./backend.ts";
 import { type CommonOptions, command, countFrom, Output } from "./command.ts";
 import { describeBuild } from "./dry-run.ts";
-import { Progress } from "./progress.ts";
+import { Stages } from "./progress.ts";
 import { pairs } from "./table.ts";
 import { plural } from "./text.ts";
 
@@ -116,7 +116,7 @@ async function run(
   const output = new Output(options);
   const { workers } = options;
   const dataset = await Dataset.open(name, await existingBackend(options.backend), { workers });
-  const stages = new Stages(output.isQuiet);
+  const stages = new Stages(LABELS, output.isQuiet);
   try {
     if (options.dryRun === true) return await describeBuild(name, options.field, dataset, hasCells, output);
     const result = await verb(dataset, {
@@ -140,31 +140,6 @@ const LABELS: Record<RebuildProgress["stage"], { label: string; unit: string }> 
   train: { label: "training", unit: "assignments" },
   encode: { label: "sorting into cells", unit: "records" },
 };
-
-/** One bar after the other. */
-class Stages {
-  private readonly isQuiet: boolean;
-  private stage: RebuildProgress["stage"] | undefined;
-  private bar: Progress | undefined;
-
-  constructor(isQuiet: boolean) {
-    this.isQuiet = isQuiet;
-  }
-
-  update({ stage, done, total }: RebuildProgress): void {
-    if (stage !== this.stage) {
-      this.stop();
-      this.stage = stage;
-      this.bar = new Progress({ ...LABELS[stage], total, isQuiet: this.isQuiet });
-    }
-    this.bar?.update(done);
-  }
-
-  stop(): void {
-    this.bar?.stop();
-    this.bar = undefined;
-  }
-}
 
 function describe({ manifest, cells, rows, segments, imbalance }: RebuildResult, output: Output): string {
   const facts: [string, unknown][] = [
