@@ -143,15 +143,13 @@ async function condemnedAmong(
   const spared = new Set(round.spared);
   const kept = new Set(round.states);
   const asked = states.filter((address) => !kept.has(address));
-  const condemned = await listed(session, round.condemned, [...objects, ...asked]);
-  const doomed = await listed(session, round.doomed, asked);
+  // While more may come to be spared every state is named, listed or not: what was stored before it may be on a list that was made
+  // before it was, and the ref that leads to it now may be gone when roots are read.
+  const isOpen = round.phase === "condemned";
+  const condemned = await listed(session, round.condemned, isOpen ? objects : [...objects, ...asked]);
   return {
     objects: objects.filter((address) => condemned.has(address) && !spared.has(address)),
-    // While more may come to be spared every state is named, listed or not: what was stored before it may be on a list that was
-    // made before it was, and the ref that leads to it now may be gone when roots are read.
-    states: asked.filter(
-      (address) => round.phase === "condemned" || condemned.has(address) || doomed.has(address),
-    ),
+    states: isOpen ? asked : asked.filter((address) => condemned.has(address)),
   };
 }
 
