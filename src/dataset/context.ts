@@ -155,7 +155,7 @@ export function operationOf(ctx: Context, refEpoch: number): Context {
 }
 
 function holdingOf(refEpoch: number, view: Holding["view"]): Holding {
-  return { view, refEpoch, puts: new Set(), states: new Set() };
+  return { view, refEpoch, puts: new Set(), states: new Map() };
 }
 
 /** A context for another dataset object of the same backend, which is closed by itself; verified bytes are shared. */

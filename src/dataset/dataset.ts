@@ -835,11 +835,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * `StoreUnavailable`, `CommitUnknown`.
    */
   async snapshot(label: string, { signal }: Cancellable = {}): Promise<Snapshot> {
-    const { manifest, address } = this.state;
+    const { manifest, address, name } = this.state;
     const ctx = operationOf(until(this.state.ctx, signal), 0);
     await writing(async () => {
       checkRefName(label, "label");
-      await createRef(ctx, label, "tag", { address, manifest, bytes: await ctx.session.object(address) });
+      const bytes = await ctx.session.object(address);
+      await createRef(ctx, label, "tag", { address, manifest, bytes, readFrom: name });
     });
     return { label, manifest: address };
   }
@@ -851,9 +852,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   async branch(name: string, { signal }: Cancellable = {}): Promise<Dataset<F>> {
     checkRefName(name);
-    const { ctx, genesis, manifest, address } = this.state;
+    const { ctx, genesis, manifest, address, name: readFrom } = this.state;
     const moving = operationOf(until(ctx, signal), 0);
-    const created = await writing(() => createBranch(moving, name, { address, manifest }));
+    const created = await writing(() => createBranch(moving, name, { address, manifest, readFrom }));
     const own = await contextBeside(ctx);
     return new Dataset<F>({
       ctx: own,
@@ -907,7 +908,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   pin(leaseMs: number, { signal }: Cancellable = {}): Promise<Pin> {
     const ctx = operationOf(until(this.state.ctx, signal), 0);
-    return writing(() => createPin(ctx, this.state.address, leaseMs));
+    return writing(() => createPin(ctx, this.state.address, this.state.name, leaseMs));
   }
 
   /** Up to `limit` Manifests from this state back, newest first, each once. */
