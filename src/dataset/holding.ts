@@ -3,11 +3,11 @@
  * remembers which objects it put, and before it moves a ref it takes those that are condemned off the list. Which lists there are
  * it asks for only when a ref tells that a collection began since it last asked.
  */
-import { type Address, addressDigest, objectKey } from "../core/address.ts";
+import { type Address, objectKey } from "../core/address.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
-import { decodeAddressList, hasDigest, listFor, type SplitSet } from "../objects/address-list.ts";
 import { decodeGcState, encodeGcState, GC_KEY, type GcState, type Round } from "../objects/gc-state.ts";
 import type { Context } from "./context.ts";
+import { gone, listed } from "./pruned.ts";
 import { inParallel, type Session } from "./session.ts";
 
 /** The cell of the backend's collections as it was read last; no `state` while there never was one. */
@@ -153,28 +153,6 @@ async function condemnedAmong(
   };
 }
 
-/** Those of `addresses` that a set has. */
-export async function listed(
-  session: Session,
-  set: SplitSet,
-  addresses: readonly Address[],
-): Promise<Set<Address>> {
-  const found = new Set<Address>();
-  const byList = new Map<Address, Address[]>();
-  for (const address of addresses) {
-    const ref = listFor(set, address);
-    if (ref === undefined) continue;
-    const asked = byList.get(ref.address);
-    if (asked === undefined) byList.set(ref.address, [address]);
-    else asked.push(address);
-  }
-  await inParallel([...byList], async ([list, asked]) => {
-    const decoded = decodeAddressList(await session.object(list));
-    for (const address of asked) if (hasDigest(decoded, addressDigest(address))) found.add(address);
-  });
-  return found;
-}
-
 /** Takes off the lists what was found there. Whatever comes of it, the view is the cell as it is then. */
 async function spare(ctx: HoldingContext, state: GcState, etag: string, found: Condemned): Promise<void> {
   const round = state.round as Round;
@@ -224,15 +202,6 @@ async function isStored({ store }: HoldingContext, address: Address): Promise<bo
   return (await store.get(objectKey(address), { offset: 0, length: 0 })) !== undefined;
 }
 
-export function gone(address: Address): DreamDBError {
-  return new DreamDBError("NotFound", "this state's data was collected as garbage", {
-    field: "manifest",
-    found: address,
-    expected: "a state that a ref or pin names, or that collections were told to keep",
-    committed: "no",
-  });
-}
-
 function stillDeleting({ epoch }: GcState, { objects }: Condemned): DreamDBError {
   return new DreamDBError(
     "Conflict",
@@ -245,12 +214,4 @@ function stillDeleting({ epoch }: GcState, { objects }: Condemned): DreamDBError
       committed: "no",
     },
   );
-}
-
-/** Errors: `NotFound` for a state whose data was collected. Its Manifest may be there. */
-export async function refusePruned(session: Session, address: Address): Promise<void> {
-  const found = await session.current(GC_KEY);
-  if (found === undefined) return;
-  const { pruned } = decodeGcState(found.bytes);
-  if ((await listed(session, pruned, [address])).size > 0) throw gone(address);
 }
