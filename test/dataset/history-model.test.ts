@@ -83,6 +83,15 @@ const steps = fc.array(
     {
       weight: 2,
       arbitrary: fc.record({
+        verb: fc.constant("step" as const),
+        on,
+        splitAbove: fc.integer({ min: 1, max: 6 }),
+        mergeBelow: fc.nat({ max: 2 }),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
         verb: fc.constant("gc" as const),
         on,
         keep: fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
@@ -146,6 +155,15 @@ async function take(world: World, { dataset, seen }: Branch, step: Step): Promis
       if (visible(seen, deleted).length >= step.k)
         await dataset.rebuildIvf({ field: "vector", k: step.k, seed: step.seed, iterations: 1 });
       return;
+    case "step": {
+      const { splitAbove, mergeBelow } = step;
+      const bounds = { splitAbove, mergeBelow, recentre: 0, iterations: 2 };
+      // Before the first rebuild there is nothing to split.
+      await dataset.adaIvfStep({ field: "vector", ...bounds }).catch((error) => {
+        expect(error).toMatchObject({ code: "InvalidArgument" });
+      });
+      return;
+    }
     case "gc": {
       const options = { ageMs: 0, ...(step.keep === undefined ? {} : { keepManifests: step.keep }) };
       // The second finds what the first itself left behind: lists that newer ones stand for.
@@ -189,7 +207,7 @@ async function check(world: World, { dataset, seen }: Branch): Promise<void> {
   const distance = (anchor: bigint): number =>
     (byAnchor.get(anchor) as Float32Array).reduce((sum, x, i) => sum + (x - (query[i] as number)) ** 2, 0);
   const [found] = await dataset.iterVector({
-    ...{ field: "vector", query, topK: 5, nprobe: 4, epsilon: 100, rerankFactor: 100 },
+    ...{ field: "vector", query, topK: 5, nprobe: 1000, epsilon: 100, rerankFactor: 100 },
   });
   expect((found?._time_anchors ?? []).map(distance)).toEqual(
     rows
