@@ -1,0 +1,106 @@
+// The race, in the page: recall of every setting, then rounds in which all contenders take turns. Posts its figures.
+import { median } from "../../statistics.mjs";
+import { recallAt10 } from "../recall.mjs";
+import { CONTENDERS } from "./contenders.mjs";
+import { plan, post } from "./plan.mjs";
+
+/** What a setting is timed for in one round. */
+const SAMPLE_MS = 1000;
+/** Recalls that speeds are compared at. */
+const RECALLS = [0.95, 0.99];
+/** Settings for each recall that are timed in rounds: the fastest when first tried. */
+const FINALISTS = 2;
+
+const { rounds, bucket, dim, only } = plan;
+const floats = async (name) => new Float32Array(await (await fetch(`/data/${name}`)).arrayBuffer());
+const flat = await floats("queries.f32");
+const queries = Array.from({ length: flat.length / dim }, (_, i) => flat.slice(i * dim, (i + 1) * dim));
+const truth = await (await fetch("/data/truth.json")).json();
+const page = { rows: () => floats("rows.f32"), dim, bucket };
+
+const contestants = [];
+for (const [name, open] of Object.entries(CONTENDERS)) {
+  if (only !== undefined && !name.includes(only)) continue;
+  const opened = await open(page);
+  const { ids, ms } = await firstOf(opened);
+  await log(`${name}: ${opened.ready.map(([what, took]) => `${what} ${took.toFixed(0)} ms`).join(", ")}`);
+  contestants.push({ name, opened, ready: [...opened.ready, ["first result", ms]], first: ids });
+}
+for (const each of contestants) each.finalists = await finalistsOf(each);
+for (let round = 0; round < rounds; round++) {
+  await log(`round ${round + 1} of ${rounds}`);
+  for (const { opened, finalists } of contestants)
+    for (const finalist of finalists) finalist.samples.push(await sample(opened, finalist.setting, round));
+}
+const figures = contestants.map(({ name, ready, finalists }) => ({
+  name,
+  ready,
+  points: finalists.map(({ setting, recall, samples }) => ({ label: setting.label, recall, ...summary(samples) })),
+}));
+await post("/finished", { race: figures, isIsolated: crossOriginIsolated, agent: navigator.userAgent });
+
+async function firstOf({ use, ids, settings }) {
+  use(settings[0]);
+  const began = performance.now();
+  return { ids: await ids(queries[0]), ms: performance.now() - began };
+}
+
+/** The fastest settings that reach each recall. */
+async function finalistsOf({ name, opened }) {
+  const tried = [];
+  for (const setting of opened.settings) {
+    opened.use(setting);
+    const found = [];
+    const began = performance.now();
+    for (const query of queries) found.push(await opened.ids(query));
+    const qps = (1000 * queries.length) / (performance.now() - began);
+    const recall = recallAt10(truth, found);
+    await log(`  ${name} ${setting.label}: recall ${recall.toFixed(4)}, about ${qps.toFixed(0)} QPS`);
+    tried.push({ setting, recall, qps, samples: [] });
+  }
+  const chosen = RECALLS.flatMap((recall) =>
+    tried
+      .filter((one) => one.recall >= recall)
+      .sort((a, b) => b.qps - a.qps)
+      .slice(0, FINALISTS),
+  );
+  return [...new Set(chosen)];
+}
+
+/** Milliseconds of each of as many queries as a second has room for. */
+async function sample({ use, ids }, setting, round) {
+  use(setting);
+  const times = [];
+  const began = performance.now();
+  let last = began;
+  for (let i = round * 197; last - began < SAMPLE_MS; i++) {
+    const found = ids(queries[i % queries.length]);
+    // Whoever answers at once is not charged for a turn of the event loop.
+    if (typeof found.then === "function") await found;
+    const now = performance.now();
+    times.push(now - last);
+    last = now;
+  }
+  return times;
+}
+
+function summary(samples) {
+  const each = (figure) => {
+    const values = samples.map(figure);
+    return { median: median(values), low: Math.min(...values), high: Math.max(...values) };
+  };
+  return {
+    qps: each((times) => (1000 * times.length) / times.reduce((sum, ms) => sum + ms, 0)),
+    p50: each((times) => quantile(times, 0.5)),
+    p99: each((times) => quantile(times, 0.99)),
+  };
+}
+
+function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
+
+async function log(line) {
+  await post("/log", line);
+}
