@@ -9,9 +9,4 @@ const opened = performance.now();
 const [hits] = await space.query({ field: "vector", query: Float32Array.from(query), fields: [] });
 const found = performance.now();
 const ids = hits._time_anchors.map((anchor) => Number(anchor) - 1);
-const steps = performance.getEntriesByType("resource").map(({ name, startTime, responseEnd }) => [
-  name.slice(name.lastIndexOf("/") + 1),
-  Math.round(startTime),
-  Math.round(responseEnd),
-]);
-await post("/finished", { loaded, opened, found, ids, steps });
+await post("/finished", { loaded, opened, found, ids });

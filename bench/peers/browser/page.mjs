@@ -5,13 +5,15 @@ import { CONTENDERS } from "./contenders.mjs";
 import { plan, post } from "./plan.mjs";
 
 /** What a setting is timed for in one round. */
-const SAMPLE_MS = 1000;
+const SAMPLE_MS = 500;
 /** Recalls that speeds are compared at. */
 const RECALLS = [0.95, 0.99];
 /** Settings for each recall that are timed in rounds: the fastest when first tried. */
 const FINALISTS = 2;
+/** For which the page's thread is watched while it searches. */
+const HOLD_MS = 2000;
 
-const { rounds, bucket, dim, only } = plan;
+const { rounds, bucket, dim, names } = plan;
 const floats = async (name) => new Float32Array(await (await fetch(`/data/${name}`)).arrayBuffer());
 const flat = await floats("queries.f32");
 const queries = Array.from({ length: flat.length / dim }, (_, i) => flat.slice(i * dim, (i + 1) * dim));
@@ -19,12 +21,11 @@ const truth = await (await fetch("/data/truth.json")).json();
 const page = { rows: () => floats("rows.f32"), dim, bucket };
 
 const contestants = [];
-for (const [name, open] of Object.entries(CONTENDERS)) {
-  if (only !== undefined && !name.includes(only)) continue;
-  const opened = await open(page);
-  const { ids, ms } = await firstOf(opened);
+for (const name of names) {
+  const opened = await CONTENDERS[name](page);
+  const firstMs = await firstOf(opened);
   await log(`${name}: ${opened.ready.map(([what, took]) => `${what} ${took.toFixed(0)} ms`).join(", ")}`);
-  contestants.push({ name, opened, ready: [...opened.ready, ["first result", ms]], first: ids });
+  contestants.push({ name, opened, ready: [...opened.ready, ["first result", firstMs]] });
 }
 for (const each of contestants) each.finalists = await finalistsOf(each);
 for (let round = 0; round < rounds; round++) {
@@ -35,14 +36,57 @@ for (let round = 0; round < rounds; round++) {
 const figures = contestants.map(({ name, ready, finalists }) => ({
   name,
   ready,
-  points: finalists.map(({ setting, recall, samples }) => ({ label: setting.label, recall, ...summary(samples) })),
+  points: finalists.map(({ setting, recall, samples }) => ({
+    label: setting.label,
+    recall,
+    ...summary(samples),
+  })),
 }));
-await post("/finished", { race: figures, isIsolated: crossOriginIsolated, agent: navigator.userAgent });
+for (const { opened } of contestants) await opened.close?.();
+const holds = {};
+for (const name of names.filter((each) => each.startsWith("DreamDB")))
+  holds[name] = await holdOf(CONTENDERS[name]);
+await post("/finished", { race: figures, holds, isIsolated: crossOriginIsolated });
+
+/**
+ * The longest that the page's thread was held while a Space was opened, its index read and searched: its longest task, which browsers
+ * tell of from 50 ms on, and the longest time between two frames, in ms.
+ */
+async function holdOf(open) {
+  const tasks = [];
+  const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries()));
+  if (PerformanceObserver.supportedEntryTypes.includes("longtask")) observer.observe({ type: "longtask" });
+  const frames = [];
+  let isOver = false;
+  const frame = (now) => {
+    frames.push(now);
+    if (!isOver) requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+  const opened = await open(page);
+  opened.use(opened.settings[0]);
+  const began = performance.now();
+  let answered = 0;
+  for (; performance.now() - began < HOLD_MS; answered++)
+    await opened.ids(queries[answered % queries.length]);
+  isOver = true;
+  // Tasks are told of later.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  observer.disconnect();
+  await opened.close();
+  return {
+    answered,
+    longTasks: PerformanceObserver.supportedEntryTypes.includes("longtask") ? tasks.length : undefined,
+    longestTaskMs: tasks.length === 0 ? undefined : Math.max(...tasks.map(({ duration }) => duration)),
+    longestFrameMs: Math.max(...frames.slice(1).map((now, i) => now - frames[i])),
+  };
+}
 
 async function firstOf({ use, ids, settings }) {
   use(settings[0]);
   const began = performance.now();
-  return { ids: await ids(queries[0]), ms: performance.now() - began };
+  await ids(queries[0]);
+  return performance.now() - began;
 }
 
 /** The fastest settings that reach each recall. */
@@ -67,7 +111,7 @@ async function finalistsOf({ name, opened }) {
   return [...new Set(chosen)];
 }
 
-/** Milliseconds of each of as many queries as a second has room for. */
+/** Milliseconds of each of as many queries as there is time for. */
 async function sample({ use, ids }, setting, round) {
   use(setting);
   const times = [];

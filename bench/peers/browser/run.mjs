@@ -1,9 +1,9 @@
 // Search in a page: DreamDB beside hnswlib-wasm and edgevec, in real headless browsers. See ../README.md.
-// usage: node bench/peers/browser/run.mjs [--browsers chromium,firefox] [--rounds n] [--navigations n] [--only name]
+// usage: node bench/peers/browser/run.mjs [--browsers chromium,firefox] [--rounds n] [--navigations n] [--all]
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -13,24 +13,32 @@ import { chromium, firefox } from "../../../conformance/engines/page.mjs";
 import { withProcess } from "../../../conformance/engines/process.mjs";
 import { loadQueries, loadRows, loadTruth, OUT, prepare } from "../data.mjs";
 import { recallAt10 } from "../recall.mjs";
+import { CONTENDERS } from "./contenders.mjs";
+import { markdown } from "./report.mjs";
 import { serveBucket, servePages } from "./servers.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const RESULTS = fileURLToPath(new URL("../../results/", import.meta.url));
 const DATA_SET = "words50k";
 const BATCH = 10_000;
+const BOTH = "chromium,firefox";
+/** edgevec builds for minutes: in the first browser alone, unless asked for. */
+const SLOW = "edgevec";
+/** Milliseconds that each answer is late, from the page's server and the bucket's. */
+const DELAYS = [0, 40];
 const BROWSERS = { chromium: chromium(), firefox: firefox({}) };
 /** Exact answers a query that pages are given: more than ten, so that ties past the tenth are known. */
 const DEPTH = 20;
 
 const { values: options } = parseArgs({
   options: {
-    browsers: { type: "string", default: "chromium,firefox" },
+    browsers: { type: "string", default: BOTH },
     rounds: { type: "string", default: "5" },
     navigations: { type: "string", default: "10" },
-    only: { type: "string" },
+    all: { type: "boolean", default: false },
   },
 });
+const isWhole = options.browsers === BOTH && options.rounds === "5" && options.navigations === "10";
 install();
 await prepare(DATA_SET);
 const { rows, count, dim } = await loadRows(DATA_SET);
@@ -41,16 +49,32 @@ const truth = {
   scores: scores.map((list) => list.slice(0, DEPTH)),
 };
 const base = await mkdtemp(join(tmpdir(), "dreamdb-bench-browser-"));
+const machine = { cpu: cpus()[0].model, cores: cpus().length, loadAtStart: loadavg()[0] };
 try {
-  const made = await makeDataset(join(base, "bucket"));
-  const results = [];
+  const dataset = await makeDataset(join(base, "bucket"));
+  const browsers = [];
   for (const id of options.browsers.split(",")) {
-    const found = await runBrowser(id);
-    if (found !== undefined) results.push(found);
+    const found = await runBrowser(id, browsers.length === 0);
+    if (found !== undefined) browsers.push(found);
   }
-  console.log(JSON.stringify({ made, results }, null, 1));
+  const rounds = Number(options.rounds);
+  await report({ machine: { ...machine, loadAtEnd: loadavg()[0] }, rounds, rows: count, dataset, browsers });
 } finally {
   await rm(base, { recursive: true, force: true });
+}
+
+/** Only a whole run replaces the results that are kept with the source. */
+async function report(results) {
+  const path = `${isWhole ? RESULTS : OUT}browser`;
+  const text = markdown(results);
+  await writeFile(`${path}.json`, `${JSON.stringify(results, rounded, 1)}\n`);
+  await writeFile(`${path}.md`, text);
+  console.log(text);
+  console.error(`written: ${path}.json, .md`);
+}
+
+function rounded(_key, value) {
+  return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
 }
 
 /** The vectors with the library's own defaults. */
@@ -70,40 +94,44 @@ async function makeDataset(directory) {
   return { cells, ms: performance.now() - began };
 }
 
-async function runBrowser(id) {
+async function runBrowser(id, isFirst) {
   const engine = ENGINES.find((each) => each.id === id);
   const located = engine?.locate();
   if (located === undefined) {
     console.error(`${id} is not installed: left out`);
     return undefined;
   }
-  const site = await serveSite(id, located.command);
+  const names = Object.keys(CONTENDERS).filter((name) => isFirst || options.all || name !== SLOW);
+  const site = await serveSite(id, located.command, names);
   try {
-    const firsts = await firstResults(site);
-    const race = await site.open(`/page`);
-    return { id, version: located.version, firsts, ...race };
+    const firsts = [];
+    for (const delayMs of DELAYS) firsts.push(...(await firstResults(site, delayMs)));
+    site.network.delayMs = 0;
+    return { id, title: engine.about, version: located.version, firsts, ...(await site.open("/page")) };
   } finally {
     site.close();
   }
 }
 
 /** Navigations to a first result, each by a browser of its own that has seen nothing yet, with and without a worker in turn. */
-async function firstResults(site) {
-  const runs = { worker: [], page: [] };
+async function firstResults(site, delayMs) {
+  const kinds = [true, false].map((worker) => ({ worker, delayMs, runs: [] }));
+  site.network.delayMs = delayMs;
   for (let n = 0; n < Number(options.navigations); n++) {
-    for (const [how, taken] of Object.entries(runs)) {
-      const next = `/first?query=${n}&worker=${how === "worker"}`;
+    for (const { worker, runs } of kinds) {
+      const next = `/first?query=${n}&worker=${worker}`;
+      site.sent();
       const { ids, ...times } = await site.open(`/start?next=${encodeURIComponent(next)}`);
-      const { page, bucket } = site.sent();
-      taken.push({ ...times, page, bucket, recall: recallAt10(truth, [ids], n) });
+      runs.push({ ...times, ...site.sent(), recall: recallAt10(truth, [ids], n) });
     }
   }
-  return runs;
+  return kinds;
 }
 
 /** The servers of one browser, and what opens it at a path until a page posts what it found. */
-async function serveSite(id, command) {
-  const bucket = await serveBucket(join(base, "bucket"));
+async function serveSite(id, command, names) {
+  const network = { delayMs: 0 };
+  const bucket = await serveBucket(join(base, "bucket"), network);
   const data = new Map([
     ["/data/rows.f32", Buffer.from(rows.buffer, rows.byteOffset, rows.byteLength)],
     ["/data/queries.f32", Buffer.concat(queries.map((query) => Buffer.from(query.buffer)))],
@@ -114,14 +142,15 @@ async function serveSite(id, command) {
   const planOf = ({ searchParams }) => {
     const { next, query, worker } = Object.fromEntries(searchParams);
     const rest = query === undefined ? {} : { query: [...queries[query]], worker: worker === "true" };
-    return { bucket: bucket.url, dim, rounds: Number(options.rounds), only: options.only, next, ...rest };
+    return { bucket: bucket.url, dim, rounds: Number(options.rounds), names, next, ...rest };
   };
-  const pages = await servePages(data, planOf, (path, value) => {
+  const pages = await servePages(data, network, planOf, (path, value) => {
     if (path === "/log") console.error(value);
     if (path === "/failed") fail(new Error(value));
     if (path === "/finished") finish(value);
   });
   return {
+    network,
     async open(path) {
       const finished = new Promise((resolve, reject) => {
         [finish, fail] = [resolve, reject];

@@ -26,41 +26,47 @@ const ISOLATED = {
 /**
  * Serves pages: `/name` runs the module name.mjs beside this one, with a plan in the page.
  * @param data path → bytes or text
+ * @param network `delayMs` that each answer is late
  * @param planOf (url) → what the page is told
  * @param onPost (path, value) → what is answered, as JSON
  */
-export async function servePages(data, planOf, onPost) {
-  return serve(async (request, count) => {
-    const url = new URL(request.url, "http://x");
-    const { pathname } = url;
-    if (request.method === "POST") {
-      const parts = [];
-      for await (const part of request) parts.push(part);
-      const answer = await onPost(pathname, JSON.parse(Buffer.concat(parts).toString()));
-      return { status: 200, type: "application/json", body: JSON.stringify(answer ?? {}) };
-    }
-    if (data.has(pathname)) return { status: 200, type: "application/octet-stream", body: data.get(pathname) };
-    if (/^\/[a-z]+$/.test(pathname)) {
-      const body = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>bench</title>
+export async function servePages(data, network, planOf, onPost) {
+  return serve(
+    async (request, count) => {
+      const url = new URL(request.url, "http://x");
+      const { pathname } = url;
+      if (request.method === "POST") {
+        const parts = [];
+        for await (const part of request) parts.push(part);
+        const answer = await onPost(pathname, JSON.parse(Buffer.concat(parts).toString()));
+        return { status: 200, type: "application/json", body: JSON.stringify(answer ?? {}) };
+      }
+      if (data.has(pathname))
+        return { status: 200, type: "application/octet-stream", body: data.get(pathname) };
+      if (/^\/[a-z]+$/.test(pathname)) {
+        const body = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>bench</title>
 <script>onerror = (message) => fetch("/failed", { method: "POST", body: JSON.stringify(String(message)) });
 onunhandledrejection = ({ reason }) => onerror(reason?.stack ?? reason);</script>
 <script type="application/json" id="plan">${JSON.stringify(planOf(url))}</script>
 <script type="module" src="/bench/peers/browser${pathname}.mjs"></script>`;
+        count(body.length);
+        return { status: 200, type: "text/html; charset=utf-8", body };
+      }
+      const folder = Object.keys(FOLDERS).find((each) => pathname.startsWith(each));
+      const type = TYPES[MODULE.exec(pathname)?.[1]];
+      if (folder === undefined || type === undefined || !pathname.slice(1).split("/").every(isSafe))
+        return { status: 404, type: "text/plain", body: "" };
+      const body = await readFile(fileURLToPath(new URL(pathname.slice(folder.length), FOLDERS[folder])));
       count(body.length);
-      return { status: 200, type: "text/html; charset=utf-8", body };
-    }
-    const folder = Object.keys(FOLDERS).find((each) => pathname.startsWith(each));
-    const type = TYPES[MODULE.exec(pathname)?.[1]];
-    if (folder === undefined || type === undefined || !pathname.slice(1).split("/").every(isSafe))
-      return { status: 404, type: "text/plain", body: "" };
-    const body = await readFile(fileURLToPath(new URL(pathname.slice(folder.length), FOLDERS[folder])));
-    count(body.length);
-    return { status: 200, type, body };
-  }, ISOLATED);
+      return { status: 200, type, body };
+    },
+    ISOLATED,
+    network,
+  );
 }
 
-/** Serves the keys of a directory store. */
-export async function serveBucket(directory) {
+/** Serves the keys of a directory store; `network` as of `servePages`. */
+export async function serveBucket(directory, network) {
   const store = openStore(directory);
   const sizes = new Map();
   for await (const { key, bytes } of store.list("")) sizes.set(key, bytes);
@@ -87,6 +93,7 @@ export async function serveBucket(directory) {
       "Access-Control-Allow-Origin": "*",
       "Access-Control-Expose-Headers": "ETag, Content-Range, Content-Length",
     },
+    network,
   );
 }
 
@@ -95,7 +102,7 @@ function isSafe(part) {
 }
 
 /** `taken()` gives requests and bytes since it was last asked. */
-async function serve(answer, always) {
+async function serve(answer, always, network) {
   let sent = { requests: 0, bytes: 0 };
   const count = (bytes) => {
     sent.requests++;
@@ -104,11 +111,11 @@ async function serve(answer, always) {
   const server = createServer(async (request, response) => {
     try {
       if (request.method === "OPTIONS") {
-        sent.preflights = (sent.preflights ?? 0) + 1;
         const allowed = { "Access-Control-Allow-Headers": "Range", "Access-Control-Max-Age": "600" };
         return void response.writeHead(204, { ...always, ...allowed }).end();
       }
       const { status, type, body, headers } = await answer(request, count);
+      if (network.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, network.delayMs));
       response
         .writeHead(status, {
           ...{ ...always, ...UNKEPT, ...headers },
