@@ -7,15 +7,15 @@ const EFS = [60, 70, 80, 90, 100, 115, 130, 160, 200, 230, 260, 300];
 /** Stands in edgevec's memory for its ef, until that is found: no other number there is likely to be this one. */
 const EDGEVEC_EF = 48_271_963;
 
-/** The one that others are compared with. */
-export const OWN = "DreamDB, worker";
+/** How the names of those begin that others are compared with. */
+export const OWN = "DreamDB";
 
 /**
  * name → `open(page)`, where page is { rows(): Promise<Float32Array>, dim, bucket }; it gives { ready, settings, use, ids }:
  * `ready` [what it took, ms] in turn, `ids(query)` those of the nearest ten, or a promise of them.
  */
 export const CONTENDERS = {
-  [OWN]: (page) => openDreamDB(page, true),
+  "DreamDB, worker": (page) => openDreamDB(page, true),
   "DreamDB, page's thread": (page) => openDreamDB(page, false),
   "hnswlib-wasm": openHnswlib,
   edgevec: openEdgevec,

@@ -1,7 +1,7 @@
 // The race, in the page: recall of every setting, then rounds in which all contenders take turns. Posts its figures.
 import { median } from "../../statistics.mjs";
 import { recallAt10 } from "../recall.mjs";
-import { CONTENDERS } from "./contenders.mjs";
+import { CONTENDERS, OWN } from "./contenders.mjs";
 import { plan, post } from "./plan.mjs";
 
 /** What a setting is timed for in one round. */
@@ -44,8 +44,7 @@ const figures = contestants.map(({ name, ready, finalists }) => ({
 }));
 for (const { opened } of contestants) await opened.close?.();
 const holds = {};
-for (const name of names.filter((each) => each.startsWith("DreamDB")))
-  holds[name] = await holdOf(CONTENDERS[name]);
+for (const name of names.filter((each) => each.startsWith(OWN))) holds[name] = await holdOf(CONTENDERS[name]);
 await post("/finished", { race: figures, holds, isIsolated: crossOriginIsolated });
 
 /**
@@ -53,8 +52,12 @@ await post("/finished", { race: figures, holds, isIsolated: crossOriginIsolated 
  * tell of from 50 ms on, and the longest time between two frames, in ms.
  */
 async function holdOf(open) {
+  await settled();
   const tasks = [];
-  const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries()));
+  const started = performance.now();
+  const observer = new PerformanceObserver((list) => {
+    tasks.push(...list.getEntries().filter(({ startTime }) => startTime >= started));
+  });
   if (PerformanceObserver.supportedEntryTypes.includes("longtask")) observer.observe({ type: "longtask" });
   const frames = [];
   let isOver = false;
@@ -67,19 +70,38 @@ async function holdOf(open) {
   opened.use(opened.settings[0]);
   const began = performance.now();
   let answered = 0;
-  for (; performance.now() - began < HOLD_MS; answered++)
+  for (; performance.now() - began < HOLD_MS; answered++) {
     await opened.ids(queries[answered % queries.length]);
+    await turn();
+  }
   isOver = true;
-  // Tasks are told of later.
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await settled();
   observer.disconnect();
   await opened.close();
   return {
     answered,
     longTasks: PerformanceObserver.supportedEntryTypes.includes("longtask") ? tasks.length : undefined,
     longestTaskMs: tasks.length === 0 ? undefined : Math.max(...tasks.map(({ duration }) => duration)),
-    longestFrameMs: Math.max(...frames.slice(1).map((now, i) => now - frames[i])),
+    longestFrameMs:
+      frames.length < 2 ? undefined : Math.max(...frames.slice(1).map((now, i) => now - frames[i])),
   };
+}
+
+/** Ends the task that runs, which awaiting what is there already does not. */
+function turn() {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(0);
+  });
+}
+
+/** Observers are told of tasks later. */
+function settled() {
+  return new Promise((resolve) => setTimeout(resolve, 300));
 }
 
 async function firstOf({ use, ids, settings }) {

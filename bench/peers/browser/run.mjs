@@ -1,5 +1,5 @@
 // Search in a page: DreamDB beside hnswlib-wasm and edgevec, in real headless browsers. See ../README.md.
-// usage: node bench/peers/browser/run.mjs [--browsers chromium,firefox] [--rounds n] [--navigations n] [--all]
+// usage: node bench/peers/browser/run.mjs [--browsers chromium,firefox] [--rounds n] [--navigations n] [--all] [--quick]
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -19,11 +19,10 @@ import { serveBucket, servePages } from "./servers.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const RESULTS = fileURLToPath(new URL("../../results/", import.meta.url));
-const DATA_SET = "words50k";
 const BATCH = 10_000;
 const BOTH = "chromium,firefox";
-/** edgevec builds for minutes: in the first browser alone, unless asked for. */
-const SLOW = "edgevec";
+/** edgevec builds for minutes: in one browser alone, unless asked for. */
+const SLOW = { name: "edgevec", in: "chromium" };
 /** Milliseconds that each answer is late, from the page's server and the bucket's. */
 const DELAYS = [0, 40];
 const BROWSERS = { chromium: chromium(), firefox: firefox({}) };
@@ -33,12 +32,17 @@ const DEPTH = 20;
 const { values: options } = parseArgs({
   options: {
     browsers: { type: "string", default: BOTH },
-    rounds: { type: "string", default: "5" },
-    navigations: { type: "string", default: "10" },
+    rounds: { type: "string" },
+    navigations: { type: "string" },
     all: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
   },
 });
-const isWhole = options.browsers === BOTH && options.rounds === "5" && options.navigations === "10";
+const isWhole =
+  options.browsers === BOTH && !options.quick && (options.rounds ?? options.navigations) === undefined;
+const rounds = Number(options.rounds ?? (options.quick ? 2 : 5));
+const navigations = Number(options.navigations ?? (options.quick ? 2 : 10));
+const DATA_SET = options.quick ? "words10k" : "words50k";
 install();
 await prepare(DATA_SET);
 const { rows, count, dim } = await loadRows(DATA_SET);
@@ -54,10 +58,9 @@ try {
   const dataset = await makeDataset(join(base, "bucket"));
   const browsers = [];
   for (const id of options.browsers.split(",")) {
-    const found = await runBrowser(id, browsers.length === 0);
+    const found = await runBrowser(id);
     if (found !== undefined) browsers.push(found);
   }
-  const rounds = Number(options.rounds);
   await report({ machine: { ...machine, loadAtEnd: loadavg()[0] }, rounds, rows: count, dataset, browsers });
 } finally {
   await rm(base, { recursive: true, force: true });
@@ -94,14 +97,14 @@ async function makeDataset(directory) {
   return { cells, ms: performance.now() - began };
 }
 
-async function runBrowser(id, isFirst) {
+async function runBrowser(id) {
   const engine = ENGINES.find((each) => each.id === id);
   const located = engine?.locate();
   if (located === undefined) {
     console.error(`${id} is not installed: left out`);
     return undefined;
   }
-  const names = Object.keys(CONTENDERS).filter((name) => isFirst || options.all || name !== SLOW);
+  const names = Object.keys(CONTENDERS).filter((name) => options.all || name !== SLOW.name || id === SLOW.in);
   const site = await serveSite(id, located.command, names);
   try {
     const firsts = [];
@@ -117,10 +120,9 @@ async function runBrowser(id, isFirst) {
 async function firstResults(site, delayMs) {
   const kinds = [true, false].map((worker) => ({ worker, delayMs, runs: [] }));
   site.network.delayMs = delayMs;
-  for (let n = 0; n < Number(options.navigations); n++) {
+  for (let n = 0; n < navigations; n++) {
     for (const { worker, runs } of kinds) {
       const next = `/first?query=${n}&worker=${worker}`;
-      site.sent();
       const { ids, ...times } = await site.open(`/start?next=${encodeURIComponent(next)}`);
       runs.push({ ...times, ...site.sent(), recall: recallAt10(truth, [ids], n) });
     }
@@ -142,10 +144,12 @@ async function serveSite(id, command, names) {
   const planOf = ({ searchParams }) => {
     const { next, query, worker } = Object.fromEntries(searchParams);
     const rest = query === undefined ? {} : { query: [...queries[query]], worker: worker === "true" };
-    return { bucket: bucket.url, dim, rounds: Number(options.rounds), names, next, ...rest };
+    return { bucket: bucket.url, dim, rounds, names, next, ...rest };
   };
   const pages = await servePages(data, network, planOf, (path, value) => {
     if (path === "/log") console.error(value);
+    // What is counted begins with the page that is timed.
+    if (path === "/started") for (const server of [pages, bucket]) server.taken();
     if (path === "/failed") fail(new Error(value));
     if (path === "/finished") finish(value);
   });

@@ -1,4 +1,6 @@
 // A browser that has started, with nothing of the library seen yet, opens the page that is timed.
-import { plan } from "./plan.mjs";
+import { plan, post } from "./plan.mjs";
 
-setTimeout(() => location.replace(plan.next), 500);
+await new Promise((resolve) => setTimeout(resolve, 500));
+await post("/started", {});
+location.replace(plan.next);
