@@ -53,6 +53,8 @@ const truth = {
   scores: scores.map((list) => list.slice(0, DEPTH)),
 };
 const base = await mkdtemp(join(tmpdir(), "dreamdb-bench-browser-"));
+for (const sign of ["SIGINT", "SIGTERM"])
+  process.once(sign, () => rm(base, { recursive: true, force: true }).finally(() => process.exit(1)));
 const machine = { cpu: cpus()[0].model, cores: cpus().length, loadAtStart: loadavg()[0] };
 try {
   const dataset = await makeDataset(join(base, "bucket"));
