@@ -3,7 +3,7 @@
 
 const K = 10;
 /** How wide graphs are searched: from a recall below .95 to one above .99. */
-const EFS = [60, 70, 80, 90, 100, 115, 130, 160, 200, 230, 260, 300];
+const EFS = [60, 70, 80, 90, 100, 130, 200, 230, 260];
 /** Stands in edgevec's memory for its ef, until that is found: no other number there is likely to be this one. */
 const EDGEVEC_EF = 48_271_963;
 
@@ -93,11 +93,11 @@ async function openEdgevec({ rows, dim }) {
   config.metric = "l2";
   config.m = 16;
   config.m0 = 32;
-  config.ef_construction = 200;
+  config.ef_construction = 128;
   config.ef_search = EDGEVEC_EF;
   const index = new library.EdgeVec(config);
   const first = index.insertBatchFlat(all, all.length / dim)[0];
-  watch.split("index built (M 16, efConstruction 200)");
+  watch.split("index built (M 16, efConstruction 128)");
   const places = placesOf(memory, EDGEVEC_EF);
   return {
     ready: watch.splits,

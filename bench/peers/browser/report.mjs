@@ -19,7 +19,7 @@ function browserPart({ id, version, firsts, race, holds }, rounds) {
   return `
 ## ${id === "chromium" ? "Chromium" : "Firefox"} ${version}
 
-From a navigation to the first ten hits: ${firsts[0].runs.length} browsers that had seen nothing yet; of these the page's and library's code, and the opening. Late: each answer of
+From a navigation to the first ten hits: ${firsts[0].runs.length} browsers that had seen nothing yet (${firsts.at(-1).runs.length} with late answers); of these the page's and library's code, and the opening. Late: each answer of
 either server ${firsts.at(-1).delayMs} ms later than it came.
 
 | DreamDB | late | first result, ms | code | opening | requests to the bucket | MB | requests of page and code | kB, not compressed | recall@10 |

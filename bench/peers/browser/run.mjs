@@ -122,7 +122,7 @@ async function runBrowser(id) {
 async function firstResults(site, delayMs) {
   const kinds = [true, false].map((worker) => ({ worker, delayMs, runs: [] }));
   site.network.delayMs = delayMs;
-  for (let n = 0; n < navigations; n++) {
+  for (let n = 0; n < (delayMs === 0 ? navigations : navigations / 2); n++) {
     for (const { worker, runs } of kinds) {
       const next = `/first?query=${n}&worker=${worker}`;
       const { ids, ...times } = await site.open(`/start?next=${encodeURIComponent(next)}`);
