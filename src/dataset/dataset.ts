@@ -34,8 +34,10 @@ import {
   type Cancellable,
   type Context,
   contextBeside,
+  contextOn,
   createContext,
   type DatasetOptions,
+  foundationOf,
   operationOf,
   until,
 } from "./context.ts";
@@ -304,15 +306,19 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     options: DatasetOptions = {},
   ): Promise<Dataset<F>> {
     checkRefName(name);
-    const lasting = await createContext(backend, optionsOf(backend, options));
-    const ctx = until(lasting, options.signal);
-    const asked = lasting.maxStalenessMs === undefined ? undefined : lasting.clock();
-    const tip = await readTip(ctx.session, name);
+    const all = optionsOf(backend, options);
+    const foundation = foundationOf(backend, all);
+    const { store, session, maxStalenessMs, clock } = foundation;
+    const asked = maxStalenessMs === undefined ? undefined : clock();
+    const [lasting, tip] = await Promise.all([
+      contextOn(foundation, all),
+      readTip(session.until(options.signal), name),
+    ]);
     if (tip === undefined) {
       throw new DreamDBError("NotFound", "no dataset, branch or snapshot has this name", {
         field: "name",
         found: name,
-        expected: `a ref of ${ctx.store.url}`,
+        expected: `a ref of ${store.url}`,
       });
     }
     const { manifest, address } = tip;
@@ -338,11 +344,13 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   ): Promise<Dataset<F>> {
     const address = typeof at === "object" && at !== null ? at.manifest : at;
     addressToMultihash(address, "manifest");
-    const lasting = await createContext(backend, optionsOf(backend, options));
-    const ctx = until(lasting, options.signal);
-    const [manifest] = await Promise.all([
-      readManifest(ctx.session, address),
-      refusePruned(ctx.session, address),
+    const all = optionsOf(backend, options);
+    const foundation = foundationOf(backend, all);
+    const session = foundation.session.until(options.signal);
+    const [lasting, manifest] = await Promise.all([
+      contextOn(foundation, all),
+      readManifest(session, address),
+      refusePruned(session, address),
     ]);
     return new Dataset<F>({
       ctx: lasting,
