@@ -199,5 +199,6 @@ async function runPage(command, argsFor, place, verbs) {
 }
 
 function pageOf(kind) {
-  return `<!doctype html><html data-place="${kind}"><meta charset="utf-8"><title>test</title><body><script type="module" src="/test/suite.mjs"></script>`;
+  const scripts = ["alarm", "suite"].map((name) => `<script type="module" src="/test/${name}.mjs"></script>`);
+  return `<!doctype html><html data-place="${kind}"><meta charset="utf-8"><title>test</title><body>${scripts.join("")}`;
 }

@@ -54,9 +54,8 @@ for (const [where, options] of [
 test("pages that append at the same time as Node: each record is there once, in one history", async () => {
   const { url, bucket } = await node("make", { rows: 12, writable: true });
   const ref = `${url}/refs/main`;
-  const quiet = { writable: true };
-  await using(ref, quiet, (here) =>
-    using(ref, { ...quiet, worker: true }, async (there) => {
+  await using(ref, { writable: true, writer: "page" }, (here) =>
+    using(ref, { writable: true, writer: "worker", worker: true }, async (there) => {
       await node("writer", { bucket, first: 3000, count: EACH });
       const manifests = [];
       const append = async (space, first, count) => {
@@ -69,10 +68,8 @@ test("pages that append at the same time as Node: each record is there once, in 
       equal(error, undefined, "the writer in Node");
       manifests.push(...ofNode);
 
-      const { manifest, label } = await here.snapshot("raced").then(async (shot) => {
-        await here.refresh();
-        return { ...shot, label: "raced" };
-      });
+      await here.refresh();
+      const { manifest } = await here.snapshot("raced");
       const { ns, count, history, problems } = await node("audit", { bucket });
       const expected = [
         ...Array.from({ length: 12 }, (_, n) => n),
@@ -88,21 +85,18 @@ test("pages that append at the same time as Node: each record is there once, in 
         [manifests.filter((each) => line.has(each)).length, new Set(manifests).size],
         [2 * EACH, 2 * EACH],
       );
-      equal(history[0].manifest, here.manifest);
       const appends = history.slice(0, 2 * EACH);
       const turns = appends.filter(({ writer }, i) => i > 0 && writer !== appends[i - 1].writer).length;
-      ok(new Set(appends.map(({ writer }) => writer)).size === 3, "there were not three writers");
-      ok(turns > 3, `they took turns ${turns} times only`);
+      equal([...new Set(appends.map(({ writer }) => writer))].sort(), ["node", "page", "worker"]);
+      // One after the other they would take two turns.
+      ok(turns > 2, `they took turns ${turns} times only`);
+      equal([history[0].manifest, manifest], [here.manifest, here.manifest]);
 
-      equal(typeof label, "string");
       await using(`${url}/refs/raced`, {}, async (shot) =>
         equal([shot.isBranch, shot.manifest], [false, manifest]),
       );
       equal(await there.refresh(), history[0].manifest);
       equal(await there.count(), expected.length);
-      await fails(there.snapshot("raced"), "Conflict").catch(() =>
-        fails(there.snapshot("raced"), "NameTaken"),
-      );
     }),
   );
 });

@@ -59,6 +59,7 @@ export async function fails(promise, code, ...words) {
 
 /** Runs all tests, one after the other, each for a minute at most, and posts what came of them. */
 export async function runAll() {
+  globalThis.hasBegun = true;
   const results = [];
   const wanted = decodeURIComponent(location.hash.slice(1));
   for (const { name, run } of tests.filter((each) => each.name.includes(wanted))) {

@@ -35,7 +35,7 @@ export function textsOf(foreign) {
     `${foreign}/link`,
     `//${foreign.split("//")[1]}/link`,
     "{{constructor.constructor('pwned=true')()}}",
-    "${pwned=true}",
+    ["$", "{pwned=true}"].join(""),
     "__proto__",
     "constructor",
     "toString",

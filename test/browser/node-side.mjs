@@ -112,7 +112,9 @@ export function startNodeSide(place) {
     /** Starts a process that is ready to append `count` times, records of n from `first` on. */
     async writer({ bucket, first, count }) {
       const script = new URL("./writer.mjs", import.meta.url);
-      const child = fork(script, [place.addressOf(bucket), String(first), String(count)]);
+      const child = fork(script, [place.addressOf(bucket), String(first), String(count)], {
+        execArgv: ["--no-warnings"],
+      });
       const [said] = await Promise.race([once(child, "message"), once(child, "exit")]);
       if (said !== "ready") throw new Error(`the writer ended: ${said}`);
       const ended = new Promise((resolve) => {

@@ -27,7 +27,10 @@ const query = (seed, more = {}) => ({
 for (const [where, options] of [
   ["here", {}],
   ["in a worker", { worker: true }],
-  ["in a worker of the page's own", { worker: () => new Worker("/lib/worker.js", { type: "module" }) }],
+  // The same over any backend.
+  ...(placeKind === "served"
+    ? [["in a worker of the page's own", { worker: () => new Worker("/lib/worker.js", { type: "module" }) }]]
+    : []),
 ]) {
   test(`${where}: tracks, count, history and records are those of Node`, async () => {
     const { url, bucket } = await node("make");

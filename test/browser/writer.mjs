@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { Dataset } from "../../build/lib/index.node.js";
 
 const [, , address, first, count] = process.argv;
-const dataset = await Dataset.open("main", address);
+const dataset = await Dataset.open("main", address, { writer: "node" });
 process.send("ready");
 await once(process, "message");
 const manifests = [];
