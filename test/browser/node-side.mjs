@@ -109,28 +109,24 @@ export function startNodeSide(place) {
       return { url: place.urlOf(bucket), bucket };
     },
 
-    /** Starts a process that is ready to append `count` times, records of n from `first` on. */
-    async writer({ bucket, first, count }) {
+    /** Starts a process that appends when it is told to. */
+    async writer({ bucket }) {
       const script = new URL("./writer.mjs", import.meta.url);
-      const child = fork(script, [place.addressOf(bucket), String(first), String(count)], {
-        execArgv: ["--no-warnings"],
-      });
-      const [said] = await Promise.race([once(child, "message"), once(child, "exit")]);
-      if (said !== "ready") throw new Error(`the writer ended: ${said}`);
-      const ended = new Promise((resolve) => {
-        child.on("message", resolve);
-        child.on("exit", (code) => resolve({ error: `exit ${code}` }));
-      });
-      writers.set(bucket, { child, ended });
+      const child = fork(script, [place.addressOf(bucket)], { execArgv: ["--no-warnings"] });
+      writers.set(bucket, child);
+      await said(child);
     },
-    async writerGoes({ bucket }) {
-      writers.get(bucket).child.send("go");
+    /** The Manifests of so many appends of the process, of records of n from `first` on. */
+    async writerAppends({ bucket, first, count }) {
+      const child = writers.get(bucket);
+      child.send({ first, count });
+      return said(child);
     },
-    /** What the process says at its end: the Manifests of its appends. */
-    async writerEnded({ bucket }) {
-      const { ended } = writers.get(bucket);
+    async writerEnds({ bucket }) {
+      const child = writers.get(bucket);
       writers.delete(bucket);
-      return ended;
+      child.send("end");
+      await once(child, "exit");
     },
     /** What has become of a dataset, by a session of its own. */
     async audit({ bucket }) {
@@ -161,6 +157,15 @@ export function startNodeSide(place) {
     await dataset.close();
     return texts;
   }
+}
+
+/** The next message of a process. */
+async function said(child) {
+  const ended = once(child, "exit").then(([code]) => {
+    throw new Error(`the writer ended: ${code}`);
+  });
+  const [message] = await Promise.race([once(child, "message"), ended]);
+  return message;
 }
 
 /** Record n: the same in every run. The third has markup in place of a picture. */

@@ -1,20 +1,19 @@
-// A writer in a process of its own: node writer.mjs <backend> <first> <count>. Ready when it says so, it appends when it is told to.
-import { once } from "node:events";
+// A writer in a process of its own: node writer.mjs <backend>. Says when it is ready, appends when it is told to, and says the Manifests.
 import { Dataset } from "../../build/lib/index.node.js";
 
-const [, , address, first, count] = process.argv;
-const dataset = await Dataset.open("main", address, { writer: "node" });
+const dataset = await Dataset.open("main", process.argv[2], { writer: "node" });
+process.on("message", async (message) => {
+  if (message === "end") {
+    await dataset.close();
+    process.disconnect();
+    return;
+  }
+  const manifests = [];
+  for (let i = 0; i < message.count; i++)
+    manifests.push((await dataset.appendMany([raced(message.first + i)])).manifest);
+  process.send(manifests);
+});
 process.send("ready");
-await once(process, "message");
-const manifests = [];
-for (let i = 0; i < Number(count); i++) {
-  const n = Number(first) + i;
-  const { manifest } = await dataset.appendMany([raced(n)]);
-  manifests.push(manifest);
-}
-await dataset.close();
-process.send({ manifests });
-process.disconnect();
 
 /** A record of the fields of `make` in node-side.mjs, at an anchor that the library gives. */
 function raced(n) {
