@@ -26,7 +26,7 @@ export async function using(uri, options, work) {
 }
 /** Asks Node for something: see node-side.mjs. */
 export async function node(verb, args = {}) {
-  const response = await fetch("/node", { method: "POST", body: toJson({ verb, args }) });
+  const response = await fetch(`${location.origin}/node`, { method: "POST", body: toJson({ verb, args }) });
   const text = await response.text();
   if (!response.ok) throw new Error(`${verb}: ${text}`);
   return fromJson(text).value;
@@ -77,5 +77,5 @@ export async function runAll() {
       results.push({ name, ms: ms(), error: `${error.message}\n${error.stack ?? ""}` });
     }
   }
-  await fetch("/finished", { method: "POST", body: toJson(results) });
+  await fetch(`${location.origin}/finished`, { method: "POST", body: toJson(results) });
 }
