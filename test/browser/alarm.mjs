@@ -1,6 +1,9 @@
 // Tells Node when the suite can't begin, for a module that is missing or can't be parsed, and when the page is left before its end.
 const tell = (name, error) =>
-  navigator.sendBeacon(`${location.origin}/finished`, JSON.stringify([{ name: `the page ${name}`, ms: 0, error }]));
+  navigator.sendBeacon(
+    `${location.origin}/finished`,
+    JSON.stringify([{ name: `the page ${name}`, ms: 0, error }]),
+  );
 
 addEventListener(
   "error",
