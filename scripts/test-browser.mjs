@@ -1,8 +1,10 @@
 // The suite of test/browser in real browsers, headless: each opens a page that runs it and posts what it found; no driver is
-// needed, and the page has a strict Content-Security-Policy. `npm run test:browser [-- --only chromium,firefox --grep words --verbose]`; installing:
-// `npm run engines -- --install --only chromium,firefox`. A browser that is missing fails in CI; elsewhere it is skipped, and said.
-// Ends with "N passed, N failed[, N skipped]".
+// needed, and the page has a strict Content-Security-Policy. `npm run test:browser [-- --ceph --only chromium,firefox --grep words --verbose]`;
+// installing: `npm run engines -- --install --only chromium,firefox`. Datasets lie in directories behind a server of its own, or with --ceph
+// in buckets of the gateway that AWS_* name, else of one that it starts. A browser or a gateway that is missing fails in CI; elsewhere it
+// is skipped, and said. Ends with "N passed, N failed[, N skipped]".
 
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -14,65 +16,130 @@ import { howToInstall } from "../conformance/engines/install.mjs";
 import { chromium, firefox } from "../conformance/engines/page.mjs";
 import { withProcess } from "../conformance/engines/process.mjs";
 import { startNodeSide } from "../test/browser/node-side.mjs";
-import { fromJson } from "../test/browser/text.mjs";
+import { cephPlace, servedPlace } from "../test/browser/places.mjs";
+import { fromJson, toJson } from "../test/browser/text.mjs";
 
-const BROWSERS = { chromium: chromium(), firefox: firefox({}) };
+const GATEWAY = "scripts/rgw.sh";
+// What Chromium's console says, of workers too, goes to its error output.
+const CHROMIUM = chromium();
+const BROWSERS = {
+  chromium: (folder, url) => ["--enable-logging=stderr", ...CHROMIUM(folder, url)],
+  firefox: firefox({}),
+};
+const CONSOLE_LINE = /:(?:INFO|WARNING|ERROR):CONSOLE[:(]/;
 /** Folders that pages may load from, by the first part of the path. */
 const FOLDERS = { lib: "build/browser", test: "test/browser" };
 const NAME = /^\/(lib|test)\/([A-Za-z0-9_-]+\.m?js)$/;
-const PAGE = `<!doctype html><meta charset="utf-8"><title>test</title><script type="module" src="/test/suite.mjs"></script>`;
 
 const { values: options } = parseArgs({
-  options: { only: { type: "string" }, grep: { type: "string" }, verbose: { type: "boolean" } },
+  options: {
+    ceph: { type: "boolean" },
+    only: { type: "string" },
+    grep: { type: "string" },
+    verbose: { type: "boolean" },
+  },
 });
-const chosen = (options.only ?? "chromium,firefox").split(",");
 const totals = { passed: 0, failed: 0, skipped: 0 };
-for (const id of chosen) await runBrowser(id);
+const base = mkdtempSync(join(tmpdir(), "dreamdb-browser-"));
+let isGatewayOurs = false;
+try {
+  if (options.ceph !== true || gatewayIsThere()) {
+    const place = await (options.ceph ? cephPlace() : servedPlace(base));
+    const verbs = startNodeSide(place);
+    for (const id of (options.only ?? "chromium,firefox").split(",")) await runBrowser(id, place, verbs);
+    await place.close();
+  }
+} finally {
+  rmSync(base, { recursive: true, force: true });
+  if (isGatewayOurs) spawnSync("bash", [GATEWAY, "stop"], { stdio: "inherit" });
+}
 const { passed, failed, skipped } = totals;
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
 process.exit(failed > 0 ? 1 : 0);
 
-async function runBrowser(id) {
+/** Whether AWS_* name a gateway, after starting one if they don't. */
+function gatewayIsThere() {
+  if (process.env.AWS_ENDPOINT_URL !== undefined) return true;
+  isGatewayOurs = spawnSync("bash", [GATEWAY, "status"]).status !== 0;
+  const { status } = spawnSync("bash", [GATEWAY, "start"], { stdio: "inherit" });
+  if (status !== 0) {
+    missing("Ceph does not start", `${GATEWAY} install brings the packages`);
+    return false;
+  }
+  const { stdout } = spawnSync("bash", [GATEWAY, "env"], { encoding: "utf8" });
+  for (const pair of stdout.trim().split(/\s+/).slice(1)) {
+    const [name, value] = pair.split(/=(.*)/);
+    process.env[name] = value;
+  }
+  return true;
+}
+
+/** A failure in CI; elsewhere skipped, and said. */
+function missing(what, remedy) {
+  const isFailure = process.env.CI === "true";
+  console.log(`${isFailure ? "FAILED" : "SKIPPED"}  ${what}: ${remedy}`);
+  totals[isFailure ? "failed" : "skipped"]++;
+}
+
+async function runBrowser(id, place, verbs) {
   const engine = ENGINES.find((each) => each.id === id);
   if (engine === undefined || BROWSERS[id] === undefined) {
     console.error(`no browser ${id}; there are ${Object.keys(BROWSERS).join(", ")}`);
     process.exit(2);
   }
   const located = engine.locate();
-  if (located === undefined) {
-    const isFailure = process.env.CI === "true";
-    console.log(`${isFailure ? "FAILED" : "SKIPPED"}  ${id} is not installed: ${howToInstall(engine)}`);
-    totals[isFailure ? "failed" : "skipped"]++;
-    return;
-  }
+  if (located === undefined) return missing(`${id} is not installed`, howToInstall(engine));
   const began = Date.now();
-  const base = mkdtempSync(join(tmpdir(), "dreamdb-browser-"));
-  const side = await startNodeSide(base);
+  const foreign = await startForeign();
   try {
-    const results = await runPage(located.command, BROWSERS[id], side);
-    for (const { name, error } of results) {
-      if (error === undefined) totals.passed++;
-      else totals.failed++;
-      if (error !== undefined || options.verbose)
-        console.log(
-          `${error === undefined ? "ok    " : "FAILED"}  ${id}: ${name}${error === undefined ? "" : `\n${error}`}`,
-        );
+    const results = await runPage(located.command, BROWSERS[id], place, { ...verbs, ...foreign.verbs });
+    for (const { name, ms, error } of results) {
+      totals[error === undefined ? "passed" : "failed"]++;
+      const said = error === undefined ? `ok      ${id}: ${name}` : `FAILED  ${id}: ${name}\n${error}`;
+      if (error !== undefined || options.verbose) console.log(`${said} (${ms} ms)`);
     }
-    console.log(
-      `${id} ${located.version}: ${results.length} tests in ${((Date.now() - began) / 1000).toFixed(1)} s`,
-    );
+    const seconds = ((Date.now() - began) / 1000).toFixed(1);
+    console.log(`${id} ${located.version}, ${place.kind}: ${results.length} tests in ${seconds} s`);
   } catch (error) {
     totals.failed++;
     console.log(`FAILED  ${id}: ${error.message}`);
   } finally {
-    side.close();
-    rmSync(base, { recursive: true, force: true });
+    foreign.close();
   }
 }
 
+/** An origin that no page may ask for anything; it notes who does. */
+async function startForeign() {
+  const requests = [];
+  const server = createServer(({ method, url }, response) => {
+    requests.push(`${method} ${url}`);
+    response.writeHead(200, { "Access-Control-Allow-Origin": "*" }).end();
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const origin = `http://127.0.0.1:${server.address().port}`;
+  const verbs = { foreignOrigin: () => origin, foreignRequests: () => requests.splice(0) };
+  const close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { verbs, close };
+}
+
 /** The results that the page posts; those of a browser that ends before are lost, and say so. */
-async function runPage(command, argsFor, side) {
+async function runPage(command, argsFor, place, verbs) {
   let finish;
+  let printed = () => "";
+  let marked = 0;
+  /** What the browser's console has said since it was asked for it last, where it tells that. */
+  const consoleLines = () => {
+    if (argsFor !== BROWSERS.chromium) return undefined;
+    const lines = printed()
+      .split("\n")
+      .filter((line) => CONSOLE_LINE.test(line));
+    const later = lines.slice(marked);
+    marked = lines.length;
+    return later;
+  };
   const finished = new Promise((resolve) => {
     finish = resolve;
   });
@@ -80,8 +147,9 @@ async function runPage(command, argsFor, side) {
     "default-src 'none'",
     "script-src 'self' 'wasm-unsafe-eval'",
     "worker-src 'self'",
-    `connect-src 'self' blob: ${side.url} http://127.0.0.1:9`,
+    `connect-src 'self' blob: ${place.origin} http://127.0.0.1:9`,
     "img-src blob:",
+    "media-src blob:",
   ].join("; ");
   const server = createServer(async (request, response) => {
     const send = (status, type, body = "") =>
@@ -98,13 +166,14 @@ async function runPage(command, argsFor, side) {
         for await (const part of request) parts.push(part);
         const posted = fromJson(Buffer.concat(parts).toString());
         if (request.url === "/finished") finish(posted);
-        const value = request.url === "/node" ? await side.verbs[posted.verb](posted.args) : undefined;
-        return send(200, "application/json", JSON.stringify({ value }));
+        const all = { ...verbs, console: consoleLines };
+        const value = request.url === "/node" ? await all[posted.verb](posted.args) : undefined;
+        return send(200, "application/json", toJson({ value }));
       }
       const [, folder, file] = NAME.exec(request.url) ?? [];
       if (file !== undefined)
         return send(200, "text/javascript", await readFile(join(FOLDERS[folder], file)));
-      if (request.url === "/") return send(200, "text/html; charset=utf-8", PAGE);
+      if (request.url === "/") return send(200, "text/html; charset=utf-8", pageOf(place.kind));
       send(404, "text/plain");
     } catch (error) {
       send(500, "text/plain", error.stack);
@@ -115,9 +184,10 @@ async function runPage(command, argsFor, side) {
   try {
     return await withProcess(
       (folder) => [...command, ...argsFor(folder, url)],
-      ({ printed, ended }) => {
+      ({ printed: output, ended }) => {
+        printed = output;
         const lost = ended.then((how) => {
-          throw new Error(`${how} before the page was through: ${printed().slice(-1500)}`);
+          throw new Error(`${how} before the page was through: ${output().slice(-1500)}`);
         });
         return Promise.race([finished, lost]);
       },
@@ -126,4 +196,9 @@ async function runPage(command, argsFor, side) {
     server.closeAllConnections();
     server.close();
   }
+}
+
+function pageOf(kind) {
+  const scripts = ["alarm", "suite"].map((name) => `<script type="module" src="/test/${name}.mjs"></script>`);
+  return `<!doctype html><html data-place="${kind}"><meta charset="utf-8"><title>test</title><body>${scripts.join("")}`;
 }

@@ -111,8 +111,15 @@ export class GraphTrack {
       return await graph.searchCold(query, cold);
     } catch (error) {
       if (!isDreamDBError(error, "HashMismatch")) throw error;
-      // A transfer may have damaged it: what was refused is read once more.
-      return graph.searchCold(query, cold);
+      // A transfer or a cache may have damaged it: the walk reads once more, past caches.
+      const again = {
+        ...cold,
+        readBlock: (page: ContainerRef, offset: number, length: number) =>
+          page.head === undefined
+            ? this.read(page, offset, length)
+            : this.ctx.session.reread(page.address, offset, length),
+      };
+      return graph.searchCold(query, again);
     }
   }
 

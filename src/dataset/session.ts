@@ -227,6 +227,11 @@ export class Session {
     return this.readLists([{ address, spans }], (_, index, bytes, isOnly) => receive(index, bytes, isOnly));
   }
 
+  /** A part past all caches, for whoever found that what came before does not have the hash it should. */
+  reread(address: Address, offset: number, length: number): Promise<Uint8Array> {
+    return this.range(address, offset, length, undefined, true);
+  }
+
   private async readLists(
     lists: readonly { address: Address; spans: readonly Span[] }[],
     receive: (list: number, index: number, bytes: Uint8Array, isOnly: boolean) => void,

@@ -1,6 +1,7 @@
 /** DreamDBSpace: a dataset as a page sees it, on the page's thread or in a worker. */
 import type { Address } from "../core/address.ts";
 import type { AppendResult } from "../dataset/append.ts";
+import { checkProgress } from "../dataset/append-progress.ts";
 import type { Cancellable, DatasetOptions } from "../dataset/context.ts";
 import type {
   AppendOptions,
@@ -18,6 +19,7 @@ import type { ManyVectorQuery } from "../dataset/query-many.ts";
 import type { AnyFields, Batch, FieldTypes, RecordIn, RecordOut } from "../dataset/schema.ts";
 import type { TrackInfo } from "../dataset/tracks.ts";
 import { DreamDBError } from "../errors.ts";
+import { unlessAborted } from "../store/aborted.ts";
 import type { SpaceEvents, SpaceProgress } from "./events.ts";
 import { linkHere } from "./here.ts";
 import { type Samples, samplesOf } from "./samples.ts";
@@ -35,6 +37,8 @@ import type {
   SpaceVerbs,
 } from "./verbs.ts";
 
+/** Among the Spaces of one opening, what hears of it until there are any. */
+const OPENING = -1;
 const DEFAULT_SAMPLES = 1000;
 const DEFAULT_HISTORY = 20;
 
@@ -49,6 +53,8 @@ export interface SpaceOptions extends Omit<DatasetOptions, "readOnly"> {
   worker?: boolean | (() => Worker);
   /** Keeps immutable objects and ranges of them in the browser's Cache storage, beyond the page. Default: not. */
   persist?: PersistOptions;
+  /** Told of the requests of the opening, when each begins and ends; later ones are `progress` events of the Space. */
+  onProgress?: ((progress: SpaceProgress) => void) | undefined;
 }
 
 export interface SampleOptions<F extends FieldTypes = AnyFields> extends Omit<StreamOptions<F>, "batchSize"> {
@@ -89,22 +95,34 @@ export class DreamDBSpace<F extends FieldTypes = AnyFields> extends EventTarget 
    */
   static async fromUri<F extends FieldTypes = AnyFields>(
     uri: string | URL,
-    { signal, worker = false, persist, writable = false, remote = {}, ...rest }: SpaceOptions = {},
+    options: SpaceOptions = {},
   ): Promise<DreamDBSpace<F>> {
-    const options = { ...rest, readOnly: !writable };
-    const open: OpenSpace = { place: parseSpaceUri(uri), options, remote, persist: checkPersist(persist) };
+    const { signal, worker = false, persist, writable = false, remote = {}, onProgress, ...rest } = options;
+    checkProgress(onProgress);
+    const open: OpenSpace = {
+      place: parseSpaceUri(uri),
+      options: { ...rest, readOnly: !writable },
+      remote,
+      persist: checkPersist(persist),
+    };
     const progress = { pending: 0, requests: 0, bytes: 0 };
     const onNews = (news: SpaceNews): void => receive(shared, news);
     const make = typeof worker === "function" ? worker : undefined;
-    const link = worker === false ? await linkHere(onNews) : linkThere(open, make, onNews);
+    const link =
+      worker === false ? await unlessAborted(linkHere(onNews), signal) : linkThere(open, make, onNews);
     const shared: Shared = { link, members: new Map(), progress, lastNumber: 0 };
+    if (onProgress !== undefined) shared.members.set(OPENING, listener(onProgress));
     try {
       // A worker's first message has opened it already; it answers this one with the same.
       const state = await link.call("open", open, { signal });
       return new DreamDBSpace<F>(shared, 0, state);
     } catch (error) {
-      await link.end();
+      const ended = link.end().catch(() => undefined);
+      // A worker that is not even loaded answers nothing.
+      if (signal?.aborted !== true) await ended;
       throw error;
+    } finally {
+      shared.members.delete(OPENING);
     }
   }
 
@@ -327,6 +345,13 @@ function receive({ members, progress }: Shared, news: SpaceNews): void {
     if (news.news === "ended") space.dispatchEvent(new CustomEvent("request", { detail: news.request }));
     space.dispatchEvent(new CustomEvent("progress", { detail: { ...progress } }));
   }
+}
+
+/** What hears of progress alone; what it throws is told as that of any listener is, and ends nothing. */
+function listener(onProgress: (progress: SpaceProgress) => void) {
+  const space = new EventTarget();
+  space.addEventListener("progress", (event) => onProgress((event as SpaceEvents["progress"]).detail));
+  return { space, moveTo() {} };
 }
 
 function checkPersist(persist: PersistOptions | undefined): PersistOptions | undefined {

@@ -1,5 +1,9 @@
 // As much of a test runner as a page needs.
+import { DreamDBSpace } from "/lib/index.js";
 import { fromJson, toJson } from "./text.mjs";
+
+/** Where the datasets lie: "served", directories behind a server of the test's own, or "ceph". */
+export const placeKind = document.documentElement.dataset.place;
 
 const tests = [];
 
@@ -7,9 +11,22 @@ export function test(name, run) {
   tests.push({ name, run });
 }
 
+/** A test that needs the faults, or the figures, of the test's own server. */
+export function servedTest(name, run) {
+  if (placeKind === "served") test(name, run);
+}
+
+export async function using(uri, options, work) {
+  const space = await DreamDBSpace.fromUri(uri, options);
+  try {
+    return await work(space);
+  } finally {
+    await space.close();
+  }
+}
 /** Asks Node for something: see node-side.mjs. */
 export async function node(verb, args = {}) {
-  const response = await fetch("/node", { method: "POST", body: toJson({ verb, args }) });
+  const response = await fetch(`${location.origin}/node`, { method: "POST", body: toJson({ verb, args }) });
   const text = await response.text();
   if (!response.ok) throw new Error(`${verb}: ${text}`);
   return fromJson(text).value;
@@ -40,20 +57,25 @@ export async function fails(promise, code, ...words) {
   return error;
 }
 
-/** Runs all tests, one after the other, each for a minute at most, and posts what came of them. */
+/** Runs all tests, one after the other, each for three minutes at most, and posts what came of them. */
 export async function runAll() {
+  globalThis.hasBegun = true;
   const results = [];
   const wanted = decodeURIComponent(location.hash.slice(1));
   for (const { name, run } of tests.filter((each) => each.name.includes(wanted))) {
+    const began = performance.now();
+    const ms = () => Math.round(performance.now() - began);
     try {
       await Promise.race([
         run(),
-        new Promise((_, reject) => setTimeout(() => reject(new Error("it took more than a minute")), 60_000)),
+        new Promise((_, reject) =>
+          setTimeout(() => reject(new Error("it took more than three minutes")), 180_000),
+        ),
       ]);
-      results.push({ name });
+      results.push({ name, ms: ms() });
     } catch (error) {
-      results.push({ name, error: `${error.message}\n${error.stack ?? ""}` });
+      results.push({ name, ms: ms(), error: `${error.message}\n${error.stack ?? ""}` });
     }
   }
-  await fetch("/finished", { method: "POST", body: toJson(results) });
+  await fetch(`${location.origin}/finished`, { method: "POST", body: toJson(results) });
 }

@@ -1,7 +1,9 @@
 // What a page sees of the library: the same bits as Node, whatever the network does. Run by scripts/test-browser.mjs.
 import { Dataset, DreamDBSpace, isDreamDBError, openStore } from "/lib/index.js";
-import { equal, fails, node, ok, runAll, test } from "./harness.mjs";
+import { equal, fails, node, ok, placeKind, runAll, servedTest, test, using } from "./harness.mjs";
 import { textOf } from "./text.mjs";
+import "./answers.mjs";
+import "./hostile.mjs";
 
 const ORIGIN = 1_700_000_000_000_000_000n;
 const DIM = 32;
@@ -22,19 +24,13 @@ const query = (seed, more = {}) => ({
   ...more,
 });
 
-async function using(uri, options, work) {
-  const space = await DreamDBSpace.fromUri(uri, options);
-  try {
-    return await work(space);
-  } finally {
-    await space.close();
-  }
-}
-
 for (const [where, options] of [
   ["here", {}],
   ["in a worker", { worker: true }],
-  ["in a worker of the page's own", { worker: () => new Worker("/lib/worker.js", { type: "module" }) }],
+  // The same over any backend.
+  ...(placeKind === "served"
+    ? [["in a worker of the page's own", { worker: () => new Worker("/lib/worker.js", { type: "module" }) }]]
+    : []),
 ]) {
   test(`${where}: tracks, count, history and records are those of Node`, async () => {
     const { url, bucket } = await node("make");
@@ -156,7 +152,7 @@ for (const [where, options] of [
   });
 
   test(`${where}: a page appends where the bucket lets it, and Node reads that`, async () => {
-    const { url, bucket } = await node("make");
+    const { url, bucket } = await node("make", { writable: true });
     const record = {
       image: Uint8Array.of(1, 2, 3),
       v: vector(9),
@@ -176,80 +172,90 @@ for (const [where, options] of [
     });
   });
 
-  test(`${where}: downloads that break off, stall or come damaged are tried again, or told of`, async () => {
-    for (const [kind, code, ...words] of [
-      ["cut", "StoreUnavailable", "broke off"],
-      ["drop", "StoreUnavailable", "no answer from the server"],
-      ["stall", "StoreUnavailable", "too slow"],
-      ["failing", "StoreUnavailable", "busy"],
-      ["flip", "HashMismatch", "do not match their hash"],
-    ]) {
-      const { url, bucket } = await node("make");
-      await using(`${url}/refs/main`, { ...options, ...HASTY }, async (space) => {
-        await node("fault", { bucket, match: "^objects/", kind });
-        let pending = 0;
-        space.addEventListener("progress", ({ detail }) => {
-          pending = detail.pending;
+  servedTest(
+    `${where}: downloads that break off, stall or come damaged are tried again, or told of`,
+    async () => {
+      for (const [kind, code, ...words] of [
+        ["cut", "StoreUnavailable", "broke off"],
+        ["drop", "StoreUnavailable", "no answer from the server"],
+        ["stall", "StoreUnavailable", "too slow"],
+        ["failing", "StoreUnavailable", "busy"],
+        ["flip", "HashMismatch", "do not match their hash"],
+      ]) {
+        const { url, bucket } = await node("make");
+        await using(`${url}/refs/main`, { ...options, ...HASTY }, async (space) => {
+          await node("fault", { bucket, match: "^objects/", kind });
+          let pending = 0;
+          space.addEventListener("progress", ({ detail }) => {
+            pending = detail.pending;
+          });
+          await fails(space.samples({ limit: 5 }), code, ...words);
+          await fails(space.query(query(1)), code, ...words);
+          // Requests beside the one that failed are still at it, and would be joined.
+          while (pending > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+          await node("heal", { bucket });
+          // Once, and then no more.
+          await node("fault", { bucket, match: "^objects/", kind, times: 1 });
+          equal((await space.samples({ limit: 5 })).length, 5, kind);
+          equal(
+            textOf(await space.query(query(1))),
+            await node("text", { bucket, method: "iterVector", args: [query(1)] }),
+          );
         });
-        await fails(space.samples({ limit: 5 }), code, ...words);
-        await fails(space.query(query(1)), code, ...words);
-        // Requests beside the one that failed are still at it, and would be joined.
-        while (pending > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    },
+  );
+
+  servedTest(
+    `${where}: what is denied, missing or something else is told of, and the page stays usable`,
+    async () => {
+      const all = { ...options, ...HASTY };
+      const { url, bucket } = await node("make");
+      await fails(
+        DreamDBSpace.fromUri(`${url}/refs/none`, all),
+        "NotFound",
+        "no dataset, branch or snapshot",
+      );
+      for (const [kind, code, ...words] of [
+        ["denied", "StoreUnavailable", "denies access", "403"],
+        ["absent", "NotFound"],
+        ["no CORS", "StoreUnavailable", "CORS", location.origin, "docs/browser.md"],
+        ["redirect", "StoreUnavailable", "redirects"],
+      ]) {
+        await node("fault", { bucket, match: "^refs/", kind });
+        await fails(DreamDBSpace.fromUri(`${url}/refs/main`, all), code, ...words);
         await node("heal", { bucket });
-        // Once, and then no more.
-        await node("fault", { bucket, match: "^objects/", kind, times: 1 });
-        equal((await space.samples({ limit: 5 })).length, 5, kind);
-        equal(
-          textOf(await space.query(query(1))),
-          await node("text", { bucket, method: "iterVector", args: [query(1)] }),
-        );
+      }
+      await node("fault", { bucket, match: "^refs/", kind: "a page" });
+      const wrong = await DreamDBSpace.fromUri(`${url}/refs/main`, all).catch((error) => error);
+      ok(["NonCanonical", "Corrupt"].includes(wrong.code), `${wrong.code}: ${wrong.message}`);
+      await node("heal", { bucket });
+      await using(`${url}/refs/main`, all, async (space) => {
+        await node("fault", { bucket, match: "^objects/", kind: "absent" });
+        await fails(space.samples(), "NotFound", "an object that the dataset refers to is missing");
+        await node("heal", { bucket });
+        await node("fault", { bucket, match: "^objects/", kind: "a page" });
+        await fails(space.samples(), "HashMismatch");
+        await node("heal", { bucket });
+        await node("fault", { bucket, match: "", kind: "no CORS" });
+        await fails(space.refresh(), "StoreUnavailable", "CORS");
+        await node("heal", { bucket });
+        await space.refresh();
+        equal((await space.samples({ limit: 7 })).length, 7);
       });
-    }
-  });
+      // Nothing listens on the discard port.
+      await fails(
+        DreamDBSpace.fromUri("http://127.0.0.1:9/b/refs/main", all),
+        "StoreUnavailable",
+        "can't be reached",
+      );
+      await fails(DreamDBSpace.fromUri("http://127.0.0.1:9/b", all), "InvalidUri");
+      await fails(DreamDBSpace.fromUri("./directory/refs/main", all), "UnsupportedBackend", "need Node");
+      equal(globalThis.pwned, undefined);
+    },
+  );
 
-  test(`${where}: what is denied, missing or something else is told of, and the page stays usable`, async () => {
-    const all = { ...options, ...HASTY };
-    const { url, bucket } = await node("make");
-    await fails(DreamDBSpace.fromUri(`${url}/refs/none`, all), "NotFound", "no dataset, branch or snapshot");
-    for (const [kind, code, ...words] of [
-      ["denied", "StoreUnavailable", "denies access", "403"],
-      ["absent", "NotFound"],
-      ["no CORS", "StoreUnavailable", "CORS", location.origin, "docs/browser.md"],
-      ["redirect", "StoreUnavailable", "redirects"],
-    ]) {
-      await node("fault", { bucket, match: "^refs/", kind });
-      await fails(DreamDBSpace.fromUri(`${url}/refs/main`, all), code, ...words);
-      await node("heal", { bucket });
-    }
-    await node("fault", { bucket, match: "^refs/", kind: "a page" });
-    const wrong = await DreamDBSpace.fromUri(`${url}/refs/main`, all).catch((error) => error);
-    ok(["NonCanonical", "Corrupt"].includes(wrong.code), `${wrong.code}: ${wrong.message}`);
-    await node("heal", { bucket });
-    await using(`${url}/refs/main`, all, async (space) => {
-      await node("fault", { bucket, match: "^objects/", kind: "absent" });
-      await fails(space.samples(), "NotFound", "an object that the dataset refers to is missing");
-      await node("heal", { bucket });
-      await node("fault", { bucket, match: "^objects/", kind: "a page" });
-      await fails(space.samples(), "HashMismatch");
-      await node("heal", { bucket });
-      await node("fault", { bucket, match: "", kind: "no CORS" });
-      await fails(space.refresh(), "StoreUnavailable", "CORS");
-      await node("heal", { bucket });
-      await space.refresh();
-      equal((await space.samples({ limit: 7 })).length, 7);
-    });
-    // Nothing listens on the discard port.
-    await fails(
-      DreamDBSpace.fromUri("http://127.0.0.1:9/b/refs/main", all),
-      "StoreUnavailable",
-      "can't be reached",
-    );
-    await fails(DreamDBSpace.fromUri("http://127.0.0.1:9/b", all), "InvalidUri");
-    await fails(DreamDBSpace.fromUri("./directory/refs/main", all), "UnsupportedBackend", "need Node");
-    equal(globalThis.pwned, undefined);
-  });
-
-  test(`${where}: a ref that moves in the middle of a query changes nothing of it`, async () => {
+  servedTest(`${where}: a ref that moves in the middle of a query changes nothing of it`, async () => {
     const { url, bucket } = await node("make");
     const before = await node("text", { bucket, method: "iterVector", args: [query(1)] });
     await using(`${url}/refs/main`, options, async (space) => {
@@ -263,7 +269,7 @@ for (const [where, options] of [
     });
   });
 
-  test(`${where}: a call that is given up ends at once`, async () => {
+  servedTest(`${where}: a call that is given up ends at once`, async () => {
     const { url, bucket } = await node("make");
     await using(`${url}/refs/main`, options, async (space) => {
       await node("fault", { bucket, match: "^objects/", kind: "stall" });
@@ -277,53 +283,84 @@ for (const [where, options] of [
     });
   });
 
-  test(`${where}: what is persisted is read from the browser, and healed where it is damaged`, async () => {
-    const { url, bucket } = await node("make");
-    const name = `cache-${where}`;
-    const persist = { bytes: 1 << 24, name };
-    const answer = await node("text", { bucket, method: "iterVector", args: [query(1)] });
-    const visit = () =>
-      using(`${url}/refs/main`, { ...options, persist }, async (space) => {
-        equal(textOf(await space.query(query(1))), answer);
-        equal((await space.samples({ limit: 50 })).length, 50);
-      });
-    const objectsRead = async () =>
-      (await node("requests", { bucket })).filter(({ key }) => key.startsWith("objects/")).length;
-    await visit();
-    ok((await objectsRead()) > 0, "nothing was read");
-    await visit();
-    equal(await objectsRead(), 0, "objects that were read again");
-
-    const cache = await caches.open(name);
-    const keys = await cache.keys();
-    for (const key of keys) {
-      const held = await cache.match(key);
-      const bytes = new Uint8Array(await held.arrayBuffer());
-      bytes[0] ^= 1;
-      await cache.put(key, new Response(bytes, { headers: held.headers }));
-    }
-    await visit();
-    ok((await objectsRead()) > 0, "damaged bytes were taken");
-
-    const heldBytes = async () => {
-      let bytes = 0;
-      for (const key of await cache.keys())
-        bytes += (await (await cache.match(key)).arrayBuffer()).byteLength;
-      return bytes;
-    };
-    const most = await heldBytes();
-    const budget = Math.floor(most / 2);
-    const other = await node("make");
-    await using(`${other.url}/refs/main`, { ...options, persist: { bytes: budget, name } }, async (space) => {
-      await space.samples();
-      await space.query(query(1));
+  servedTest(`${where}: the opening tells of what it waits for, and is given up at once`, async () => {
+    const { url, bucket } = await node("make", { rows: 10 });
+    await node("fault", { bucket, match: "^refs/", kind: undefined, delayMs: 1200 });
+    const told = [];
+    const began = performance.now();
+    const onProgress = (progress) => told.push({ ...progress, ms: performance.now() - began });
+    await using(`${url}/refs/main`, { ...options, onProgress }, async (space) => {
+      const [first, second] = told;
+      equal([first.pending, first.requests, second.requests], [1, 0, 1]);
+      ok(second.ms - first.ms > 1000, `told ${first.ms} and ${second.ms} ms after the call`);
+      ok(second.bytes > 100, `${second.bytes} bytes`);
+      const { length } = told;
+      await space.count();
+      await space.samples({ limit: 1 });
+      equal(told.length, length, "told after the opening");
     });
-    ok((await heldBytes()) <= budget, `${await heldBytes()} bytes kept of a budget of ${budget}`);
-    await caches.delete(name);
+    const ender = new AbortController();
+    setTimeout(() => ender.abort(), 200);
+    const begun = performance.now();
+    await fails(DreamDBSpace.fromUri(`${url}/refs/main`, { ...options, signal: ender.signal }), "Aborted");
+    ok(performance.now() - begun < 1000, `it went on for ${performance.now() - begun} ms`);
+    await node("heal", { bucket });
   });
+
+  servedTest(
+    `${where}: what is persisted is read from the browser, and healed where it is damaged`,
+    async () => {
+      const { url, bucket } = await node("make");
+      const name = `cache-${where}`;
+      const persist = { bytes: 1 << 24, name };
+      const answer = await node("text", { bucket, method: "iterVector", args: [query(1)] });
+      const visit = () =>
+        using(`${url}/refs/main`, { ...options, persist }, async (space) => {
+          equal(textOf(await space.query(query(1))), answer);
+          equal((await space.samples({ limit: 50 })).length, 50);
+        });
+      const objectsRead = async () =>
+        (await node("requests", { bucket })).filter(({ key }) => key.startsWith("objects/")).length;
+      await visit();
+      ok((await objectsRead()) > 0, "nothing was read");
+      await visit();
+      equal(await objectsRead(), 0, "objects that were read again");
+
+      const cache = await caches.open(name);
+      const keys = await cache.keys();
+      for (const key of keys) {
+        const held = await cache.match(key);
+        const bytes = new Uint8Array(await held.arrayBuffer());
+        bytes[0] ^= 1;
+        await cache.put(key, new Response(bytes, { headers: held.headers }));
+      }
+      await visit();
+      ok((await objectsRead()) > 0, "damaged bytes were taken");
+
+      const heldBytes = async () => {
+        let bytes = 0;
+        for (const key of await cache.keys())
+          bytes += (await (await cache.match(key)).arrayBuffer()).byteLength;
+        return bytes;
+      };
+      const most = await heldBytes();
+      const budget = Math.floor(most / 2);
+      const other = await node("make");
+      await using(
+        `${other.url}/refs/main`,
+        { ...options, persist: { bytes: budget, name } },
+        async (space) => {
+          await space.samples();
+          await space.query(query(1));
+        },
+      );
+      ok((await heldBytes()) <= budget, `${await heldBytes()} bytes kept of a budget of ${budget}`);
+      await caches.delete(name);
+    },
+  );
 }
 
-test("the page is not held up while a worker searches, as it is without one", async () => {
+servedTest("the page is not held up while a worker searches, as it is without one", async () => {
   const { url } = await node("make", { rows: 20_000, build: false });
   const many = { field: "v", queries: Array.from({ length: 400 }, (_, i) => vector(i)), topK: 10 };
   const least = {};
@@ -410,4 +447,5 @@ test("nothing of it all offended the Content-Security-Policy", () => {
   equal(violations, []);
 });
 
+if (placeKind === "ceph") await import("./ceph.mjs");
 await runAll();

@@ -232,6 +232,32 @@ test("a reply that was damaged once is asked for again", async () => {
   expect(damagedOnce.size).toBe(keys.length);
 });
 
+test("caches that have it damaged are passed by, on the walk of a graph too", async () => {
+  const store = memoryStore();
+  const graphs = new Schema().addEmbedding("v", { dim: 16, algorithm: "dreamdb.vamana-l2" });
+  const dataset = await Dataset.create("main", graphs, store);
+  const vector = (n: number) => Float32Array.from({ length: 16 }, (_, i) => Math.sin(n * 1.3 + i * n));
+  await dataset.appendMany(Array.from({ length: 1500 }, (_, n) => ({ v: vector(n) })));
+  await dataset.buildGraph({ field: "v" });
+  const asked = new Set<string>();
+  const behindCache: Store = {
+    ...watchedStore(store, (_, run) => run()),
+    async get(key, range, options) {
+      const found = await store.get(key, range);
+      if (found === undefined || !key.startsWith("objects/") || options?.again === true) return found;
+      asked.add(key);
+      return { ...found, bytes: flip(found.bytes, found.bytes.length >> 1, 4) };
+    },
+  };
+  const query = { field: "v", query: vector(0.5), topK: 9 };
+  // Too little memory to bring the graph in: it is walked where it lies.
+  const cold = await Dataset.open("main", behindCache, { residentBytes: 1 });
+  for (let time = 0; time < 3; time++)
+    expect(await cold.iterVector(query)).toEqual(await dataset.iterVector(query));
+  expect((await cold.explain(query)).strategy).toBe("graph");
+  expect(asked.size).toBeGreaterThan(3);
+});
+
 test("what was written by a newer version is refused as such", async () => {
   const refBytes = (await original.get("refs/main"))!.bytes;
   const newer = (bytes: Uint8Array) =>

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "@jest/globals";
-import { Dataset, DreamDBSpace, listRefs, type Media, memoryStore } from "../../src/index.ts";
+import {
+  Dataset,
+  DreamDBSpace,
+  listRefs,
+  type Media,
+  memoryStore,
+  type SpaceOptions,
+  type SpaceProgress,
+} from "../../src/index.ts";
 import { parseSpaceUri } from "../../src/space/space-uri.ts";
 import { withServer } from "../store/object-server.ts";
 import { watchThreads } from "../workers/threads.ts";
@@ -237,10 +245,44 @@ describe.each([
     await space.close();
   });
 
+  test("the opening tells of its requests, and can be ended", async () => {
+    const backend = place();
+    await makeDataset(backend);
+    const told: SpaceProgress[] = [];
+    const all = { ...options, onProgress: (progress: SpaceProgress) => told.push(progress) };
+    const space = await DreamDBSpace.fromUri(`${backend}/refs/photos`, all);
+    expect(told[0]).toEqual({ pending: 1, requests: 0, bytes: 0 });
+    const { pending, requests, bytes } = told.at(-1) as SpaceProgress;
+    // What is read ahead may be under way still.
+    expect([pending + 2 * requests, requests >= 1, bytes > 100]).toEqual([told.length, true, true]);
+    const before = told.length;
+    const events: SpaceProgress[] = [];
+    space.addEventListener("progress", ({ detail }) => events.push(detail));
+    await space.samples({ limit: 1 });
+    const last = events.at(-1) as SpaceProgress;
+    expect([last.requests > requests, last.bytes > bytes, told.length]).toEqual([true, true, before]);
+    await space.close();
+
+    const ender = new AbortController();
+    server.intervene = () => true;
+    try {
+      const opening = { ...all, signal: ender.signal, onProgress: () => ender.abort() };
+      expect(await code(DreamDBSpace.fromUri(`${backend}/refs/photos`, opening))).toBe("Aborted");
+    } finally {
+      server.intervene = undefined;
+    }
+    const wrong = { ...options, onProgress: 1 } as unknown as SpaceOptions;
+    expect(await code(DreamDBSpace.fromUri(`${backend}/refs/photos`, wrong))).toBe("InvalidArgument");
+  });
+
   test("a call that is ended in the middle ends", async () => {
     const backend = place();
     await makeDataset(backend);
-    const space = await DreamDBSpace.fromUri(`${backend}/refs/photos`, options);
+    // What was read ahead is joined later, and the server has forgotten it.
+    const space = await DreamDBSpace.fromUri(`${backend}/refs/photos`, {
+      ...options,
+      remote: { timeoutMs: 500 },
+    });
     const ender = new AbortController();
     server.intervene = ({ path }) => {
       if (!path.includes("/objects/")) return false;

@@ -39,13 +39,15 @@ export class FetchWire implements Wire {
   }
 
   async send(request: WireRequest, signal: AbortSignal): Promise<WireAnswer> {
-    const { method, key, body } = request;
+    const { method, key, body, range } = request;
+    // Chromium lets one request at a time at what it keeps of a URL, so that ranges of an object would wait for one another.
+    const cache = request.cache ?? (range === undefined ? undefined : "no-store");
     const init: RequestInit = {
       method,
       headers: headersOf(request),
       redirect: "error",
       signal,
-      ...(request.isFresh || request.range !== undefined ? { cache: "no-store" as const } : {}),
+      ...(cache === undefined ? {} : { cache }),
       ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }),
     };
     return this.#exchange(`${this.#root}${key}`, init);

@@ -6,7 +6,15 @@ import { blake3, toHex } from "../../core/blake3.ts";
 import { DreamDBError, isDreamDBError } from "../../errors.ts";
 import { aborted, checkSignal, unlessAborted } from "../aborted.ts";
 import { checkCondition, checkKey, checkPrefix, checkRange, conflict, isObjectKey } from "../key.ts";
-import type { ByteRange, ListedKey, PutCondition, RequestOptions, Store, StoredValue } from "../store.ts";
+import type {
+  ByteRange,
+  GetOptions,
+  ListedKey,
+  PutCondition,
+  RequestOptions,
+  Store,
+  StoredValue,
+} from "../store.ts";
 import { Turns } from "../turns.ts";
 import { readBody } from "./body.ts";
 import { bareEtag, type EtagStyle, isEtag, styledEtag } from "./etag.ts";
@@ -45,12 +53,12 @@ export class RemoteStore implements Store {
     this.#exchanges = new Exchanges(limitsOf(options), options.random ?? Math.random);
   }
 
-  async get(key: string, range?: ByteRange, options: RequestOptions = {}): Promise<StoredValue | undefined> {
+  async get(key: string, range?: ByteRange, options: GetOptions = {}): Promise<StoredValue | undefined> {
     this.#checkKey(key);
     if (range !== undefined) checkRange(range);
-    if (range === undefined || isObjectKey(key)) return this.#get(key, range, options.signal);
+    if (range === undefined || isObjectKey(key)) return this.#get(key, range, options);
     // Cells are small, and a range beyond the end would come without the tag.
-    const whole = await this.#get(key, undefined, options.signal);
+    const whole = await this.#get(key, undefined, options);
     if (whole === undefined) return undefined;
     return { bytes: whole.bytes.slice(range.offset, range.offset + range.length), etag: whole.etag };
   }
@@ -110,14 +118,24 @@ export class RemoteStore implements Store {
   #get(
     key: string,
     range: ByteRange | undefined,
-    signal: AbortSignal | undefined,
+    { signal, again }: GetOptions,
   ): Promise<StoredValue | undefined> {
-    return this.#exchanges.run({ isRepeatable: true, signal }, (attempt) => this.#read(key, range, attempt));
+    return this.#exchanges.run({ isRepeatable: true, signal }, (attempt) =>
+      this.#read(key, range, again === true, attempt),
+    );
   }
 
-  async #read(key: string, range: ByteRange | undefined, attempt: Attempt): Promise<StoredValue | undefined> {
+  async #read(
+    key: string,
+    range: ByteRange | undefined,
+    isAgain: boolean,
+    attempt: Attempt,
+  ): Promise<StoredValue | undefined> {
     const isObject = isObjectKey(key);
-    const request: WireRequest = { method: "GET", key, isFresh: !isObject };
+    const request: WireRequest = { method: "GET", key };
+    // A browser keeps objects for as long as they are served as immutable, damaged ones too.
+    if (!isObject) request.cache = "no-store";
+    else if (isAgain) request.cache = "reload";
     const answer = await this.#send(
       range === undefined ? request : { ...request, range: rangeHeader(range) },
       attempt,
@@ -193,7 +211,7 @@ export class RemoteStore implements Store {
     signal: AbortSignal | undefined,
   ): Promise<{ etag: string }> {
     if (condition !== undefined) {
-      const found = (await this.#get(key, undefined, signal))?.etag;
+      const found = (await this.#get(key, undefined, { signal }))?.etag;
       const holds = "create" in condition ? found === undefined : found === condition.ifMatch;
       if (!holds) throw conflict(key, condition, found);
     }
@@ -216,7 +234,7 @@ export class RemoteStore implements Store {
       pause: () => new Promise<void>((resolve) => setTimeout(resolve, 50 * random())),
       get: () =>
         this.#exchanges.run(exchange, async (attempt) => {
-          const answer = await this.#send({ method: "GET", key: PROBE_KEY, isFresh: true }, attempt);
+          const answer = await this.#send({ method: "GET", key: PROBE_KEY, cache: "no-store" }, attempt);
           if (isSuccess(answer)) await readBody(answer, undefined, attempt.onProgress);
           else answer.cancel();
           if (isSuccess(answer)) return { etag: answer.etag };

@@ -9,8 +9,8 @@ export interface WireRequest {
   ifMatch?: string;
   ifNoneMatch?: string;
   cacheControl?: string;
-  /** No cache on the way may answer. */
-  isFresh?: boolean;
+  /** No cache on the way may answer; with `reload` it may keep what comes, in place of what it has. */
+  cache?: "no-store" | "reload";
   body?: Uint8Array;
 }
 
