@@ -3,6 +3,7 @@
 //   encoder.json   the graph, the shapes of its weights, the vocabulary
 //   encoder.bin    the weights as 16-bit floats: half the download; all vectors, in Node too, are computed from these
 //   *.wasm         TensorFlow's kernels
+import { createHash } from "node:crypto";
 import { copyFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -30,6 +31,14 @@ export async function writeModels() {
   const { weightSpecs, weights } = halved(specs, full);
   await writeFile(join(FOLDER, "encoder.bin"), weights);
   await writeFile(last, JSON.stringify({ modelTopology, weightSpecs, vocabulary, bytes: weights.length }));
+}
+
+/** Changes with the model: what tells whether vectors that were kept are still its own. */
+export async function modelFingerprint() {
+  await writeModels();
+  const hash = createHash("sha256");
+  for (const name of ["encoder.json", "encoder.bin"]) hash.update(await readFile(join(FOLDER, name)));
+  return hash.digest("hex");
 }
 
 /** The text model in Node, from the files that the page downloads. */
