@@ -38,7 +38,9 @@ export async function loadEmoji(count) {
   const unknown = all.find(({ added_in }) => !order.includes(added_in));
   if (unknown) throw new Error(`${unknown.name}: a release ${unknown.added_in} that has no date here`);
   all.sort((a, b) => order.indexOf(a.added_in) - order.indexOf(b.added_in) || a.sort_order - b.sort_order);
-  const chosen = all.filter((_, i) => Math.floor((i * count) / all.length) !== Math.floor(((i - 1) * count) / all.length));
+  const chosen = all.filter(
+    (_, i) => Math.floor((i * count) / all.length) !== Math.floor(((i - 1) * count) / all.length),
+  );
   return Promise.all(
     chosen.map(async ({ name, unified, short_names, category, subcategory, added_in, image }) => {
       const emoji = String.fromCodePoint(...unified.split("-").map((code) => Number.parseInt(code, 16)));
@@ -46,7 +48,9 @@ export async function loadEmoji(count) {
       return {
         name: readableName(name),
         emoji,
-        keywords: [...new Set([...short_names, ...words].map(readableWord))].filter((word) => /\p{L}/u.test(word)).join(", "),
+        keywords: [...new Set([...short_names, ...words].map(readableWord))]
+          .filter((word) => /\p{L}/u.test(word))
+          .join(", "),
         category,
         subcategory,
         release: added_in,

@@ -1,6 +1,6 @@
 // The dataset `emoji`, with the history that emoji have: one append a release, dated as it came out. Beside it
 //
-//   emoji/1.0, emoji/5.0, emoji/13.0   snapshots
+//   emoji-1.0, emoji-5.0, emoji-13.0   snapshots
 //   emoji-16                           a branch where the newest release was prepared and then merged
 //   emoji-mirrored                     a branch of release 1.0, with all its animals once more, seen in a mirror
 import { Dataset, Schema } from "@dreamlake/dreamdb";
@@ -32,7 +32,8 @@ export async function makeEmoji(backend, { count }) {
     time.now = dateOf(release);
     const own = records.filter((record) => record.release === release);
     // With --emoji N a small release may have none of the few.
-    if (own.length > 0) await target.appendMany(own.map((record, i) => ({ ...record, _anchor: time.now + BigInt(i) })));
+    if (own.length > 0)
+      await target.appendMany(own.map((record, i) => ({ ...record, _anchor: time.now + BigInt(i) })));
     time.now += HOUR;
     progress.at(RELEASES.findIndex(([name]) => name === release) / RELEASES.length);
   };
@@ -41,13 +42,13 @@ export async function makeEmoji(backend, { count }) {
   };
 
   for (const release of ["0.6", "0.7", "1.0"]) await append(dataset, release);
-  await dataset.snapshot("emoji/1.0");
+  await dataset.snapshot("emoji-1.0");
   await mirror(await dataset.branch("emoji-mirrored"), records, time);
   for (const release of ["2.0", "3.0", "4.0", "5.0"]) await append(dataset, release);
   await index(dataset);
-  await dataset.snapshot("emoji/5.0");
+  await dataset.snapshot("emoji-5.0");
   for (const release of ["11.0", "12.0", "12.1", "13.0"]) await append(dataset, release);
-  await dataset.snapshot("emoji/13.0");
+  await dataset.snapshot("emoji-13.0");
   for (const release of ["13.1", "14.0", "15.0"]) await append(dataset, release);
 
   const next = await dataset.branch("emoji-16");
@@ -79,7 +80,10 @@ async function describe(emoji) {
   const progress = step(`Describe ${emoji.length} pictures`);
   const looks = emoji.map(({ image }) => lookOf(image));
   progress.done();
-  const meanings = await meaningsOf("emoji", emoji.map(({ name, keywords }) => `${name}: ${keywords}`));
+  const meanings = await meaningsOf(
+    "emoji",
+    emoji.map(({ name, keywords }) => `${name}: ${keywords}`),
+  );
   const map = await mapOf("emoji", meanings);
   return emoji.map((record, i) => ({
     ...record,

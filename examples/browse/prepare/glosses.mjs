@@ -15,7 +15,10 @@ const FIRST_DAY = BigInt(Date.UTC(2011, 5, 1)) * 1_000_000n;
 /** @param {string} backend @param {{ count: number }} options */
 export async function makeGlosses(backend, { count }) {
   const glosses = await loadGlosses(count);
-  const meanings = await meaningsOf("glosses", glosses.map(({ words, definition }) => `${words}: ${definition}`));
+  const meanings = await meaningsOf(
+    "glosses",
+    glosses.map(({ words, definition }) => `${words}: ${definition}`),
+  );
   const map = await mapOf("glosses", meanings);
   const records = glosses.map(({ definition, ...rest }, i) => ({
     ...rest,
@@ -46,7 +49,7 @@ export async function makeGlosses(backend, { count }) {
     await dataset.appendMany(records.slice(from, from + size));
     now += DAY;
     progress.at(from / records.length);
-    if (from === 0) await dataset.snapshot("glosses/most-used");
+    if (from === 0) await dataset.snapshot("glosses-most-used");
   }
   await dataset.rebuildIvf({ field: "meaning" });
   await dataset.close();

@@ -13,7 +13,9 @@ const NEIGHBOURS = 15;
  */
 export async function mapOf(name, vectors) {
   const progress = step(`Lay out the map of ${name}`);
-  const { values, wasKept } = await cached(`map-${name}`, ["umap", ...vectors], () => layOut(vectors, progress));
+  const { values, wasKept } = await cached(`map-${name}`, ["umap", ...vectors], () =>
+    layOut(vectors, progress),
+  );
   progress.done(wasKept ? "kept from an earlier run" : undefined);
   return vectors.map((_, i) => ({ x: values[i * 2], y: values[i * 2 + 1] }));
 }
@@ -54,5 +56,7 @@ function scaled(points) {
   const middle = [xs, ys].map((sorted) => (share(sorted, 0.001) + share(sorted, 0.999)) / 2);
   const half = Math.max(...[xs, ys].map((sorted, at) => share(sorted, 0.999) - middle[at])) || 1;
   const clamp = (value) => Math.max(-1, Math.min(1, value));
-  return Float32Array.from(points.flatMap((point) => point.map((value, at) => clamp((value - middle[at]) / half))));
+  return Float32Array.from(
+    points.flatMap((point) => point.map((value, at) => clamp((value - middle[at]) / half))),
+  );
 }

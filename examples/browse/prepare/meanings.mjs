@@ -9,19 +9,23 @@ const BATCH = 32;
 /** @returns {Promise<Float32Array[]>} 512 numbers of unit length a text */
 export async function meaningsOf(name, texts) {
   const progress = step(`Embed ${texts.length} texts of ${name}`);
-  const { values, wasKept } = await cached(`meanings-${name}`, [await modelFingerprint(), ...texts], async () => {
-    const encoder = await loadEncoder();
-    const all = new Float32Array(texts.length * MEANING_DIM);
-    // Texts of one length together: a batch costs as much as its longest text in each row.
-    const order = texts.map((_, i) => i).sort((a, b) => texts[a].length - texts[b].length || a - b);
-    for (let from = 0; from < order.length; from += BATCH) {
-      const rows = order.slice(from, from + BATCH);
-      const vectors = await encoder.embedMany(rows.map((i) => texts[i]));
-      rows.forEach((i, row) => all.set(vectors[row], i * MEANING_DIM));
-      progress.at((from + rows.length) / order.length);
-    }
-    return all;
-  });
+  const { values, wasKept } = await cached(
+    `meanings-${name}`,
+    [await modelFingerprint(), ...texts],
+    async () => {
+      const encoder = await loadEncoder();
+      const all = new Float32Array(texts.length * MEANING_DIM);
+      // Texts of one length together: a batch costs as much as its longest text in each row.
+      const order = texts.map((_, i) => i).sort((a, b) => texts[a].length - texts[b].length || a - b);
+      for (let from = 0; from < order.length; from += BATCH) {
+        const rows = order.slice(from, from + BATCH);
+        const vectors = await encoder.embedMany(rows.map((i) => texts[i]));
+        for (const [row, i] of rows.entries()) all.set(vectors[row], i * MEANING_DIM);
+        progress.at((from + rows.length) / order.length);
+      }
+      return all;
+    },
+  );
   progress.done(wasKept ? "kept from an earlier run" : undefined);
   return texts.map((_, i) => values.subarray(i * MEANING_DIM, (i + 1) * MEANING_DIM));
 }

@@ -63,7 +63,9 @@ function halved(specs, full) {
     // Small tensors stay: some are constants such as -1e9.
     const isLarge = spec.dtype === "float32" && count >= 1024;
     parts.push(isLarge ? toHalf(new Float32Array(Uint8Array.from(bytes).buffer)) : bytes);
-    weightSpecs.push(isLarge ? { ...spec, quantization: { dtype: "float16", original_dtype: "float32" } } : spec);
+    weightSpecs.push(
+      isLarge ? { ...spec, quantization: { dtype: "float16", original_dtype: "float32" } } : spec,
+    );
   }
   if (at !== full.length) throw new Error(`weights of ${full.length} bytes, ${at} expected`);
   return { weightSpecs, weights: Buffer.concat(parts) };
@@ -78,11 +80,18 @@ function toHalf(values) {
     if (!(size <= 65504)) throw new Error(`a weight of ${value}, not a half-precision number`);
     // Steps of the value's binade, of the lowest one for subnormal numbers; rounding up into the next binade comes out right.
     const exponent = Math.max(Math.floor(Math.log2(size || 1)), -14);
-    halves[i] = sign | (size < 2 ** -14 ? Math.round(size * 2 ** 24) : ((exponent + 14) << 10) + Math.round(size * 2 ** (10 - exponent)));
+    halves[i] =
+      sign |
+      (size < 2 ** -14
+        ? Math.round(size * 2 ** 24)
+        : ((exponent + 14) << 10) + Math.round(size * 2 ** (10 - exponent)));
   });
   return Buffer.from(halves.buffer);
 }
 
 async function exists(path) {
-  return stat(path).then(() => true, () => false);
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }

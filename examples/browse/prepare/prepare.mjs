@@ -31,13 +31,19 @@ const STAMP = "prepared.json";
  * @param {{ bucket?: string, emoji?: number, glosses?: number }} options
  * @returns {Promise<string>} the directory
  */
-export async function prepare({ bucket = DEFAULTS.bucket, emoji = DEFAULTS.emoji, glosses = DEFAULTS.glosses } = {}) {
+export async function prepare({
+  bucket = DEFAULTS.bucket,
+  emoji = DEFAULTS.emoji,
+  glosses = DEFAULTS.glosses,
+} = {}) {
   const stamp = JSON.stringify({ emoji, glosses, programs: await fingerprint() });
   const found = await readFile(join(bucket, STAMP), "utf8").catch(() => undefined);
   if (found === stamp) return bucket;
   const entries = await readdir(bucket).catch(() => []);
   if (found === undefined && entries.length > 0)
-    throw new Error(`${bucket} is not empty and was not made by this program: name another directory with --bucket`);
+    throw new Error(
+      `${bucket} is not empty and was not made by this program: name another directory with --bucket`,
+    );
 
   await rm(bucket, { recursive: true, force: true });
   await mkdir(bucket, { recursive: true });
@@ -53,7 +59,12 @@ async function fingerprint() {
   const hash = createHash("sha256");
   const here = new URL("./", import.meta.url);
   const names = (await readdir(here)).filter((name) => name.endsWith(".mjs")).sort();
-  for (const name of [...names, "../package-lock.json", "../src/models/encoder.mjs", "../../quickstart/descriptor.mjs"])
+  for (const name of [
+    ...names,
+    "../package-lock.json",
+    "../src/models/encoder.mjs",
+    "../../quickstart/descriptor.mjs",
+  ])
     hash.update(await readFile(new URL(name, here)));
   return hash.digest("hex").slice(0, 16);
 }

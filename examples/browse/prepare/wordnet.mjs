@@ -9,9 +9,15 @@ const PARTS_OF_SPEECH = { noun: "noun", verb: "verb", adj: "adjective", adv: "ad
 
 /** What WordNet's lexicographers call their files, by number: the topics that senses are sorted into. */
 const TOPICS = [
-  ..."adjective relational-adjective adverb thing act animal artifact attribute body cognition communication".split(" "),
-  ..."event feeling food group location motive object person phenomenon plant possession process quantity".split(" "),
-  ..."relation shape state substance time body change cognition communication competition consumption".split(" "),
+  ..."adjective relational-adjective adverb thing act animal artifact attribute body cognition communication".split(
+    " ",
+  ),
+  ..."event feeling food group location motive object person phenomenon plant possession process quantity".split(
+    " ",
+  ),
+  ..."relation shape state substance time body change cognition communication competition consumption".split(
+    " ",
+  ),
   ..."contact creation emotion motion perception possession social stative weather participle".split(" "),
 ];
 
@@ -59,5 +65,8 @@ async function loadUses() {
 }
 
 function linesOf(name) {
-  return createInterface({ input: createReadStream(`${DICTIONARY}/${name}`), crlfDelay: Number.POSITIVE_INFINITY });
+  return createInterface({
+    input: createReadStream(`${DICTIONARY}/${name}`),
+    crlfDelay: Number.POSITIVE_INFINITY,
+  });
 }

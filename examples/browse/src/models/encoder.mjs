@@ -1,9 +1,10 @@
 // The sentence encoder, for Node and pages alike: text in, 512 numbers of unit length out. Texts that mean the same have a
 // small cosine distance. It is the lite Universal Sentence Encoder (Cer et al., 2018), run by TensorFlow.js in WebAssembly.
-import { Tokenizer } from "@tensorflow-models/universal-sentence-encoder";
+
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import { loadGraphModel } from "@tensorflow/tfjs-converter";
 import { env, setBackend, tensor1d, tensor2d } from "@tensorflow/tfjs-core";
+import { Tokenizer } from "@tensorflow-models/universal-sentence-encoder";
 
 export const MEANING_DIM = 512;
 
@@ -35,12 +36,20 @@ export async function createEncoder({ modelTopology, weightSpecs, vocabulary }, 
       const pieces = texts.map((text) => tokenizer.encode(plain(text)));
       const rows = vectors.map((_, i) => i).filter((i) => pieces[i].length > 0);
       if (rows.length === 0) return vectors;
-      const indices = tensor2d(rows.flatMap((i, row) => pieces[i].map((_, at) => [row, at])), undefined, "int32");
-      const values = tensor1d(rows.flatMap((i) => pieces[i]), "int32");
+      const indices = tensor2d(
+        rows.flatMap((i, row) => pieces[i].map((_, at) => [row, at])),
+        undefined,
+        "int32",
+      );
+      const values = tensor1d(
+        rows.flatMap((i) => pieces[i]),
+        "int32",
+      );
       const output = await model.executeAsync({ indices, values });
       const flat = await output.data();
       for (const tensor of [indices, values, output]) tensor.dispose();
-      rows.forEach((i, row) => vectors[i].set(flat.subarray(row * MEANING_DIM, (row + 1) * MEANING_DIM)));
+      for (const [row, i] of rows.entries())
+        vectors[i].set(flat.subarray(row * MEANING_DIM, (row + 1) * MEANING_DIM));
       return vectors;
     },
   };
