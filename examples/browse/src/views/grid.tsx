@@ -112,7 +112,7 @@ export function Grid({ workspace }: { workspace: Workspace }) {
   const isEmpty =
     length === 0 && workspace.catalogue.value.isRead.value && workspace.phase.value.is === "idle";
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a virtual grid places its rows by transforms, which tables don't take
+    // biome-ignore lint/a11y/noStaticElementInteractions: a grid, unless it is empty
     <div
       class={`grid${hasPictures ? "" : " of-text"}`}
       ref={box}
@@ -144,7 +144,7 @@ export function Grid({ workspace }: { workspace: Workspace }) {
               const anchor = listing.value.anchorAt(position);
               return (
                 <Card
-                  key={anchor}
+                  key={column}
                   workspace={workspace}
                   anchor={anchor}
                   row={records.value.at(position)}
