@@ -25,7 +25,7 @@ export function bucketHandler(directory, bucket) {
     };
     answer(store, bucket, request, send).catch((error) => {
       // The store refuses names that no key can have.
-      const isBad = error instanceof URIError || error.code === "InvalidArgument";
+      const isBad = error instanceof URIError || error.code === "InvalidName";
       send(isBad ? 400 : 500, XML, failure(isBad ? "InvalidRequest" : "InternalError"));
       if (!isBad) console.error(error);
     });
