@@ -95,3 +95,5 @@ async function exists(path) {
     () => false,
   );
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await writeModels();
