@@ -82,7 +82,7 @@ async function openPage(browser, app, buckets, { size = DESKTOP, dark = false, u
   });
   await context.addInitScript(prepareWindow);
   const page = await context.newPage();
-  page.setDefaultTimeout(8000);
+  page.setDefaultTimeout(30_000);
   const wrongs = [];
   page.on("dialog", (dialog) => {
     wrongs.push(`dialog ${dialog.message()}`);
