@@ -11,6 +11,8 @@ import { batch, computed, type ReadonlySignal, type Signal, signal } from "@prea
 const HISTORY = 200;
 /** How often a page in view asks whether the ref moved. */
 const LOOK_EVERY_MS = 15_000;
+const QUIET_STEP_MS = 40;
+const QUIET_AT_MOST_MS = 4000;
 
 /** States that others published since. */
 export interface Arrival {
@@ -118,6 +120,16 @@ export class Travels {
       if (!isDreamDBError(error, "Aborted")) this.lookFailure.value = error;
     } finally {
       this.#isLooking = false;
+    }
+  }
+
+  /** Waits until no request has been under way for a moment, some seconds at most. */
+  async quiet(signal: AbortSignal): Promise<void> {
+    const until = performance.now() + QUIET_AT_MOST_MS;
+    let calm = 0;
+    while (!signal.aborted && calm < 2 && performance.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, QUIET_STEP_MS));
+      calm = this.progress.peek().pending === 0 ? calm + 1 : 0;
     }
   }
 

@@ -233,6 +233,9 @@ export class Workspace {
       ...spent,
     };
     this.costs.value = [cost, ...this.costs.peek()].slice(0, COSTS_KEPT);
+    // Pictures of the hits are read meanwhile: they are no part of what a search costs.
+    await this.travels.quiet(signal);
+    if (signal.aborted) return;
     const again = await space.explain({ ...query, signal });
     this.costs.value = this.costs.peek().map((each) => (each === cost ? { ...cost, again } : each));
   }

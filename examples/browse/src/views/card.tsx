@@ -31,7 +31,6 @@ export function Card(props: CardProps) {
   const category = catalogue.value.valueOf(colouredBy.value, at);
   const colour =
     colouredBy.value === undefined ? undefined : coloursOf(catalogue.value, colouredBy.value).get(category);
-  const rank = distance === undefined ? "" : `Rank ${position + 1}, distance ${distanceWords(distance)}. `;
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the grid hears the keys of all its cells
     // biome-ignore lint/a11y/useSemanticElements: a virtual grid places its rows by transforms, which tables don't take
@@ -40,7 +39,6 @@ export function Card(props: CardProps) {
       role="gridcell"
       aria-colindex={column + 1}
       aria-selected={isSelected}
-      aria-label={`${rank}${name}${category === "" || category === name ? "" : `, ${category}`}`}
       tabIndex={isActive ? 0 : -1}
       data-position={position}
       style={{ width: `${props.width}px`, height: `${props.height}px` }}
@@ -52,7 +50,12 @@ export function Card(props: CardProps) {
       {picture !== undefined && <Picture media={row?.media.get(picture)} isRead={row !== undefined} />}
       <div class="card-text">
         <span class="card-title">
-          {distance !== undefined && <span class="rank">{position + 1}</span>}
+          {distance !== undefined && (
+            <span class="rank">
+              <span class="unseen">Rank </span>
+              {position + 1}
+            </span>
+          )}
           <bdi>{name}</bdi>
         </span>
         {picture === undefined && body !== undefined && (
@@ -67,7 +70,12 @@ export function Card(props: CardProps) {
               <bdi>{category}</bdi>
             </>
           )}
-          {distance !== undefined && <span class="card-distance">{distanceWords(distance)}</span>}
+          {distance !== undefined && (
+            <span class="card-distance">
+              <span class="unseen">Distance </span>
+              {distanceWords(distance)}
+            </span>
+          )}
         </span>
       </div>
       {vectors.length > 0 && (
@@ -75,7 +83,7 @@ export function Card(props: CardProps) {
           type="button"
           class="card-like"
           tabIndex={isActive ? 0 : -1}
-          aria-label={`More like ${name}`}
+          aria-label="More like this"
           title="More like this (L)"
           onClick={(event) => {
             event.stopPropagation();

@@ -10,7 +10,8 @@ export function CostPanel({ workspace: { costs, travels } }: { workspace: Worksp
   const [last] = costs.value;
   const { requests, bytes: read } = travels.progress.value;
   return (
-    <section class="panel cost" id="panel-cost" aria-label="Cost">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by keys
+    <section tabIndex={0} class="panel cost" id="panel-cost" aria-label="Cost">
       {last === undefined ? (
         <p class="hint">
           Nothing was searched yet. Opening and showing took {plural(requests, "request")}, {bytes(read)}.

@@ -8,7 +8,6 @@ import { positionOf } from "../state/listing.ts";
 import type { Workspace } from "../state/workspace.ts";
 import { Card } from "./card.tsx";
 import { layoutOf, ROWS_AROUND } from "./grid-layout.ts";
-import { count } from "./words.ts";
 
 export function Grid({ workspace }: { workspace: Workspace }) {
   const { listing, records, selected, shape } = workspace;
@@ -100,6 +99,7 @@ export function Grid({ workspace }: { workspace: Workspace }) {
     if (to !== undefined) go(event.key === "ArrowUp" && to < 0 ? at : to);
     else if ((event.key === "Enter" || event.key === " ") && anchor !== undefined) selected.value = anchor;
     else if (event.key === "l" && !isControl && anchor !== undefined) workspace.askLike(anchor);
+    else if (event.key === "Escape" && selected.peek() !== undefined) selected.value = undefined;
     else return;
     event.preventDefault();
   };
@@ -109,25 +109,26 @@ export function Grid({ workspace }: { workspace: Workspace }) {
   // Cells look at what was read since.
   records.value.version.value;
   const length = listing.value.length;
-  if (length === 0 && workspace.catalogue.value.isRead.value && workspace.phase.value.is === "idle")
-    return <p class="empty">No records{workspace.filters.value.size > 0 ? " match these filters" : ""}.</p>;
+  const isEmpty =
+    length === 0 && workspace.catalogue.value.isRead.value && workspace.phase.value.is === "idle";
   return (
-    // biome-ignore lint/a11y/useSemanticElements: a virtual grid places its rows by transforms, which tables don't take
+    // biome-ignore lint/a11y/noStaticElementInteractions: a grid, unless it is empty
     <div
       class={`grid${hasPictures ? "" : " of-text"}`}
       ref={box}
-      role="grid"
-      aria-label="Records"
-      aria-rowcount={rows}
-      aria-colcount={columns}
+      {...(length === 0
+        ? {}
+        : { role: "grid", "aria-label": "Records", "aria-rowcount": rows, "aria-colcount": columns })}
       aria-busy={workspace.phase.value.is !== "idle"}
       onScroll={({ currentTarget: { scrollTop } }) => {
         top.value = scrollTop;
       }}
       onKeyDown={onKeyDown}
     >
-      {/* biome-ignore lint/a11y/useSemanticElements: a virtual grid places its rows by transforms, which tables don't take */}
-      <div class="grid-rows" role="rowgroup" style={{ height: `${rows * rowHeight}px` }}>
+      {isEmpty && (
+        <p class="empty">No records{workspace.filters.value.size > 0 ? " match these filters" : ""}.</p>
+      )}
+      <div class="grid-rows" role="presentation" style={{ height: `${rows * rowHeight}px` }}>
         {Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i).map((row) => (
           // biome-ignore lint/a11y/useFocusableInteractive: its cells are
           // biome-ignore lint/a11y/useSemanticElements: a virtual grid places its rows by transforms, which tables don't take
@@ -143,7 +144,7 @@ export function Grid({ workspace }: { workspace: Workspace }) {
               const anchor = listing.value.anchorAt(position);
               return (
                 <Card
-                  key={anchor}
+                  key={column}
                   workspace={workspace}
                   anchor={anchor}
                   row={records.value.at(position)}
@@ -163,7 +164,6 @@ export function Grid({ workspace }: { workspace: Workspace }) {
           </div>
         ))}
       </div>
-      <span class="unseen">{count(length)} in all</span>
     </div>
   );
 }

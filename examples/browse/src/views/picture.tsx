@@ -2,6 +2,9 @@ import type { Media } from "@dreamlake/dreamdb/space";
 import { useSignal } from "@preact/signals";
 import { Icon } from "./icon.tsx";
 
+/** Pixels of an emoji or a thumbnail. */
+const SMALL = 96;
+
 /** A stored picture by the library's blob URL, which only raster images have; never by anything that data says. */
 export function Picture({
   media,
@@ -22,6 +25,10 @@ export function Picture({
           alt={alt}
           decoding="async"
           draggable={false}
+          onLoad={({ currentTarget: image }) => {
+            // Small pictures are not drawn out to a blur.
+            image.classList.toggle("is-small", Math.max(image.naturalWidth, image.naturalHeight) <= SMALL);
+          }}
           onError={() => {
             isBroken.value = media;
           }}

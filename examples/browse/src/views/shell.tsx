@@ -1,5 +1,5 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import type { Workspace } from "../state/workspace.ts";
 import { ArrivalNotice } from "./arrival-notice.tsx";
 import { CostPanel } from "./cost-panel.tsx";
@@ -19,10 +19,8 @@ import { Topbar } from "./topbar.tsx";
 export function Shell({ workspace }: { workspace: Workspace }) {
   const { panel, selected, view, failure, records } = workspace;
   const areFiltersOpen = useSignal(false);
-  const main = useRef<HTMLElement>(null);
   useEffect(() => {
     document.title = `${workspace.travels.base.name} · DreamDB Browse`;
-    main.current?.focus({ preventScroll: true });
     return () => {
       document.title = "DreamDB Browse";
     };
@@ -39,7 +37,7 @@ export function Shell({ workspace }: { workspace: Workspace }) {
       </a>
       <Topbar workspace={workspace} isInert={isCovered} />
       <Facets workspace={workspace} isOpen={areFiltersOpen} />
-      <main class="main" id="results" ref={main} tabIndex={-1} inert={isCovered}>
+      <main class="main" id="results" tabIndex={-1} inert={isCovered}>
         <Toolbar workspace={workspace} areFiltersOpen={areFiltersOpen} />
         <ArrivalNotice workspace={workspace} />
         {failed !== undefined && (

@@ -1,3 +1,4 @@
+import type { HistoryEntry } from "@dreamlake/dreamdb/space";
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { adviceFor } from "../state/advice.ts";
@@ -45,7 +46,7 @@ export function Timeline({ workspace: { travels } }: { workspace: Workspace }) {
     clearTimeout(timer.current);
     timer.current = setTimeout(() => void travel(entries[aim.peek() ?? last]?.manifest), wait);
   };
-  const compared = other.value ?? entries[Math.max(0, position - 1)]?.manifest;
+  const compared = other.value ?? before(entries, position)?.manifest;
   const rows = Math.max(...entries.map((each) => each.rows), 1);
 
   async function travel(manifest: string | undefined): Promise<void> {
@@ -67,7 +68,8 @@ export function Timeline({ workspace: { travels } }: { workspace: Workspace }) {
   }
 
   return (
-    <section class="panel timeline" id="panel-timeline" aria-label="Timeline">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by keys
+    <section tabIndex={0} class="panel timeline" id="panel-timeline" aria-label="Timeline">
       <div class="timeline-states">
         <button
           type="button"
@@ -161,4 +163,10 @@ export function Timeline({ workspace: { travels } }: { workspace: Workspace }) {
       )}
     </section>
   );
+}
+
+/** The latest state before one that has other records, or the one before it where all have as many. */
+function before(entries: readonly HistoryEntry[], position: number): HistoryEntry | undefined {
+  const earlier = entries.slice(0, position);
+  return earlier.findLast(({ rows }) => rows !== entries[position]?.rows) ?? earlier.at(-1) ?? entries[0];
 }
