@@ -15,6 +15,8 @@ import "./map.mjs";
 import "./keyboard.mjs";
 import "./hostile.mjs";
 import "./looks.mjs";
+import "./data.mjs";
+import "./models.mjs";
 
 const { values: options } = parseArgs({
   options: {
