@@ -55,6 +55,7 @@ export async function makeEmoji(backend, { count }) {
   await append(dataset, "15.1");
   await append(next, "16.0");
   await dataset.merge("emoji-16");
+  await dataset.compact();
   await index(dataset);
   for (const opened of [next, dataset]) await opened.close();
   progress.done(`${records.length} records`);

@@ -51,6 +51,7 @@ export async function makeGlosses(backend, { count }) {
     progress.at(from / records.length);
     if (from === 0) await dataset.snapshot("glosses-most-used");
   }
+  await dataset.compact();
   await dataset.rebuildIvf({ field: "meaning" });
   await dataset.close();
   progress.done(`${records.length} records`);

@@ -13,11 +13,11 @@ const NEIGHBOURS = 15;
  */
 export async function mapOf(name, vectors) {
   const progress = step(`Lay out the map of ${name}`);
-  const { values, wasKept } = await cached(`map-${name}`, ["umap", ...vectors], () =>
+  const { values, wasKept } = await cached(`map-${name}`, ["umap 2", ...vectors], () =>
     layOut(vectors, progress),
   );
   progress.done(wasKept ? "kept from an earlier run" : undefined);
-  return vectors.map((_, i) => ({ x: values[i * 2], y: values[i * 2 + 1] }));
+  return drawnTogether(vectors.map((_, i) => ({ x: values[i * 2], y: values[i * 2 + 1] })));
 }
 
 async function layOut(vectors, progress) {
@@ -30,7 +30,7 @@ async function layOut(vectors, progress) {
     umap.step();
     if (epoch % 10 === 0) progress.at(0.1 + (0.9 * epoch) / epochs);
   }
-  return scaled(umap.getEmbedding());
+  return Float32Array.from(umap.getEmbedding().flat());
 }
 
 /** The nearest neighbours of all, each its own first: a dataset in memory, which is searched exactly, finds them. */
@@ -48,15 +48,36 @@ async function nearest(vectors) {
   };
 }
 
-/** Both axes by the same factor, so that the widest one reaches from −1 to 1; a stray point goes to the edge. */
-function scaled(points) {
-  const axis = (at) => points.map((point) => point[at]).sort((a, b) => a - b);
-  const share = (sorted, part) => sorted[Math.round((sorted.length - 1) * part)];
-  const [xs, ys] = [axis(0), axis(1)];
-  const middle = [xs, ys].map((sorted) => (share(sorted, 0.001) + share(sorted, 0.999)) / 2);
-  const half = Math.max(...[xs, ys].map((sorted, at) => share(sorted, 0.999) - middle[at])) || 1;
-  const clamp = (value) => Math.max(-1, Math.min(1, value));
-  return Float32Array.from(
-    points.flatMap((point) => point.map((value, at) => clamp((value - middle[at]) / half))),
-  );
+/**
+ * Scales to −1 … 1. UMAP throws groups that are like no others far out, where they would leave most of the map empty: distances
+ * from the middle count in full as far as most points reach, and beyond that by their logarithm.
+ */
+function drawnTogether(points) {
+  const middle = {
+    x: quantile(
+      points.map(({ x }) => x),
+      0.5,
+    ),
+    y: quantile(
+      points.map(({ y }) => y),
+      0.5,
+    ),
+  };
+  const moved = points.map(({ x, y }) => ({ x: x - middle.x, y: y - middle.y }));
+  const reach =
+    quantile(
+      moved.map(({ x, y }) => Math.hypot(x, y)),
+      0.9,
+    ) || 1;
+  const drawn = moved.map(({ x, y }) => {
+    const far = Math.hypot(x, y) / reach;
+    const factor = far <= 1 ? 1 : (1 + Math.log(far)) / far;
+    return { x: x * factor, y: y * factor };
+  });
+  const half = Math.max(...drawn.flatMap(({ x, y }) => [Math.abs(x), Math.abs(y)])) || 1;
+  return drawn.map(({ x, y }) => ({ x: x / half, y: y / half }));
+}
+
+function quantile(values, share) {
+  return values.sort((a, b) => a - b)[Math.round((values.length - 1) * share)];
 }

@@ -54,7 +54,7 @@ export async function prepare({
   return bucket;
 }
 
-/** Changes with these programs, the packages and the library's format, but not with the rest of the library. */
+/** Changes with what makes the bucket. The library is not among it: later versions read what earlier ones wrote. */
 async function fingerprint() {
   const hash = createHash("sha256");
   const here = new URL("./", import.meta.url);
