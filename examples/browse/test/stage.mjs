@@ -26,8 +26,8 @@ export const PHONE = { width: 390, height: 844 };
 export async function startStage(executablePath) {
   const base = mkdtempSync(join(tmpdir(), "dreamdb-browse-"));
   await prepare({ bucket: DEMO, ...SIZES });
-  // Two buckets of the same bytes: one of them is to fail at times.
-  const folders = { demo: DEMO, failing: DEMO };
+  // Buckets of the same bytes: one is to fail at times, one to be slow.
+  const folders = { demo: DEMO, failing: DEMO, slow: DEMO };
   for (const name of ["many", "hostile", "growing"]) folders[name] = join(base, name);
   await makeMany(folders.many, MANY);
   await makeHostile(folders.hostile);

@@ -1,5 +1,5 @@
 /** The records of a listing that are in view, read a page at a time and let go when they are scrolled away. */
-import type { DreamDBSpace } from "@dreamlake/dreamdb/space";
+import { type DreamDBSpace, isDreamDBError } from "@dreamlake/dreamdb/space";
 import { type Signal, signal } from "@preact/signals";
 import type { Listing } from "./listing.ts";
 import { freeRow, type Row, readRow, rowOf } from "./row.ts";
@@ -78,7 +78,8 @@ export class Records {
       else page.rows = rows;
       this.version.value++;
     } catch (error) {
-      if (page.ender.signal.aborted) return;
+      // A Space that was closed meanwhile is one that nobody looks at any more.
+      if (page.ender.signal.aborted || isDreamDBError(error, "Aborted")) return;
       this.failure.value = error;
     }
   }

@@ -41,25 +41,27 @@ export function Timeline({ workspace: { travels } }: { workspace: Workspace }) {
     (refs.value ?? [])
       .filter((ref) => ref.manifest === manifest && ref.type !== "branch")
       .map(({ name }) => name);
-  const go = (to: number, wait = 0) => {
-    aim.value = Math.max(0, Math.min(last, to));
+  const go = (wanted: number, wait = 0) => {
+    const to = Math.max(0, Math.min(last, wanted));
+    aim.value = to;
     clearTimeout(timer.current);
-    timer.current = setTimeout(() => void travel(entries[aim.peek() ?? last]?.manifest), wait);
+    // What is on its way to another state would arrive in between.
+    ender.current.abort();
+    timer.current = setTimeout(() => void travel(to), wait);
   };
   const compared = other.value ?? before(entries, position)?.manifest;
   const rows = Math.max(...entries.map((each) => each.rows), 1);
 
-  async function travel(manifest: string | undefined): Promise<void> {
-    ender.current.abort();
+  async function travel(to: number): Promise<void> {
     ender.current = new AbortController();
     const { signal } = ender.current;
+    const entry = entries[to];
     failure.value = "";
     try {
-      if (manifest !== undefined) await travels.travel(manifest, signal);
+      if (entry !== undefined) await travels.travel(entry.manifest, signal);
       if (signal.aborted) return;
       aim.value = undefined;
-      const at = history.peek()[index.peek()];
-      if (at !== undefined) announce(`State ${at.seq}: ${count(at.rows)} records.`);
+      if (entry !== undefined) announce(`State ${entry.seq}: ${count(entry.rows)} records.`);
     } catch (error) {
       if (signal.aborted) return;
       aim.value = undefined;
