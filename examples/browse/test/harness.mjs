@@ -17,7 +17,7 @@ export function equal(found, expected, what = "value") {
 }
 
 /** Waits until `probe` gives something that is neither false nor undefined, and gives that. */
-export async function until(what, probe, ms = 8000) {
+export async function until(what, probe, ms = 25_000) {
   const end = Date.now() + ms;
   for (;;) {
     const found = await probe();

@@ -11,6 +11,13 @@ const painted = (page) =>
     return (4 * count) / data.length;
   });
 
+/** Different colours on the canvas: points have ten and their edges, pictures have many. */
+const colours = (page) =>
+  page.locator("canvas").evaluate((canvas) => {
+    const data = new Uint32Array(globalThis.pixelsOf(canvas).buffer);
+    return new Set(data).size;
+  });
+
 test("the map shows, moves, zooms, hovers and picks", async ({ open, ref }) => {
   const page = await open({ url: ref("demo", "emoji"), more: { view: "map" } });
   await page.waitForSelector("canvas");
@@ -22,6 +29,7 @@ test("the map shows, moves, zooms, hovers and picks", async ({ open, ref }) => {
   await page.focus("canvas");
   for (let i = 0; i < 6; i++) await page.keyboard.press("+");
   await until("fewer in view", async () => (await list.count()) < 40);
+  await until("pictures of a close view", async () => (await colours(page)) > 400);
   for (let i = 0; i < 4; i++) await page.keyboard.press("ArrowRight");
   await until(
     "another middle",

@@ -62,6 +62,7 @@ test("thousands of records: few cards in the document, few pictures held, the la
     held: globalThis.blobUrls.held.size,
     most: globalThis.blobUrls.most,
   }));
+  console.log(`${MANY} records: at most ${most} cards in the document and ${urls.most} pictures held`);
   ok(urls.held <= 200 && urls.most <= 400, `blob URLs: ${JSON.stringify(urls)}`);
   return page;
 });

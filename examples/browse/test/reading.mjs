@@ -3,7 +3,7 @@ import { until } from "./harness.mjs";
 
 /** Waits until a dataset is open and all of it was counted. */
 export async function opened(page) {
-  await page.waitForSelector(".card", { timeout: 15_000 });
+  await page.waitForSelector(".card", { timeout: 30_000 });
   await until(
     "the end of reading",
     async () => !(await page.locator(".result-count").textContent()).includes("…"),

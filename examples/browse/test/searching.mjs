@@ -152,38 +152,47 @@ test("the cost panel has the figures of the last search", async ({ open, ref }) 
   return page;
 });
 
+/** Milliseconds that a page may be held up: longer is felt. */
+const LONG_MS = 50;
+
 test(
   "no long task on the page while it searches",
-  async ({ open, ref }) => {
+  async ({ open, ref, traced }) => {
     const page = await open({ url: ref("demo", "emoji") });
     await opened(page);
     await page.fill("input[type=search]", "warm up");
     await page.keyboard.press("Enter");
     await found(page, "warm up");
-    // Another program may take the processor for a while; what the page itself does at length it does every time.
-    let longest = Infinity;
-    for (let round = 0; round < 6 && longest > 50; round++) {
-      longest = await page.evaluate(async () => {
+    const { value: observed, longestCpuMs } = await traced(page, () =>
+      page.evaluate(async () => {
         const seen = [];
-        const observer = new PerformanceObserver((list) =>
-          seen.push(...list.getEntries().map(({ duration }) => duration)),
-        );
+        const observer = new PerformanceObserver((list) => seen.push(...list.getEntries()));
         observer.observe({ type: "longtask" });
         const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
         const input = document.querySelector("input[type=search]");
         for (let i = 0; i < 8; i++) {
           document.querySelector(`[data-position="${i}"] .card-like`)?.click();
-          await pause(90);
+          await pause(200);
           input.value = `something number ${i}`;
           input.dispatchEvent(new Event("input", { bubbles: true }));
           input.form.requestSubmit();
-          await pause(160);
+          await pause(300);
         }
         observer.disconnect();
-        return Math.max(0, ...seen);
-      });
-    }
-    ok(longest <= 50, `a task of ${longest} ms`);
+        return seen.map(({ duration }) => duration);
+      }),
+    );
+    // Long tasks are those of the page's main thread alone, by the clock on the wall. Beside other programs that clock goes on
+    // while the thread waits for a processor: a task is held against the page if it was at work for so long.
+    const longest = Math.max(0, ...observed);
+    console.log(
+      `16 searches: ${observed.length} long tasks${longest > 0 ? `, up to ${longest} ms` : ""}; at most ${longestCpuMs.toFixed(0)} ms of processor time in one`,
+    );
+    ok(
+      longest <= LONG_MS || longestCpuMs <= LONG_MS,
+      `a task of ${longest} ms, ${longestCpuMs} ms of them at work`,
+    );
+    ok(longestCpuMs > 0, "no tasks were traced");
     return page;
   },
   { alone: true },

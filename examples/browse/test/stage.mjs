@@ -44,6 +44,7 @@ export async function startStage(executablePath) {
     faults: buckets.faults,
     /** The address of a dataset's ref. */
     ref: (bucket, name) => `${buckets.url}/${bucket}/refs/${name}`,
+    traced: (page, work) => traced(browser, page, work),
     open: (options) => openPage(browser, app.url, buckets.url, options),
     async close() {
       await browser.close();
@@ -81,7 +82,7 @@ async function openPage(browser, app, buckets, { size = DESKTOP, dark = false, u
   });
   await context.addInitScript(prepareWindow);
   const page = await context.newPage();
-  page.setDefaultTimeout(8000);
+  page.setDefaultTimeout(30_000);
   const wrongs = [];
   page.on("dialog", (dialog) => {
     wrongs.push(`dialog ${dialog.message()}`);
@@ -135,4 +136,18 @@ export async function violations(page, rules) {
     const [{ target, failureSummary }] = nodes;
     return `${id}, ${nodes.length} times, such as ${target}: ${failureSummary}`;
   });
+}
+
+/** Runs `work`, and tells the longest time that one task of the page's main thread was at work, in ms. */
+async function traced(browser, page, work) {
+  await browser.startTracing(page, { categories: ["toplevel", "disabled-by-default-devtools.timeline"] });
+  const value = await work();
+  const { traceEvents } = JSON.parse((await browser.stopTracing()).toString());
+  const threads = traceEvents
+    .filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain")
+    .map(({ pid, tid }) => `${pid} ${tid}`);
+  const spent = traceEvents
+    .filter(({ name, pid, tid }) => name.endsWith("RunTask") && threads.includes(`${pid} ${tid}`))
+    .map(({ tdur = 0 }) => tdur / 1000);
+  return { value, longestCpuMs: Math.max(0, ...spent) };
 }

@@ -19,7 +19,17 @@ export interface MapLook {
   hits: readonly number[] | undefined;
   selected: number;
   hovered: number;
+  /** What a row is drawn as in a close view, in place of a point, or beside it. */
+  pictureOf(row: number): ImageBitmap | undefined;
+  titleOf(row: number): string;
 }
+
+/** No more rows than these in view: it is close enough for pictures and titles. */
+export const CLOSE_ROWS = 120;
+const PICTURE_SIZE = 34;
+const TITLE_FONT = "12px system-ui, sans-serif";
+const TITLE_HEIGHT = 15;
+const LONGEST_TITLE = 26;
 
 /** More points than these are squares. */
 const MOST_DISCS = 8000;
@@ -29,6 +39,7 @@ export interface Palette {
   points: readonly string[];
   text: string;
   ground: string;
+  surface: string;
   faint: string;
 }
 
@@ -42,6 +53,7 @@ export function paletteOf(probe: HTMLElement): Palette {
     points: Array.from({ length: COLOURS + 1 }, (_, i) => read(`--colour-${i}`)),
     text: read("--text"),
     ground: read("--ground"),
+    surface: read("--surface"),
     faint: read("--line-strong"),
   };
 }
@@ -96,15 +108,20 @@ export function drawMap(
   }
   context.globalAlpha = 1;
   const ring = (row: number, size: number, stroke: string): void => {
+    const isPicture = seen <= CLOSE_ROWS && look.pictureOf(row) !== undefined;
     context.beginPath();
-    context.arc(screenX(row), screenY(row), size, 0, TAU);
+    context.arc(screenX(row), screenY(row), isPicture ? PICTURE_SIZE * 0.62 : size, 0, TAU);
     context.fillStyle = palette.points[look.colourOf(row)] ?? palette.faint;
-    context.fill();
+    if (!isPicture) context.fill();
     context.lineWidth = 1.5;
     context.strokeStyle = stroke;
     context.stroke();
   };
   for (const row of [...(look.hits ?? [])].reverse()) ring(row, Math.max(4, radius + 1.5), palette.ground);
+  if (seen <= CLOSE_ROWS) {
+    const hits = look.hits === undefined ? undefined : new Set(look.hits);
+    drawClose(context, groups.flat(), (row) => [screenX(row), screenY(row)], radius, look, palette, hits);
+  }
   const best = look.hits?.[0];
   if (best !== undefined) ring(best, Math.max(6, radius + 3), palette.text);
   for (const row of [look.selected, look.hovered])
@@ -115,4 +132,61 @@ export function drawMap(
 function radiusOf(seen: number, width: number, height: number): number {
   const fitting = Math.sqrt((0.1 * width * height) / Math.max(1, seen) / Math.PI);
   return Math.max(1, Math.min(6, fitting));
+}
+
+/** Pictures in place of points, and titles where they have room. What is no hit steps back. */
+function drawClose(
+  context: CanvasRenderingContext2D,
+  rows: readonly number[],
+  placeOf: (row: number) => [x: number, y: number],
+  radius: number,
+  look: MapLook,
+  palette: Palette,
+  hits: ReadonlySet<number> | undefined,
+): void {
+  const taken: [left: number, top: number, right: number, bottom: number][] = [];
+  context.font = TITLE_FONT;
+  context.textBaseline = "middle";
+  for (const row of rows) {
+    const [x, y] = placeOf(row);
+    context.globalAlpha = hits === undefined || hits.has(row) ? 1 : 0.3;
+    const picture = look.pictureOf(row);
+    if (picture !== undefined) {
+      const scale = PICTURE_SIZE / Math.max(picture.width, picture.height);
+      const [width, height] = [picture.width * scale, picture.height * scale];
+      context.fillStyle = palette.surface;
+      context.beginPath();
+      context.arc(x, y, radius + 1, 0, TAU);
+      context.fill();
+      context.drawImage(picture, x - width / 2, y - height / 2, width, height);
+      context.fillStyle = palette.points[look.colourOf(row)] ?? palette.faint;
+      context.beginPath();
+      context.arc(x, y + PICTURE_SIZE / 2 + 4, 2.5, 0, TAU);
+      context.fill();
+      continue;
+    }
+    const title = shortened(look.titleOf(row));
+    const left = x + radius + 4;
+    const box = [
+      left,
+      y - TITLE_HEIGHT / 2,
+      left + context.measureText(title).width,
+      y + TITLE_HEIGHT / 2,
+    ] as const;
+    if (taken.some((other) => overlap(box, other))) continue;
+    taken.push([...box]);
+    context.fillStyle = palette.text;
+    context.fillText(title, left, y);
+  }
+  context.globalAlpha = 1;
+}
+
+type Box = readonly [left: number, top: number, right: number, bottom: number];
+
+function overlap(a: Box, b: Box): boolean {
+  return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+}
+
+function shortened(title: string): string {
+  return title.length > LONGEST_TITLE ? `${title.slice(0, LONGEST_TITLE - 1)}…` : title;
 }

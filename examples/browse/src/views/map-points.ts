@@ -52,14 +52,17 @@ export class MapPoints {
     return best;
   }
 
-  /** Rows of the cells that a rectangle touches: a few lie beside it. */
+  /** Rows in a rectangle. */
   each(left: number, top: number, right: number, bottom: number, take: (row: number) => void): void {
     const [i0, i1] = [this.#cell(left - this.left), this.#cell(right - this.left)];
     const [j0, j1] = [this.#cell(top - this.top), this.#cell(bottom - this.top)];
     for (let j = j0; j <= j1; j++) {
       const end = this.#starts[j * this.#across + i1 + 1] as number;
-      for (let n = this.#starts[j * this.#across + i0] as number; n < end; n++)
-        take(this.#sorted[n] as number);
+      for (let n = this.#starts[j * this.#across + i0] as number; n < end; n++) {
+        const row = this.#sorted[n] as number;
+        const [x, y] = [this.x[row] as number, this.y[row] as number];
+        if (x >= left && x <= right && y >= top && y <= bottom) take(row);
+      }
     }
   }
 

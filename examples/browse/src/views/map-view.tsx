@@ -4,18 +4,21 @@ import { passing } from "../state/filters.ts";
 import { isDark } from "../state/theme.ts";
 import type { Workspace } from "../state/workspace.ts";
 import { Icon } from "./icon.tsx";
-import { type Camera, drawMap, type Palette, paletteOf } from "./map-drawing.ts";
+import { type Camera, CLOSE_ROWS, drawMap, type Palette, paletteOf } from "./map-drawing.ts";
 import { MapLegend } from "./map-legend.tsx";
 import { MapNear } from "./map-near.tsx";
+import { MapPictures } from "./map-pictures.ts";
 import { MapPoints } from "./map-points.ts";
 import { MapTip } from "./map-tip.tsx";
 import { coloursOf } from "./palette.ts";
 import { count } from "./words.ts";
 
 /** How near a pointer has to be, in CSS pixels. */
-const REACH = 14;
+const REACH = 16;
 const MOST_ZOOM = 200;
 const STEP = 1.35;
+/** A map that stood still for so long is looked at. */
+const REST_MS = 200;
 
 /** Records by their place, coloured by a category. */
 export function MapView({ workspace }: { workspace: Workspace }) {
@@ -78,6 +81,34 @@ export function MapView({ workspace }: { workspace: Workspace }) {
     if (probe.current !== null) palette.value = paletteOf(probe.current);
   });
 
+  const pictures = useComputed(() => {
+    const { picture } = workspace.shape.value;
+    return picture === undefined ? undefined : new MapPictures(workspace.travels.shown.value, picture);
+  });
+  useSignalEffect(() => {
+    const { value } = pictures;
+    return () => value?.close();
+  });
+  // Where the map rests in a close view, its pictures are read.
+  useSignalEffect(() => {
+    const [held, all, { x, y, scale }, { width, height }] = [
+      pictures.value,
+      points.value,
+      camera.value,
+      size.value,
+    ];
+    const test = isIn.value;
+    if (held === undefined || width === 0) return;
+    const timer = setTimeout(() => {
+      const [halfWidth, halfHeight] = [width / 2 / scale, height / 2 / scale];
+      const rows: number[] = [];
+      all.each(x - halfWidth, y - halfHeight, x + halfWidth, y + halfHeight, (row) => rows.push(row));
+      const close = rows.length > CLOSE_ROWS ? [] : rows.filter(test);
+      held.show(close.map((row) => catalogue.peek().anchors[row] as bigint));
+    }, REST_MS);
+    return () => clearTimeout(timer);
+  });
+
   const frame = useRef(0);
   useSignalEffect(() => {
     const { current } = canvas;
@@ -89,7 +120,10 @@ export function MapView({ workspace }: { workspace: Workspace }) {
       hits: hitRows.value,
       selected: selected.value === undefined ? -1 : catalogue.value.rowOf(selected.value),
       hovered: hovered.value,
+      pictureOf: (row: number) => pictures.peek()?.of(catalogue.peek().anchors[row] as bigint),
+      titleOf: (row: number) => (pictures.peek() === undefined ? (catalogue.peek().titles[row] ?? "") : ""),
     };
+    pictures.value?.version.value;
     const [all, view] = [points.value, camera.value];
     if (current === null || found === undefined || width === 0) return;
     cancelAnimationFrame(frame.current);

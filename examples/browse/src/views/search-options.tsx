@@ -78,7 +78,7 @@ export function SearchOptions({ workspace }: { workspace: Workspace }) {
           </select>
         </label>
         <label>
-          Care
+          Quality
           <select
             value={quality.value}
             onChange={({ currentTarget: { value } }) => {
