@@ -44,6 +44,8 @@ async function main() {
   if (values.help) return void process.stdout.write(HELP);
   const port = values.port === "0" ? 0 : count("port", values.port ?? DEFAULT_PORT, 65_534);
 
+  const others = (values.connect ?? []).map(originOf);
+
   console.log("Data");
   const directory = await prepare(dataOptions(values));
   await writeModels();
@@ -52,7 +54,7 @@ async function main() {
   building.done();
 
   const bucket = await serve(bucketHandler(directory, BUCKET), port && port + 1);
-  const page = await serve(pageHandler([bucket, ...(values.connect ?? []).map(originOf)]), port);
+  const page = await serve(pageHandler([bucket, ...others]), port);
   const address = (name) => `${page}/?open=${encodeURIComponent(`${bucket}/${BUCKET}/refs/${name}`)}`;
   console.log(`\nPage\n  ${address("emoji")}\n  ${address("glosses")}\nBucket\n  ${bucket}/${BUCKET}\n`);
   console.log("Control-C ends it.");

@@ -50,34 +50,41 @@ async function nearest(vectors) {
 
 /**
  * Scales to −1 … 1. UMAP throws groups that are like no others far out, where they would leave most of the map empty: distances
- * from the middle count in full as far as most points reach, and beyond that by their logarithm.
+ * from the middle count in full as far as most points reach, and by their logarithm beyond.
  */
 function drawnTogether(points) {
   const middle = {
     x: quantile(
-      points.map(({ x }) => x),
       0.5,
+      points.map(({ x }) => x),
     ),
     y: quantile(
-      points.map(({ y }) => y),
       0.5,
+      points.map(({ y }) => y),
     ),
   };
   const moved = points.map(({ x, y }) => ({ x: x - middle.x, y: y - middle.y }));
   const reach =
     quantile(
+      0.7,
       moved.map(({ x, y }) => Math.hypot(x, y)),
-      0.9,
     ) || 1;
   const drawn = moved.map(({ x, y }) => {
     const far = Math.hypot(x, y) / reach;
     const factor = far <= 1 ? 1 : (1 + Math.log(far)) / far;
     return { x: x * factor, y: y * factor };
   });
-  const half = Math.max(...drawn.flatMap(({ x, y }) => [Math.abs(x), Math.abs(y)])) || 1;
-  return drawn.map(({ x, y }) => ({ x: x / half, y: y / half }));
+  const [across, down] = [extent(drawn.map(({ x }) => x)), extent(drawn.map(({ y }) => y))];
+  const half = Math.max(across.half, down.half) || 1;
+  const scaled = (value) => Math.max(-1, Math.min(1, value / half)); // rounding may go beyond by the last bit
+  return drawn.map(({ x, y }) => ({ x: scaled(x - across.middle), y: scaled(y - down.middle) }));
 }
 
-function quantile(values, share) {
+function quantile(share, values) {
   return values.sort((a, b) => a - b)[Math.round((values.length - 1) * share)];
+}
+
+function extent(values) {
+  const [least, most] = [quantile(0, values), quantile(1, values)];
+  return { middle: (least + most) / 2, half: (most - least) / 2 };
 }
