@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Dataset, directoryStore, Schema } from "../build/lib/index.node.js";
+import { countingStore } from "./counting-store.mjs";
 import { median } from "./statistics.mjs";
 import { DIM, loadWords } from "./words.mjs";
 
@@ -14,20 +15,7 @@ const WINDOW = 200;
 const { words, vectors } = await loadWords();
 const directory = await mkdtemp(join(tmpdir(), "dreamdb-appends-"));
 try {
-  const inner = directoryStore(directory);
-  let puts = 0;
-  let bytes = 0;
-  const store = {
-    url: inner.url,
-    get: (key, range) => inner.get(key, range),
-    list: (prefix) => inner.list(prefix),
-    delete: (key) => inner.delete(key),
-    put(key, value, condition) {
-      puts++;
-      bytes += value.length;
-      return inner.put(key, value, condition);
-    },
-  };
+  const { store, written, reset } = countingStore(directoryStore(directory));
   const schema = new Schema()
     .addEmbedding("vector", { dim: DIM, algorithm: "dreamdb.lsh-cosine" })
     .addScalarString("word");
@@ -39,8 +27,7 @@ try {
       word: words[from + i],
       vector: vectors.subarray((from + i) * DIM, (from + i + 1) * DIM),
     }));
-    puts = 0;
-    bytes = 0;
+    reset();
     const cpu = process.cpuUsage();
     const started = performance.now();
     await ds.appendMany(records);
@@ -48,8 +35,7 @@ try {
     samples.push({
       wallMs: performance.now() - started,
       cpuMs: (used.user + used.system) / 1e3,
-      puts,
-      bytes,
+      ...written,
     });
   }
   const early = samples.slice(WINDOW, 2 * WINDOW);
@@ -64,10 +50,10 @@ try {
   );
   line("wall ms", (s) => s.wallMs, 2);
   line("CPU ms", (s) => s.cpuMs, 2);
-  line("objects written", (s) => s.puts, 2);
+  line("objects written", (s) => s.objects, 2);
   line("KiB written", (s) => s.bytes / 1024, 1);
   const counts = (list) =>
-    `${Math.min(...list.map((s) => s.puts))} … ${Math.max(...list.map((s) => s.puts))}, median ${median(list.map((s) => s.puts))}`;
+    `${Math.min(...list.map((s) => s.objects))} … ${Math.max(...list.map((s) => s.objects))}, median ${median(list.map((s) => s.objects))}`;
   console.log(`  objects per append: early ${counts(early)}; late ${counts(late)}`);
 } finally {
   await rm(directory, { recursive: true, force: true });

@@ -2,6 +2,7 @@
 // principal component. Steps of maintenance after each append that needs one, beside no maintenance, and a rebuild at the end.
 // How much each writes, and the recall among equally many bytes of codes.
 import { Dataset, memoryStore, Schema } from "../build/lib/index.node.js";
+import { countingStore } from "./counting-store.mjs";
 import { median } from "./statistics.mjs";
 import { DIM, loadWords } from "./words.mjs";
 
@@ -77,22 +78,8 @@ console.log(
   `  bytes in all: ${mib(stepBytes)}; one rebuild at the end: ${mib(rebuilt.bytes)}; a step's median CPU ${median(kept.steps.map(({ cpu }) => cpu)).toFixed(0)} ms, that rebuild's ${rebuilt.cpu.toFixed(0)} ms`,
 );
 
-function counting(inner) {
-  const counted = { bytes: 0 };
-  const store = {
-    get: (...args) => inner.get(...args),
-    list: (...args) => inner.list(...args),
-    delete: (...args) => inner.delete(...args),
-    put(key, value, ...rest) {
-      counted.bytes += value.length;
-      return inner.put(key, value, ...rest);
-    },
-  };
-  return { store, counted };
-}
-
 async function grown(isMaintained) {
-  const { store, counted } = counting(memoryStore());
+  const { store, written, reset } = countingStore(memoryStore());
   const ds = await Dataset.create("words", schema, store);
   const recordsFrom = (from, to) =>
     stored.slice(from, to).map((row, i) => ({ v: vectorAt(row), n: from + i }));
@@ -103,7 +90,7 @@ async function grown(isMaintained) {
     await ds.appendMany(recordsFrom(n, n + APPEND));
     if (!isMaintained) continue;
     const before = (await ds.adaIvfStatus({ field })).imbalance;
-    counted.bytes = 0;
+    reset();
     const cpu = process.cpuUsage();
     let taken = 0;
     for (; taken < MAX_STEPS; taken++) {
@@ -126,7 +113,7 @@ async function grown(isMaintained) {
       steps.push({
         before,
         steps: taken,
-        bytes: counted.bytes,
+        bytes: written.bytes,
         rows: n + APPEND,
         cpu: (user + system) / 1e3,
       });
@@ -136,15 +123,15 @@ async function grown(isMaintained) {
 
 /** The same data, all of it built anew with as many cells. */
 async function rebuild(from, k) {
-  const { store, counted } = counting(from);
+  const { store, written, reset } = countingStore(from);
   const other = await (await Dataset.open("words", from)).snapshot("before");
   void other;
   const ds = await Dataset.open("words", store);
-  counted.bytes = 0;
+  reset();
   const cpu = process.cpuUsage();
   await ds.rebuildIvf({ field, k });
   const { user, system } = process.cpuUsage(cpu);
-  const { bytes } = counted;
+  const { bytes } = written;
   kept.ds = await Dataset.open("before", from);
   return {
     ds,

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Dataset, Schema } from "../build/lib/index.node.js";
 import { loadQueries, loadRows, loadTruth, matchesFilter, prepare, prepareFilter } from "./peers/data.mjs";
-import { recallAt10 } from "./peers/truth.mjs";
+import { recallAt10 } from "./peers/recall.mjs";
 import { median, spread } from "./statistics.mjs";
 
 const DATA = "words";

@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { open } from "node:fs/promises";
 import { Dataset, openStore, Schema } from "../build/lib/index.node.js";
 import { publicBucket } from "./bucket.mjs";
+import { countingStore } from "./counting-store.mjs";
 import { median, spread } from "./statistics.mjs";
 import { DIM, OUT } from "./words.mjs";
 
@@ -67,11 +68,11 @@ function child(...args) {
 }
 
 async function ingest(at, rows, algorithm) {
-  const put = { objects: 0, bytes: 0 };
+  const { store, written } = countingStore(openStore(at));
   const ds = await Dataset.create(
     "words",
     new Schema().addEmbedding("vector", { dim: DIM, algorithm }),
-    counted(openStore(at), put),
+    store,
   );
   const file = await open(`${OUT}words.f32`);
   const { size } = await file.stat();
@@ -90,7 +91,7 @@ async function ingest(at, rows, algorithm) {
   const total = await ds.count();
   await ds.close();
   const peakMiB = Math.round(process.resourceUsage().maxRSS / 1024);
-  return { rows: total, ...put, ms, cpuMs: Math.round((cpu.user + cpu.system) / 1e3), peakMiB };
+  return { rows: total, ...written, ms, cpuMs: Math.round((cpu.user + cpu.system) / 1e3), peakMiB };
 }
 
 async function* read(file, size, rows) {
@@ -102,21 +103,6 @@ async function* read(file, size, rows) {
       vector: floats.subarray(i * DIM, (i + 1) * DIM),
     }));
   }
-}
-
-function counted(store, put) {
-  return new Proxy(store, {
-    get(target, name) {
-      if (name === "put")
-        return (key, bytes, ...rest) => {
-          put.objects++;
-          put.bytes += bytes.length;
-          return target.put(key, bytes, ...rest);
-        };
-      const value = target[name];
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
 }
 
 /** Puts every object of `from` under `to`, as fast as the client and the server go. */

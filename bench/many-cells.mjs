@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Dataset, directoryStore, memoryStore, Schema } from "../build/lib/index.node.js";
+import { countingStore } from "./counting-store.mjs";
 import { median } from "./statistics.mjs";
 import { DIM, loadWords } from "./words.mjs";
 
@@ -24,23 +25,12 @@ const recordsFrom = (first, count) =>
 
 async function prepare(cells) {
   const inner = onDisk ? directoryStore(join(directory, String(cells))) : memoryStore();
-  const written = { objects: 0, bytes: 0 };
-  const store = {
-    url: inner.url,
-    get: (...args) => inner.get(...args),
-    list: (...args) => inner.list(...args),
-    delete: (...args) => inner.delete(...args),
-    put(key, value, ...rest) {
-      written.objects++;
-      written.bytes += value.length;
-      return inner.put(key, value, ...rest);
-    },
-  };
+  const { store, written, reset } = countingStore(inner);
   const schema = new Schema().addEmbedding("vector", { dim: DIM }).addScalarInt("n");
   const ds = await Dataset.create("words", schema, store);
   await ds.appendMany(recordsFrom(0, BASE));
   await ds.rebuildIvf({ field: "vector", k: cells, sample: Math.max(cells, 20_000), iterations: 1 });
-  return { cells, ds, written, samples: [] };
+  return { cells, ds, written, reset, samples: [] };
 }
 
 try {
@@ -48,8 +38,8 @@ try {
   for (const cells of CELLS) sets.push(await prepare(cells));
   for (let n = 0; n < APPENDS + WARM_UP; n++) {
     const records = recordsFrom(BASE + ((n * RECORDS) % 200_000), RECORDS);
-    for (const { ds, written, samples } of n % 2 === 0 ? sets : [...sets].reverse()) {
-      Object.assign(written, { objects: 0, bytes: 0 });
+    for (const { ds, written, reset, samples } of n % 2 === 0 ? sets : [...sets].reverse()) {
+      reset();
       const cpu = process.cpuUsage();
       const started = performance.now();
       await ds.appendMany(records);

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Dataset, fsck, openStore, Schema } from "../build/lib/index.node.js";
+import { countingStore } from "./counting-store.mjs";
 import { DIM, loadWords } from "./words.mjs";
 
 const QUERIES = 1000;
@@ -56,8 +57,8 @@ async function compare(base, processes) {
   const results = [];
   for (let i = 0; i < ORDERS; i++) {
     const copy = await main.branch(`order-${i}`);
-    const counted = countingStore(base);
-    const target = await Dataset.open(copy.name, counted.store);
+    const { store, kinds } = countingStore(openStore(base));
+    const target = await Dataset.open(copy.name, store);
     const before = performance.now();
     const { manifest, rows, conflictCount, tracks } = await target.mergeMany(shuffled(names, i));
     results.push({
@@ -66,7 +67,7 @@ async function compare(base, processes) {
       conflictCount,
       ...tracks[FIELD],
       seconds: seconds(before),
-      puts: counted.puts(),
+      puts: kinds,
     });
     await target.close();
     await copy.close();
@@ -123,20 +124,6 @@ async function recall(ds, queries, truth, nprobe) {
   const found = await nearest(ds, queries, { nprobe });
   const hits = found.map((anchors, q) => anchors.filter((anchor) => truth[q].includes(anchor)).length);
   return hits.reduce((sum, count) => sum + count, 0) / (10 * truth.length);
-}
-
-/** The same backend; says how many objects were written, and how many bytes, by the first part of their keys. */
-function countingStore(path) {
-  const store = openStore(path);
-  const counts = {};
-  const put = store.put.bind(store);
-  store.put = async (key, body, ...rest) => {
-    const kind = key.split("/")[0];
-    const { objects, bytes } = counts[kind] ?? { objects: 0, bytes: 0 };
-    counts[kind] = { objects: objects + 1, bytes: bytes + body.length };
-    return put(key, body, ...rest);
-  };
-  return { store, puts: () => counts };
 }
 
 function shuffled(names, seed) {

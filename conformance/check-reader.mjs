@@ -473,6 +473,71 @@ function writeTrained(root) {
   });
 }
 
+const STEPPED = {
+  cosine: trained(24, {}),
+  bare: trained(7, { algorithm: "dreamdb.ivf-l2", compressor: "none" }, 60),
+  nibbles: trained(
+    13,
+    { algorithm: "dreamdb.ivf-dot", compressor: { algorithm: "pq", subspaces: 5, bits: 4 } },
+    90,
+  ),
+  label: FULL.label,
+};
+
+/** A step that splits the largest cell of each vector field, and leaves the others as they are. */
+async function stepAll(ds) {
+  for (const field of ["cosine", "bare", "nibbles"]) {
+    const status = await ds.adaIvfStatus({ field });
+    const splitAbove = Math.floor((status.imbalance * status.rows) / status.cells) - 1;
+    const { manifest } = await ds.adaIvfStep({
+      ...{ field, splitAbove, limit: 1, mergeBelow: 0 },
+      ...{ recentre: 0, neighbours: 1, reassignAbove: 0 },
+    });
+    if (manifest === undefined) problem(`a step of ${field} had nothing to do`);
+  }
+}
+
+/**
+ * Steps of built indexes, one after the other, so that segments name indexes of several generations; on a branch others, so that both count
+ * other rows of the segments they share; and a purge of all that. Then a compaction and a rebuild, which leave no lineage.
+ */
+async function writeStepped(root) {
+  const expected = new Map();
+  const written = await Written.create("stepped", STEPPED, root);
+  await written.automatic(250);
+  for (const field of ["cosine", "bare", "nibbles"])
+    await written.ds.rebuildIvf({ field, k: 6, iterations: 2 });
+  await written.automatic(40);
+  const beside = Object.assign(new Written(), written, {
+    ds: await written.ds.branch("stepped-beside"),
+    lines: new Map(written.lines),
+  });
+  await stepAll(written.ds);
+  await written.automatic(60);
+  await stepAll(written.ds);
+  await written.automatic(5);
+  await written.ds.snapshot("stepped-once");
+  const early = new Set(written.lines.keys());
+  await beside.automatic(80);
+  await stepAll(beside.ds);
+  const before = [...written.lines.keys()];
+  await written.remove((i) => i % 5 === 2);
+  const gone = new Set(before.filter((anchor) => !written.lines.has(anchor)));
+  await written.ds.compact({ purge: true });
+  for (const { key } of (await fsck(root, { purged: true })).purge.remaining) rmSync(join(root, key));
+  if (!(await fsck(root, { purged: true })).ok) problem("fsck finds something after a purge of steps");
+  await written.ds.rebuildIvf({ field: "bare", k: 5, iterations: 1 });
+  await written.automatic(20);
+  expected.set("stepped", written.expected());
+  for (const anchor of gone) beside.lines.delete(anchor);
+  expected.set("stepped-beside", beside.expected());
+  for (const anchor of written.lines.keys()) if (!early.has(anchor)) written.lines.delete(anchor);
+  expected.set("stepped-once", written.expected());
+  await written.ds.close();
+  await beside.ds.close();
+  return expected;
+}
+
 const WALKED = {
   near: trained(24, { algorithm: "dreamdb.vamana-cosine" }),
   l2: trained(7, { algorithm: "dreamdb.vamana-l2" }, 60),
@@ -865,6 +930,7 @@ function tamper(keys, [, name, change, covered]) {
     books: (data) => is("DDBK")(data) && data.readUInt32LE(8) === 16,
     trained: (data) => data.includes("exponent") && data.includes("iterations") && data.length < 300,
     compressor: (data) => data.includes("dreamdb.vector-compressor") && data.length < 200,
+    lineage: (data) => data.includes("dreamdb.cell-lineage"),
     scalars: is("DDBI"),
     graphIndex: (data) => data.includes("dreamdb.graph-index"),
     graphOf: (data) =>
@@ -1395,6 +1461,53 @@ async function checkPqTamperings(work) {
   console.log(`${reported} of ${PQ_TAMPERINGS.length} kinds of tampering with PQ codes were reported`);
 }
 
+/** The byte of `since` for a cell. */
+const sinceAt = (data, cell) => data.indexOf("since") + 6 + cell;
+const LINEAGE_TAMPERINGS = [
+  [
+    "rows that count again",
+    (data) => data.fill(0, sinceAt(data, 0), sinceAt(data, 4)),
+    "Corrupt",
+    "rows that count, the entry says",
+  ],
+  [
+    "rows that count no more",
+    (data) => data.fill(1, sinceAt(data, 0), sinceAt(data, 4)),
+    "Corrupt",
+    "rows that count, the entry says",
+  ],
+  ["a generation to come", (data) => put(sinceAt(data, 2), 2)(data), "Corrupt", "generation 2 of 1"],
+  ["a lineage of another length", (data) => Buffer.concat([data, data]), "HashMismatch", "bytes, expected"],
+  [
+    "an index that no segment names",
+    (data) => flipAt(data.indexOf(Buffer.from([0x58, 0x22, 0x1e, 0x20])) + 9)(data),
+    "LineageMismatch",
+    "another SpatialIndex",
+  ],
+  ["another kind of lineage", after("", "dreamdb.cell-lineag", 0x66), "Corrupt", "kind"],
+];
+
+/** Damage with right hashes, to the CellLineage of an index that split one of its four cells. */
+async function checkLineageTamperings(work) {
+  const fields = { v: trained(4, { algorithm: "dreamdb.ivf-l2" }) };
+  const { pairs } = await inMemory("lineage", fields, async (written) => {
+    await written.automatic(60);
+    await written.ds.rebuildIvf({ field: "v", k: 4 });
+    await written.ds.adaIvfStep({
+      ...{ field: "v", splitAbove: 16, limit: 1, mergeBelow: 0, recentre: 0, neighbours: 0 },
+    });
+  });
+  const keys = Object.fromEntries(pairs.map(([key, value]) => [key, Buffer.from(value).toString("hex")]));
+  let reported = 0;
+  for (const [what, change, code, wanted] of LINEAGE_TAMPERINGS) {
+    const root = mkdtempSync(join(work, "tampered-"));
+    await layOut(root, tamper(keys, ["", "lineage", change, []]));
+    const test = (line) => line.startsWith(`FAIL ${code}:`) && line.includes(wanted);
+    if (reports(what, root, test, `${code} … ${wanted}`)) reported++;
+  }
+  console.log(`${reported} of ${LINEAGE_TAMPERINGS.length} kinds of tampering with a lineage were reported`);
+}
+
 async function tamperGraph(work, graph, change, index) {
   const page = Buffer.from(graph.pages[0]);
   const now = index ? page : change(page);
@@ -1460,6 +1573,10 @@ try {
   await checkTrackTamperings(work);
   await checkPqTamperings(work);
   compare(join(work, "walked"), await writeWalked(join(work, "walked")), work);
+  const stepped = compare(join(work, "stepped"), await writeStepped(join(work, "stepped")), work);
+  await checkLineageTamperings(work);
+  for (const count of ["with lineage", "of earlier indexes", "redacted"])
+    if (!/^[1-9]/.test(stepped.split(`, ${count} `)[1] ?? "")) problem(`steps: nothing ${count} was read`);
   compare(join(work, "purged"), await writePurged(join(work, "purged")), work);
   compare(join(work, "dense"), await writeDense(join(work, "dense")), work);
   if (long) compare(join(work, "long"), await writeLong(join(work, "long")), work);

@@ -574,6 +574,36 @@ def anchors_of(directory, batch, what):
     return offsets
 
 
+# ----------------------------------------------------------------------------------- earlier indexes (0004 §10)
+
+Lineage = namedtuple("Lineage", "digest item earlier since")
+
+
+def check_lineage(directory, x, field, index, what):
+    """A CellLineage: which rows count of segments that name an earlier SpatialIndex."""
+    must(index is not None and field.algorithm in IVF, "Corrupt", f"{what}: beside {field.algorithm} that is not trained, or never")
+    must(is_list(x) and len(x) == 2 and is_uint(x[1], 1, MAX_CBOR), "Corrupt", f"{what}: no address and length")
+    digest = address(x[0], what)
+    value = of_kind(directory.read(digest, what, x[1], MAX_CBOR), "dreamdb.cell-lineage", what)
+    only_keys(value, ("kind", "version", "earlier", "since"), what)
+    earlier = tuple(address(item, f"{what} earlier {i}") for i, item in enumerate(get(value, "earlier", is_list, what)))
+    must(1 <= len(earlier) <= 255, "Corrupt", f"{what}: {len(earlier)} earlier indexes")
+    must(len(set(earlier)) == len(earlier), "Corrupt", f"{what}: an earlier index twice")
+    since = get(value, "since", is_bytes(), what)
+    must(len(since) == index.cells, "Corrupt", f"{what}: {len(since)} cells, the index has {index.cells}")
+    must(max(since) <= len(earlier), "Corrupt", f"{what}: generation {max(since)} of {len(earlier)}")
+    return Lineage(digest, x[0], earlier, since)
+
+
+def hidden_cells(track, named, numbers, what):
+    """Whether each of a segment's cells does not count, and whether the segment is of an earlier index."""
+    if named == track.index:
+        return [False] * len(numbers), False
+    must(track.lineage is not None and named in track.lineage.earlier, "LineageMismatch", f"{what}: of another SpatialIndex {named.hex()}")
+    generation, since = track.lineage.earlier.index(named), track.lineage.since
+    return [not (cell < len(since) and generation >= since[cell]) for cell in numbers], True
+
+
 # -------------------------------------------------------------------------------------------------- segments (0007 §4)
 
 def segment_parts(data):
@@ -593,7 +623,8 @@ def segment_parts(data):
 
 def check_segment(directory, entry, field, track, find_rows, sample, what):
     """A segment against the columns it was made from. `find_rows` gives, for ticks, their vectors in the columns.
-    Returns its table, the ticks of its rows, how many rows were computed, and whether it has vectors and codes."""
+    Returns its table, the ticks of its rows that count, how many rows were computed, whether it has vectors and codes, and whether it names an
+    earlier index."""
     ref, index = entry.container, track.spatial
     data = directory.read(ref.digest, what, ref.length, explain=explain_container(ref, segment_parts))
     what = f"{what}, {text_address(ref.digest)}"
@@ -606,9 +637,9 @@ def check_segment(directory, entry, field, track, find_rows, sample, what):
     must(version >= 1, "Corrupt", f"{what}: version 0")
     must(version == 1, "UnsupportedVersion", f"{what}: version {version}")
     must(flags & ~3 == 0, "UnsupportedVersion", f"{what}: flags {flags}")
-    must(rows == entry.rows >= 1, "Corrupt", f"{what}: rows {rows}, the entry says {entry.rows}")
+    must(rows >= entry.rows >= 1, "Corrupt", f"{what}: rows {rows}, the entry says {entry.rows}")
     must(dim == field.dim, "Corrupt", f"{what}: dim {dim}")
-    must(lineage == b"\x1e\x20" + track.index, "LineageMismatch", f"{what}: of another SpatialIndex {lineage.hex()}")
+    must(lineage[:2] == b"\x1e\x20", "Corrupt", f"{what}: SpatialIndex {lineage.hex()}")
     own = b"\x1e\x20" + track.compressor if track.compressor else bytes(34)
     must(compressor == own, "LineageMismatch", f"{what}: of another VectorCompressor {compressor.hex()}")
     must(reserved == reserved2 == reserved3 == reserved4 == 0, "Corrupt", f"{what}: reserved bytes are not zero")
@@ -637,8 +668,13 @@ def check_segment(directory, entry, field, track, find_rows, sample, what):
     table = [struct.unpack_from("<II", data, cell_table + 8 * i) for i in range(cells)]
     cell_rows = table_rows([first for _, first in table], rows, f"{what} cell table")
     numbers = [cell for cell, _ in table]
-    must(all(map(operator.lt, numbers, numbers[1:])) and numbers[-1] < index.cells, "Corrupt", f"{what}: cells out of order or range")
-    per_table = index.cells // index.tables
+    hidden, is_earlier = hidden_cells(track, lineage[2:], numbers, what)
+    counted = sum(n for n, gone in zip(cell_rows, hidden) if not gone)
+    must(counted == entry.rows, "Corrupt", f"{what}: {counted} rows that count, the entry says {entry.rows}")
+    # An earlier index may have had more cells; it had one table, as all that take steps.
+    limit = MAX_ROWS if is_earlier else index.cells
+    must(all(map(operator.lt, numbers, numbers[1:])) and numbers[-1] < limit, "Corrupt", f"{what}: cells out of order or range")
+    per_table = limit // index.tables
     must(numbers[0] // per_table == numbers[-1] // per_table, "Corrupt", f"{what}: cells of tables {numbers[0] // per_table} and {numbers[-1] // per_table}")
     block_rows = [struct.unpack_from("<II32s32s", data, block_table + width * i) for i in range(blocks)]
     firsts = [row[0] for row in block_rows]
@@ -677,30 +713,34 @@ def check_segment(directory, entry, field, track, find_rows, sample, what):
         must(at == stop, "Corrupt", f"{what}: varints of block {i} do not fill it")
     must(len(set(anchor_of)) == rows, "Corrupt", f"{what}: an anchor twice")
 
-    # Rows that are there, each with the column's bytes.
-    ticks = np.array(anchor_of, np.uint64) + np.uint64(entry.base)
+    # Rows that count are there, each with the column's bytes.
+    count = np.flatnonzero(~np.repeat(hidden, cell_rows))
+    anchor_of, cell_of = np.array(anchor_of, np.uint64)[count], np.array(cell_of, np.int64)[count]
+    rows = len(count)
+    ticks = anchor_of + np.uint64(entry.base)
     found, values = find_rows(ticks)
-    must(found.all(), "Corrupt", f"{what}: no record at offset {[anchor_of[i] for i in np.flatnonzero(~found)[:1]]} with a vector")
+    must(found.all(), "Corrupt", f"{what}: no record at offset {[int(anchor_of[i]) for i in np.flatnonzero(~found)[:1]]} with a vector")
     if has_vectors:
-        copies = np.frombuffer(data, np.uint8, vectors_bytes, vectors).reshape(rows, 4 * dim)
+        copies = np.frombuffer(data, np.uint8, vectors_bytes, vectors).reshape(-1, 4 * dim)[count]
         different = np.flatnonzero((copies != values.view(np.uint8).reshape(rows, 4 * dim)).any(axis=1))
         must(not len(different), "Corrupt", f"{what}: vector of row {different[:1]} is not the column's")
 
     # Cells and codes.
     n = rows if sample is None else min(sample, rows)
     chosen = np.unique(np.arange(n) * rows // n) if n else np.empty(0, np.int64)
-    xs, cell_of = values[chosen], np.array(cell_of, np.int64)[chosen]
+    xs, cell_of = values[chosen], cell_of[chosen]
     if field.algorithm.endswith("-cosine"):
         square = spatial.own_folds(xs)
         none = np.flatnonzero(~((0 < square) & (square < math.inf)))
         must(not len(none), "Corrupt", f"{what}: the vector of row {chosen[none[:1]]} has no direction")
-    right = index.cells_of(xs, numbers[0] // per_table)
+    # Where a row stands is for the index to say that its segment names; what its code is, also by a later one with the same centroid.
+    right = cell_of if is_earlier else index.cells_of(xs, numbers[0] // per_table)
     wrong = np.flatnonzero(right != cell_of)
     for i in wrong[:1]:
         raise Bad("Corrupt", f"{what}: row {chosen[i]} stands in cell {cell_of[i]}, its vector in {right[i]}")
     must(True, "Corrupt", "cells")
     if has_codes:
-        stored = np.frombuffer(data, np.uint8, codes_bytes, codes).reshape(rows, w)[chosen]
+        stored = np.frombuffer(data, np.uint8, codes_bytes, codes).reshape(-1, w)[count][chosen]
         for at in range(0, len(chosen), spatial.ROWS_AT_ONCE):
             run = slice(at, at + spatial.ROWS_AT_ONCE)
             made = track.codes.rows(index.space(xs[run]), index.centroids(cell_of[run]))
@@ -709,7 +749,7 @@ def check_segment(directory, entry, field, track, find_rows, sample, what):
                 i = wrong[0]
                 raise Bad("Corrupt", f"{what}: the code of row {chosen[at + i]} is {stored[at + i].tobytes().hex()}, its vector's {made[i].tobytes().hex()}")
         must(True, "Corrupt", "codes")
-    return numbers[0] // per_table, ticks, len(chosen), has_vectors, has_codes
+    return numbers[0] // per_table, ticks, len(chosen), has_vectors, has_codes, is_earlier
 
 
 def cut_segment(cell_rows, most):
@@ -730,7 +770,7 @@ def cut_segment(cell_rows, most):
 # --------------------------------------------------------------------------------------------------- datasets
 
 Manifest = namedtuple("Manifest", "digest genesis parents seq op op_id schema fields rows auto_high lane timeline tracks bytes")
-Track = namedtuple("Track", "index spatial compressor codes segments")
+Track = namedtuple("Track", "index spatial compressor codes segments lineage")
 
 
 class Reader:
@@ -741,7 +781,7 @@ class Reader:
         self.done_batches, self.done_segments, self.done_graphs = {}, {}, {}
         self.ticks, self.columns, self.flat, self.tombstones, self.redactions = {}, {}, {}, {}, {}
         self.digests, self.updated = {}, set()
-        self.counts = dict.fromkeys(("refs", "manifests", "records", "deleted", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "rows computed", "graphs", "redacted"), 0)
+        self.counts = dict.fromkeys(("refs", "manifests", "records", "deleted", "batches", "columns", "scalar indexes", "trees", "segments", "with vectors", "with codes", "of earlier indexes", "with lineage", "rows computed", "graphs", "redacted"), 0)
 
     # Manifests
 
@@ -791,7 +831,7 @@ class Reader:
         for id_, field in vectors.items():
             track, at = tracks[id_], f"{what} track {field.name}"
             must(isinstance(track, dict), "Corrupt", f"{at}: no map")
-            only_keys(track, ("spatialIndex", "inline", "segments", "compressor", "compressorInline"), at)
+            only_keys(track, ("spatialIndex", "inline", "segments", "compressor", "compressorInline", "lineage"), at)
             index = address(track.get("spatialIndex"), f"{at} spatialIndex")
             inline = get(track, "inline", is_bytes(), at)
             self.deleted(genesis)
@@ -813,7 +853,9 @@ class Reader:
                 if (compressor, field) not in self.codes:
                     self.codes[compressor, field] = check_compressor(self.directory, inline, field, f"{at} VectorCompressor")
                 codes = self.codes[compressor, field]
-            read[id_] = Track(index, own, compressor, codes, track.get("segments"))
+            lineage = check_lineage(self.directory, track["lineage"], field, own, f"{at} lineage") if "lineage" in track else None
+            self.counts["with lineage"] += lineage is not None
+            read[id_] = Track(index, own, compressor, codes, track.get("segments"), lineage)
         return Manifest(digest, genesis, parents, seq, op, op_id, m["schema"], fields, rows, auto_high, lane, m["timeline"], read, len(data))
 
     def entries(self, m):
@@ -826,24 +868,27 @@ class Reader:
             segments = {id_: self.indexes.root(t.segments, "segments", f"{what} segments of field {id_}") for id_, t in m.tracks.items()}
             self.deleted(m.genesis)
             batches = self.followed(m.genesis, "timeline", batches, what)
-            segments = {id_: self.followed(m.genesis, "segments", found, what) for id_, found in segments.items()}
+            segments = {id_: self.followed(m.genesis, "segments", found, what, m.tracks[id_].lineage) for id_, found in segments.items()}
             self.flat[m.digest] = batches, segments
         return self.flat[m.digest]
 
-    def followed(self, genesis, of, entries, what):
+    def followed(self, genesis, of, entries, what, lineage=None):
         """Entries, or what stands for them, 0020 §5. Segments of which nothing is left are not among them."""
         known = self.redactions[genesis][of]
         if not known:
             return entries
-        unknown = [entry for entry in entries if entry not in self.digests]
-        for entry, digest in zip(unknown, digests_of([encode(self.indexes.raw[entry]) for entry in unknown])):
-            self.digests[entry] = digest
+        # Of a segment that counts in part the lineage is in the key. Which those are does not show in entries: that key first, then the other.
+        forms = [None] if lineage is None else [lineage, None]
+        unknown = [(entry, form) for entry in entries for form in forms if (entry, form) not in self.digests]
+        texts = [encode([*self.indexes.raw[entry], *([form.item] if form else [])]) for entry, form in unknown]
+        self.digests.update(zip(unknown, digests_of(texts)))
         found = []
         for entry in entries:
-            if self.digests[entry] not in known:
+            keys = [self.digests[entry, form] for form in forms if self.digests[entry, form] in known]
+            if not keys:
                 found.append(entry)
                 continue
-            other = known[self.digests[entry]]
+            other = known[keys[0]]
             self.counts["redacted"] += 1
             if other is not None:
                 if of == "timeline":
@@ -884,8 +929,9 @@ class Reader:
                 writer(m.op == "schema-update" and not found, f"{what}: a field that its parent does not have")
                 continue
             if m.op == "append":
-                same = (m.tracks[id_].index, m.tracks[id_].compressor) == (p.tracks[id_].index, p.tracks[id_].compressor)
-                writer(same, f"{what}: an append with another SpatialIndex or VectorCompressor")
+                own, other = m.tracks[id_], p.tracks[id_]
+                same = (own.index, own.compressor, own.lineage) == (other.index, other.compressor, other.lineage)
+                writer(same, f"{what}: an append with another SpatialIndex, VectorCompressor or lineage")
                 writer(found[:len(segments_before[id_])] == segments_before[id_], f"{what}: does not begin with its parent's segments")
         if m.auto_high == p.auto_high:
             return
@@ -1074,14 +1120,15 @@ class Reader:
             return
         held = [[] for _ in range(track.spatial.tables)]
         for entry in segments:
-            key = entry, track.index, track.compressor, field
+            key = entry, track.index, track.compressor, track.lineage and track.lineage.digest, field
             if key not in self.done_segments:
                 at = f"segment from {entry.base} of {field.name}"
                 find = lambda ticks: self.find_rows(batches, field, ticks)
                 self.done_segments[key] = guarded(at, check_segment, self.directory, entry, field, track, find, self.sample, at)
                 self.counts["segments"] += 1
                 if self.done_segments[key]:
-                    _, _, computed, vectors, codes = self.done_segments[key]
+                    _, _, computed, vectors, codes, earlier = self.done_segments[key]
+                    self.counts["of earlier indexes"] += earlier
                     self.counts["rows computed"] += computed
                     self.counts["with vectors"] += vectors
                     self.counts["with codes"] += codes

@@ -12,7 +12,7 @@ import { median, spread } from "../statistics.mjs";
 import { loadQueries, loadRows, loadTruth, prepare } from "./data.mjs";
 import * as dreamdb from "./dreamdb.mjs";
 import { builtVariants } from "./indexes.mjs";
-import { recallAt10 } from "./truth.mjs";
+import { recallAt10 } from "./recall.mjs";
 
 const DATA = "words";
 const K = 10;

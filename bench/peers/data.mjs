@@ -16,6 +16,7 @@ export const DATA_SETS = {
   clustered: { title: "clustered, 100,000 × 768", dim: 768, make: () => clustered(100_000, QUERIES, 768) },
   mnist: { title: "MNIST digits, 9,000 × 784", dim: 784, make: makeDigits },
   words100k: { title: "word vectors, 100,000 of them", dim: WORD_DIM, make: () => subset(100_000) },
+  words50k: { title: "word vectors, 50,000 of them", dim: WORD_DIM, make: () => subset(50_000) },
   words34k: { title: "word vectors, 34,000 of them", dim: WORD_DIM, make: () => subset(34_000) },
   words10k: { title: "word vectors, 10,000 of them", dim: WORD_DIM, make: () => subset(10_000) },
 };

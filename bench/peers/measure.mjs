@@ -4,7 +4,7 @@ import { median } from "../statistics.mjs";
 import { loadTruth } from "./data.mjs";
 import { remember } from "./indexes.mjs";
 import { Contestant, firstResult } from "./process.mjs";
-import { recallAt10 } from "./truth.mjs";
+import { recallAt10 } from "./recall.mjs";
 
 const QUERIES = 1000;
 const SAMPLE_CPU_SECONDS = 0.4;

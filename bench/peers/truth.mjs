@@ -1,10 +1,8 @@
-// Exact answers by brute force with the library's own scan, and what is measured against them.
+// Exact answers by brute force with the library's own scan.
 import { loadKernels } from "../../build/lib/kernels/load.js";
 
 /** Answers kept per query: more than any top 10 needs, so that ties past the tenth are known, and enough for LID. */
 export const TRUTH_DEPTH = 100;
-/** A result this close below the true tenth score counts as found. */
-const TIE = 1e-6;
 
 /**
  * @param {Float32Array} rows unit vectors, count × dim
@@ -58,18 +56,4 @@ function bitmap(count, matches) {
   const bits = new Uint8Array(Math.ceil(count / 8));
   for (let row = 0; row < count; row++) if (matches(row)) bits[row >> 3] |= 1 << (row & 7);
   return bits;
-}
-
-/** The share of the true first 10 that `found` (ids per query, from query `from` on) has; ties count. */
-export function recallAt10(truth, found, from = 0) {
-  let share = 0;
-  found.forEach((ids, i) => {
-    const query = (from + i) % truth.ids.length;
-    const known = new Map(truth.ids[query].map((id, rank) => [id, truth.scores[query][rank]]));
-    const wanted = Math.min(10, known.size);
-    const least = truth.scores[query][wanted - 1] - TIE;
-    const good = [...new Set(Array.from(ids, Number))].filter((id) => (known.get(id) ?? -2) >= least).length;
-    share += Math.min(good, wanted) / wanted;
-  });
-  return share / found.length;
 }

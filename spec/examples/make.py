@@ -1514,6 +1514,17 @@ def redactions_example(tiny):
             "batches": [[blake3(cbor(batch)), 1, [*batch[:4], columns]]], "segments": [[blake3(cbor(segment)), 1]], "indexes": []}
 
 
+def lineage_example(ivf):
+    return {"kind": "dreamdb.cell-lineage", "version": 1, "earlier": [Address(cbor(ivf.spatial), "an earlier SpatialIndex")], "since": bytes([1, 0, 1])}
+
+
+def redaction_key_example(ivf):
+    """Of the segment of tiny-ivf, whose rows a Track with a lineage counts but for one."""
+    base, span, rows, ref = ivf.whole
+    item = [base, span, rows - 1, ref, Address(cbor(lineage_example(ivf)), "the CellLineage")]
+    return cbor_dump(item) + f"\n\nkey {blake3(cbor(item)).hex()}"
+
+
 def addresses_example(tiny):
     """0020 §7.2: a list of one object, and the cell that names it."""
     return {"kind": "dreamdb.addresses", "version": 1, "nonce": bytes([0xA5] * 16), "digests": blake3(tiny.spatial_bytes), "sizes": struct.pack("<I", len(tiny.spatial_bytes))}
@@ -1564,6 +1575,7 @@ def examples():
         "tombstones": object_example(tombstones_example(tiny)),
         "registry": registry_example(tiny),
         "redactions": object_example(redactions_example(tiny)),
+        "redaction-key": redaction_key_example(ivf),
         "addresses": object_example(addresses_example(tiny)),
         "gc": gc_example(tiny),
         "pin": pin_example(tiny),
@@ -1590,8 +1602,7 @@ def examples():
         "index-root": root_example(),
         "metrics": metric_example(),
         "spatial-index-trained": object_example(ivf.spatial),
-        "cell-lineage": object_example({"kind": "dreamdb.cell-lineage", "version": 1, "earlier": [Address(cbor(ivf.spatial), "an earlier SpatialIndex")],
-                                        "since": bytes([1, 0, 1])}),
+        "cell-lineage": object_example(lineage_example(ivf)),
         "k-means": k_means_example(ivf),
         "assign": assign_example(ivf),
         "centroids": ivf.table.dump() + "\n\n" + summary(ivf.table.data),

@@ -11,10 +11,8 @@ import {
   appendToIndex,
   type BatchEntry,
   batchCodec,
-  type EntryCodec,
   emptyIndex,
   type IndexRoot,
-  type Interval,
   type NewPage,
   type SegmentEntry,
   segmentCodec,
@@ -125,7 +123,7 @@ export async function compact(
     throw invalid("purge", "purge beside fields", "one or the other: all fields are purged");
   await space.refresh(session);
   const live = await space.live(old, session);
-  const before = await listed(session, old.timeline, batchCodec);
+  const before = await batchesOf(session, old.timeline);
   const lost = options.purge === true ? await graphsWithDead(target, old, before, live) : [];
   const dropped = await withoutGraphs(target, old, lost);
   const columns =
@@ -259,7 +257,7 @@ async function draftOf(
     return address;
   };
   const now = current.manifest;
-  const batches = await listed(ctx.session, now.timeline, batchCodec);
+  const batches = await batchesOf(ctx.session, now.timeline);
   if (!isExtension(batches, before)) throw replaced("timeline");
   const late = batches.slice(before.length);
   const tracks = new Map(now.tracks);
@@ -267,7 +265,7 @@ async function draftOf(
     const track = now.tracks.get(id);
     if (track === undefined || keyOf(track) !== keyOf(old.tracks.get(id) as Track))
       throw replaced(`field ${id}`);
-    const entries = await listed(ctx.session, track.segments, segmentCodec);
+    const entries = await entriesOf(ctx.session, track);
     const was = fold.before;
     if (was.some(({ container }, i) => entries[i]?.container.address !== container.address))
       throw replaced(`field ${id}`);
@@ -322,13 +320,12 @@ function replaced(field: string): DreamDBError {
   );
 }
 
-async function listed<E extends Interval>(
+async function batchesOf(
   session: AppendTarget["ctx"]["session"],
-  root: IndexRoot<E>,
-  codec: EntryCodec<E>,
-): Promise<E[]> {
-  const entries: E[] = [];
-  for await (const entry of entriesIn(session, root, codec)) entries.push(entry);
+  timeline: IndexRoot<BatchEntry>,
+): Promise<BatchEntry[]> {
+  const entries: BatchEntry[] = [];
+  for await (const entry of entriesIn(session, timeline, batchCodec)) entries.push(entry);
   return entries;
 }
 

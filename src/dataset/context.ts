@@ -105,39 +105,33 @@ const DEFAULT_CORE_BYTES = 2 ** 32;
 const DEFAULT_RETRIES = 100;
 const MAX_WRITER_CHARS = 1024;
 
+/** A context but for the compute core: while that is loaded, reads can be under way. */
+export type Foundation = Omit<Context, "kernels" | "vectors" | "pool">;
+
 export async function createContext(
   backend: Backend | { backend: Backend } | undefined,
   options: DatasetOptions,
 ): Promise<Context> {
-  const { coreBytes } = options;
-  const limit = coreBytes === undefined ? {} : { maxBytes: budget("coreBytes", coreBytes) };
-  const kernels = await loadKernels(options.kernels ?? "auto", limit);
-  useBulkHasher((bytes) => kernels.hashBytes(bytes));
-  const { readOnly, singleWriter, remote } = options;
+  return contextOn(foundationOf(backend, options), options);
+}
+
+export function foundationOf(
+  backend: Backend | { backend: Backend } | undefined,
+  options: DatasetOptions,
+): Foundation {
+  const { readOnly, singleWriter, remote, coreBytes } = options;
   const store = openStore(checkBackend(backend), {
     ...remote,
     ...(readOnly === undefined ? {} : { readOnly }),
     ...(singleWriter === undefined ? {} : { singleWriter }),
   });
   const cacheBytes = budget("cacheBytes", options.cacheBytes ?? DEFAULT_CACHE_BYTES);
-  const session = new Session(store, cacheBytes, undefined, checkedReads(options.reads));
   const ample = Math.floor((coreBytes ?? DEFAULT_CORE_BYTES) / 4);
-  const residentBytes = budget("residentBytes", options.residentBytes ?? ample);
-  const vectors = new ResidentVectors(session, kernels, residentBytes);
   return {
     store,
-    session,
-    kernels,
-    vectors,
+    session: new Session(store, cacheBytes, undefined, checkedReads(options.reads)),
     cacheBytes,
-    residentBytes,
-    pool:
-      (options.workers ?? 0) === 0
-        ? undefined
-        : new WorkerPool(options.workers as number, {
-            mode: kernels.mode,
-            module: await kernelModule(kernels.mode),
-          }),
+    residentBytes: budget("residentBytes", options.residentBytes ?? ample),
     maxStalenessMs: options.maxStaleness === undefined ? undefined : staleness(options.maxStaleness),
     writer: checkWriter(options.writer ?? "dreamdb-ts"),
     clock: checkedClock(options.clock ?? (() => BigInt(Date.now()) * 1_000_000n)),
@@ -149,13 +143,29 @@ export async function createContext(
   };
 }
 
+/** The context, when the compute core is loaded. Errors: `InvalidArgument`, `UnsupportedBackend`. */
+export async function contextOn(foundation: Foundation, options: DatasetOptions): Promise<Context> {
+  const { coreBytes } = options;
+  const limit = coreBytes === undefined ? {} : { maxBytes: budget("coreBytes", coreBytes) };
+  const kernels = await loadKernels(options.kernels ?? "auto", limit);
+  useBulkHasher((bytes) => kernels.hashBytes(bytes));
+  const { mode } = kernels;
+  const threads = options.workers ?? 0;
+  return {
+    ...foundation,
+    kernels,
+    vectors: new ResidentVectors(foundation.session, kernels, foundation.residentBytes),
+    pool: threads === 0 ? undefined : new WorkerPool(threads, { mode, module: await kernelModule(mode) }),
+  };
+}
+
 /** The context of one operation on a ref with this epoch. */
 export function operationOf(ctx: Context, refEpoch: number): Context {
   return { ...ctx, holding: holdingOf(refEpoch, ctx.holding.view) };
 }
 
 function holdingOf(refEpoch: number, view: Holding["view"]): Holding {
-  return { view, refEpoch, puts: new Set(), states: new Set() };
+  return { view, refEpoch, puts: new Set(), states: new Map() };
 }
 
 /** A context for another dataset object of the same backend, which is closed by itself; verified bytes are shared. */

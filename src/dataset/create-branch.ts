@@ -8,18 +8,18 @@ import type { Context } from "./context.ts";
 import { createRef, nameTaken } from "./create-ref.ts";
 import { readRef, type Tip } from "./tip.ts";
 
-/** Creates a branch of a stored state. */
+/** Creates a branch of a stored state. @param readFrom the ref that it was read from, or its own address */
 export async function createBranch(
   ctx: Context,
   name: string,
-  { address, manifest }: { address: Address; manifest: Manifest },
+  { address, manifest, readFrom }: { address: Address; manifest: Manifest; readFrom: string },
 ): Promise<Tip> {
   // Seen before a lane is taken for nothing; the put decides.
   const found = await readRef(ctx.session, name);
   if (found !== undefined && found.ref.type !== "reserved") throw nameTaken(name);
   const bytes = await ctx.session.object(address);
   const lane = await takeLane(ctx, manifest.genesis);
-  return createRef(ctx, name, "branch", { address, manifest, bytes }, { lane });
+  return createRef(ctx, name, "branch", { address, manifest, bytes, readFrom }, { lane });
 }
 
 /**

@@ -16,7 +16,9 @@ export interface NamedState {
   address: Address;
   manifest: Manifest;
   bytes: Uint8Array;
-  /** What it is made of, and last its Manifest, when it is new. Left out when it is stored already. */
+  /** Of a state that is stored already: the ref that it was read from, or its own address. */
+  readFrom?: string;
+  /** Of a new one: what it is made of, and last its Manifest. */
   objects?: readonly NewPage[];
 }
 
@@ -32,9 +34,9 @@ export async function createRef(
   state: NamedState,
   traits: RefTraits = {},
 ): Promise<Tip> {
-  const { address, manifest, bytes, objects = [] } = state;
+  const { address, manifest, bytes, objects = [], readFrom } = state;
   const fresh = objects.map((object) => object.address);
-  if (state.objects === undefined) ctx.holding.states.add(address);
+  if (readFrom !== undefined) ctx.holding.states.set(address, readFrom);
   const ref = newRef(ctx, type, address, manifest, bytes, 0, traits);
   let etag = await reserve(ctx, name, ref);
   const { state: collections } = await readCollections(ctx);

@@ -34,8 +34,10 @@ import {
   type Cancellable,
   type Context,
   contextBeside,
+  contextOn,
   createContext,
   type DatasetOptions,
+  foundationOf,
   operationOf,
   until,
 } from "./context.ts";
@@ -304,15 +306,19 @@ export class Dataset<F extends FieldTypes = AnyFields> {
     options: DatasetOptions = {},
   ): Promise<Dataset<F>> {
     checkRefName(name);
-    const lasting = await createContext(backend, optionsOf(backend, options));
-    const ctx = until(lasting, options.signal);
-    const asked = lasting.maxStalenessMs === undefined ? undefined : lasting.clock();
-    const tip = await readTip(ctx.session, name);
+    const all = optionsOf(backend, options);
+    const foundation = foundationOf(backend, all);
+    const { store, session, maxStalenessMs, clock } = foundation;
+    const asked = maxStalenessMs === undefined ? undefined : clock();
+    const [lasting, tip] = await Promise.all([
+      contextOn(foundation, all),
+      readTip(session.until(options.signal), name),
+    ]);
     if (tip === undefined) {
       throw new DreamDBError("NotFound", "no dataset, branch or snapshot has this name", {
         field: "name",
         found: name,
-        expected: `a ref of ${ctx.store.url}`,
+        expected: `a ref of ${store.url}`,
       });
     }
     const { manifest, address } = tip;
@@ -338,11 +344,13 @@ export class Dataset<F extends FieldTypes = AnyFields> {
   ): Promise<Dataset<F>> {
     const address = typeof at === "object" && at !== null ? at.manifest : at;
     addressToMultihash(address, "manifest");
-    const lasting = await createContext(backend, optionsOf(backend, options));
-    const ctx = until(lasting, options.signal);
-    const [manifest] = await Promise.all([
-      readManifest(ctx.session, address),
-      refusePruned(ctx.session, address),
+    const all = optionsOf(backend, options);
+    const foundation = foundationOf(backend, all);
+    const session = foundation.session.until(options.signal);
+    const [lasting, manifest] = await Promise.all([
+      contextOn(foundation, all),
+      readManifest(session, address),
+      refusePruned(session, address),
     ]);
     return new Dataset<F>({
       ctx: lasting,
@@ -835,11 +843,12 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    * `StoreUnavailable`, `CommitUnknown`.
    */
   async snapshot(label: string, { signal }: Cancellable = {}): Promise<Snapshot> {
-    const { manifest, address } = this.state;
+    const { manifest, address, name } = this.state;
     const ctx = operationOf(until(this.state.ctx, signal), 0);
     await writing(async () => {
       checkRefName(label, "label");
-      await createRef(ctx, label, "tag", { address, manifest, bytes: await ctx.session.object(address) });
+      const bytes = await ctx.session.object(address);
+      await createRef(ctx, label, "tag", { address, manifest, bytes, readFrom: name });
     });
     return { label, manifest: address };
   }
@@ -851,9 +860,9 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   async branch(name: string, { signal }: Cancellable = {}): Promise<Dataset<F>> {
     checkRefName(name);
-    const { ctx, genesis, manifest, address } = this.state;
+    const { ctx, genesis, manifest, address, name: readFrom } = this.state;
     const moving = operationOf(until(ctx, signal), 0);
-    const created = await writing(() => createBranch(moving, name, { address, manifest }));
+    const created = await writing(() => createBranch(moving, name, { address, manifest, readFrom }));
     const own = await contextBeside(ctx);
     return new Dataset<F>({
       ctx: own,
@@ -907,7 +916,7 @@ export class Dataset<F extends FieldTypes = AnyFields> {
    */
   pin(leaseMs: number, { signal }: Cancellable = {}): Promise<Pin> {
     const ctx = operationOf(until(this.state.ctx, signal), 0);
-    return writing(() => createPin(ctx, this.state.address, leaseMs));
+    return writing(() => createPin(ctx, this.state.address, this.state.name, leaseMs));
   }
 
   /** Up to `limit` Manifests from this state back, newest first, each once. */

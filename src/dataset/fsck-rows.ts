@@ -1,12 +1,12 @@
 /** Checking that the parts of one state agree on its rows: no anchor twice, and every vector in its index. */
 import type { FieldSpec } from "../objects/field.ts";
-import { type BatchEntry, batchCodec, segmentCodec } from "../objects/index-tree.ts";
+import { type BatchEntry, batchCodec } from "../objects/index-tree.ts";
 import type { Manifest, Track } from "../objects/manifest.ts";
 import { corrupt } from "../objects/shape.ts";
 import { isGraph, isTrained, tablesOf } from "../objects/spatial-index.ts";
 import type { Deleted } from "./deleted.ts";
 import { rowsWithValue } from "./fsck-graph.ts";
-import { anchorsIn, type OpenSegment, openSegments } from "./segments.ts";
+import { anchorsIn, type OpenSegment, openSegments, segmentsIn } from "./segments.ts";
 import type { Session } from "./session.ts";
 import { anchorsOf, batchesByTime, entriesIn } from "./timeline.ts";
 
@@ -67,7 +67,7 @@ export async function checkIndexed(
 async function segmentAnchors(session: Session, track: Track): Promise<BigUint64Array> {
   const anchors = new BigUint64Array(track.segments.rows);
   let filled = 0;
-  for await (const entry of entriesIn(session, track.segments, segmentCodec)) {
+  for await (const entry of segmentsIn(session, track)) {
     const [opened] = (await openSegments(session, track, [entry])) as [OpenSegment];
     if (filled + entry.rows > anchors.length)
       throw corrupt("segment.rows", entry.rows, anchors.length - filled);

@@ -23,7 +23,7 @@ import {
   type SegmentEntry,
   segmentCodec,
 } from "../objects/index-tree.ts";
-import { codingOf, decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
+import { codingOf, decodeManifest, type LineageRef, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodePin } from "../objects/pin.ts";
 import { decodeRedactions, digestOfEntry } from "../objects/redactions.ts";
 import { decodeRef, isLive } from "../objects/ref.ts";
@@ -418,7 +418,8 @@ class Checker {
       await this.tables(track);
       await this.lineage(track);
       await this.graph(track, manifest);
-      await this.tree(manifest, track.segments, segmentCodec, (entry) => this.segment(entry, track, space));
+      const check = (entry: SegmentEntry) => this.segment(entry, track, space);
+      await this.tree(manifest, track.segments, segmentCodec, check, track.lineage);
       const tables = tablesOf(track.spatialIndex);
       if (track.segments.rows % tables !== 0)
         throw fault("track.segments.rows", track.segments.rows, `as many in each of ${tables} tables`);
@@ -501,15 +502,18 @@ class Checker {
     root: IndexRoot<E>,
     codec: EntryCodec<E>,
     check: ((entry: E) => Promise<void>) | undefined,
+    lineage?: LineageRef,
   ): Promise<void> {
     const { redactions } = this.spaceOf(genesis);
     const look = async (entry: E): Promise<void> => {
-      const seen = redactions.entry(entry, codec);
+      const seen = redactions.entry(entry, codec, lineage);
       if (codec.of === batchCodec.of && seen !== undefined) checkSameRows(entry, seen);
       if (seen !== undefined) await check?.(seen);
     };
-    // A page that two Spaces have is another one in each: what was deleted in one is not in the other.
-    const kind = `${check === undefined ? "kept page" : "page"} of ${codec.of}`;
+    // A page that two Spaces have is another one in each: what was deleted in one is not in the other. So is one that two Tracks have
+    // of which other rows count.
+    const under = lineage === undefined ? "" : ` under ${lineage.address}`;
+    const kind = `${check === undefined ? "kept page" : "page"} of ${codec.of}${under}`;
     const use = redactions.isEmpty ? kind : `${kind} in ${genesis}`;
     for (const page of root.pages) await this.page(page, codec, use, look);
     for (const entry of root.entries) await look(entry);
@@ -608,7 +612,8 @@ class Checker {
   }
 
   private async segment(entry: SegmentEntry, track: Track, { deleted, session }: Space): Promise<void> {
-    await this.data(entry.container, `segment of ${entry.rows} for ${track.address}`, async (bytes) => {
+    const use = `segment of ${entry.rows} for ${track.address} ${track.lineage?.address ?? ""}`;
+    await this.data(entry.container, use, async (bytes) => {
       checkContainer(bytes, entry.container);
       const head = decodeSegmentHead(bytes, { totalBytes: entry.container.bytes, ...codingOf(track) });
       withHidden(track, await readLineage(session, track), entry, { ref: entry.container, head });

@@ -2,16 +2,10 @@
  * Collecting garbage (spec/0020-maintenance.md §7): objects that no root reaches are condemned, every ref is rewritten so that no
  * writer goes on without knowing that, and those which nothing has come to need are deleted when a later call finds them old enough.
  */
-import { type Address, addressOfDigest, isAddress, objectKey } from "../core/address.ts";
+import { type Address, isAddress, objectKey } from "../core/address.ts";
 import { equalBytes } from "../core/blake3.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
-import {
-  decodeAddressList,
-  digestAt,
-  type ListRef,
-  type SplitSet,
-  splitSet,
-} from "../objects/address-list.ts";
+import { type ListRef, type SplitSet, splitSet } from "../objects/address-list.ts";
 import { decodeGcState, encodeGcState, GC_KEY, type GcState, type Round } from "../objects/gc-state.ts";
 import { decodeLanes } from "../objects/lanes.ts";
 import { decodePin } from "../objects/pin.ts";
@@ -21,6 +15,7 @@ import { openStore } from "../store/open.ts";
 import type { StoreOptions } from "../store/remote/options.ts";
 import { signalled } from "../store/signalled.ts";
 import type { Store } from "../store/store.ts";
+import { entriesOf, reachedBy } from "./complete.ts";
 import type { Backend, Cancellable } from "./context.ts";
 import { keptBy, Marker } from "./mark.ts";
 import { storeObjects } from "./put-objects.ts";
@@ -184,7 +179,7 @@ class Collector {
 
   private async rehearse(round: Round | undefined): Promise<void> {
     const { marker } = await this.mark(await this.roots(undefined), undefined);
-    const listed = await this.entriesOf(round?.condemned ?? []);
+    const listed = await entriesOf(this.session, round?.condemned ?? []);
     for (const [address, bytes] of await this.garbage(marker)) {
       if (listed.has(address)) continue;
       this.result.condemned++;
@@ -202,7 +197,7 @@ class Collector {
     const { marker } =
       marked !== undefined && isKeepingAll ? marked : await this.mark(await this.roots(undefined), undefined);
     const garbage = await this.garbage(marker);
-    const known = await this.entriesOf((await this.read()).pruned);
+    const known = await entriesOf(this.session, (await this.read()).pruned);
     const doomed = [...marker.skeletons].filter((address) => !known.has(address));
     if (garbage.size === 0 && doomed.length === 0) return false;
     const made = await this.change(async (state) => {
@@ -229,8 +224,8 @@ class Collector {
   /** Deletes what the list still has when all that anybody came to need is taken off it. */
   private async finish(): Promise<Marked> {
     const { epoch, round } = await this.read();
-    const listed = await this.entriesOf(round?.condemned ?? []);
-    const doomed = await this.entriesOf(round?.doomed ?? []);
+    const listed = await entriesOf(this.session, round?.condemned ?? []);
+    const doomed = await entriesOf(this.session, round?.doomed ?? []);
     const roots = await this.roots(epoch);
     const marked = await this.mark(roots, doomed);
     const { marker, isSkeleton } = marked;
@@ -310,7 +305,7 @@ class Collector {
 
   private async deleteListed({ list, ref, ts }: { list: number; ref: ListRef; ts: bigint }): Promise<void> {
     const { clock, onProgress } = this.options;
-    const entries = await this.entriesOf([ref]);
+    const entries = await entriesOf(this.session, [ref]);
     let seenAt = ts;
     const work = async ([address, bytes]: [Address, number]): Promise<void> => {
       // One that was away for long may have been given up, and another have ended the round: then nothing may be deleted any more.
@@ -353,7 +348,7 @@ class Collector {
     { skeletons }: Marker,
     going: ReadonlyMap<Address, number>,
   ): Promise<SplitSet> {
-    const known = await this.entriesOf(state.pruned);
+    const known = await entriesOf(this.session, state.pruned);
     const all = new Set([...known.keys(), ...skeletons].filter((address) => !going.has(address)));
     if (all.size === known.size && [...all].every((address) => known.has(address))) return state.pruned;
     return this.stored([...all]);
@@ -368,7 +363,7 @@ class Collector {
       ...(since === undefined ? {} : { since }),
     });
     const state = await this.read();
-    const pruned = await this.entriesOf(state.pruned);
+    const pruned = await entriesOf(this.session, state.pruned);
     const isSkeleton = (address: Address): boolean =>
       pruned.has(address) ||
       (kept !== undefined && !kept.has(address) && (doomed === undefined || doomed.has(address)));
@@ -378,12 +373,29 @@ class Collector {
       for (const address of [genesis, ...redactions]) marker.live.add(address);
       marker.redacted(genesis, await readRedactions(this.session, { genesis, redactions }));
     }
-    // A pin of a pruned state was never confirmed; and what was pruned does not come back with another policy.
-    const held = [...roots.pins, ...(kept ?? [])].filter((address) => !pruned.has(address));
+    // What was pruned does not come back with another policy; and a pin of it was never confirmed.
+    const held = [...(kept ?? [])].filter((address) => !pruned.has(address));
     await marker.states([...roots.branches, ...roots.tags, ...held], isSkeleton);
+    for (const pin of roots.pins) if (!pruned.has(pin)) await this.markPinned(pin, marker, isSkeleton);
     for (const address of [...roots.others, ...listsIn(state)]) marker.live.add(address);
     this.result.marked = marker.live.size;
     return { marker, isSkeleton };
+  }
+
+  /** A pin of a state of which something is gone was never confirmed: its maker is about to be told, or was killed. */
+  private async markPinned(
+    state: Address,
+    marker: Marker,
+    isSkeleton: (manifest: Address) => boolean,
+  ): Promise<void> {
+    if (marker.full.has(state)) return;
+    try {
+      await reachedBy(this.session, state, isSkeleton);
+    } catch (error) {
+      if (isDreamDBError(error, "NotFound")) return;
+      throw error;
+    }
+    await marker.states([state], isSkeleton);
   }
 
   /**
@@ -481,16 +493,6 @@ class Collector {
   }
 
   /** What a set has, with the bytes of each where they are known. */
-  private async entriesOf(set: SplitSet): Promise<Map<Address, number>> {
-    const found = new Map<Address, number>();
-    for (const ref of set) {
-      if (ref === undefined) continue;
-      const { digests, sizes } = decodeAddressList(await this.session.object(ref.address));
-      for (let i = 0; i < ref.count; i++) found.set(addressOfDigest(digestAt(digests, i)), sizes?.[i] ?? 0);
-    }
-    return found;
-  }
-
   private async read(): Promise<GcState> {
     const found = await this.store.get(GC_KEY);
     return found === undefined ? EMPTY : decodeGcState(found.bytes);

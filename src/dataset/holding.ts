@@ -3,11 +3,11 @@
  * remembers which objects it put, and before it moves a ref it takes those that are condemned off the list. Which lists there are
  * it asks for only when a ref tells that a collection began since it last asked.
  */
-import { type Address, addressDigest, objectKey } from "../core/address.ts";
+import { type Address, objectKey } from "../core/address.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
-import { decodeAddressList, hasDigest, listFor, type SplitSet } from "../objects/address-list.ts";
 import { decodeGcState, encodeGcState, GC_KEY, type GcState, type Round } from "../objects/gc-state.ts";
 import type { Context } from "./context.ts";
+import { listed } from "./pruned.ts";
 import { inParallel, type Session } from "./session.ts";
 
 /** The cell of the backend's collections as it was read last; no `state` while there never was one. */
@@ -27,8 +27,8 @@ export interface Holding {
   starting?: Promise<void>;
   /** Objects it put. */
   readonly puts: Set<Address>;
-  /** States that it makes reachable by another ref. */
-  readonly states: Set<Address>;
+  /** States that it makes reachable by another ref, and of each the ref that it was read from; its own address when it was none. */
+  readonly states: Map<Address, string>;
 }
 
 /** What holding takes of a context. */
@@ -51,7 +51,7 @@ export async function beginHolding(ctx: HoldingContext): Promise<void> {
 export function adopt(holding: Holding, other: Holding): void {
   if (other === holding) return;
   for (const address of other.puts) holding.puts.add(address);
-  for (const address of other.states) holding.states.add(address);
+  for (const [address, ref] of other.states) holding.states.set(address, ref);
   if (other.since !== undefined) holding.since = Math.min(holding.since ?? other.since, other.since);
 }
 
@@ -98,29 +98,35 @@ export async function hold(
   if (epochOf(holding) < epoch) await readCollections(ctx, epoch);
   // Whether something may have been deleted since the operation put or read it.
   let isOpen = epochOf(holding) > (holding.since ?? epoch);
+  let checked: string | undefined;
   for (let attempt = 0; ; attempt++) {
     const { state, etag } = holding.view.gc;
     if (state === undefined) return;
     const wanted = [...new Set([...holding.puts, ...fresh])];
-    const found = await condemnedAmong(ctx.session, state, wanted, [...holding.states]).catch(
-      async (error) => {
-        // Lists of a round that has ended are garbage themselves.
-        if (!isDreamDBError(error, "NotFound") || (await readCollections(ctx)).etag === etag) throw error;
-        return undefined;
-      },
-    );
-    if (found === undefined) {
+    // What a state was found to have stays until a round begins to delete.
+    const phase = `${state.epoch} ${state.round?.phase}`;
+    let found: Condemned;
+    try {
+      if (isOpen && phase !== checked) {
+        const { refuseIncomplete } = await import("./complete.ts");
+        await refuseIncomplete(ctx.session, holding.states, state);
+        checked = phase;
+      }
+      found = await condemnedAmong(ctx.session, state, wanted, [...holding.states.keys()]);
+    } catch (error) {
+      // Lists of a round that has ended are garbage themselves.
+      if (!isDreamDBError(error, "NotFound") || attempt > ctx.retries) throw error;
+      if ((await readCollections(ctx)).etag === etag) throw error;
       isOpen = true;
       continue;
     }
     if (found.objects.length === 0 && found.states.length === 0) break;
-    isOpen = true;
     if (attempt > ctx.retries) throw stillDeleting(state, found);
+    isOpen = true;
     if (state.round?.phase === "condemned") {
       await spare(ctx, state, etag as string, found);
       continue;
     }
-    if (found.states.length > 0) throw gone(found.states[0] as Address);
     await ctx.sleep(Math.min(1000, 2 ** attempt));
     await readCollections(ctx);
   }
@@ -132,7 +138,7 @@ interface Condemned {
   states: Address[];
 }
 
-/** What of `objects` and `states` is on the lists of the round under way, and has not been taken off. */
+/** What the round under way has to be told of: objects on its lists, and while it can be told of them all states. */
 async function condemnedAmong(
   session: Session,
   { round }: GcState,
@@ -141,38 +147,14 @@ async function condemnedAmong(
 ): Promise<Condemned> {
   if (round === undefined) return { objects: [], states: [] };
   const spared = new Set(round.spared);
-  const kept = new Set(round.states);
-  const asked = states.filter((address) => !kept.has(address));
-  // While more may come to be spared every state is named, listed or not: what was stored before it may be on a list that was made
-  // before it was, and the ref that leads to it now may be gone when roots are read.
-  const isOpen = round.phase === "condemned";
-  const condemned = await listed(session, round.condemned, isOpen ? objects : [...objects, ...asked]);
+  const named = new Set(round.states);
+  const condemned = await listed(session, round.condemned, objects);
   return {
     objects: objects.filter((address) => condemned.has(address) && !spared.has(address)),
-    states: isOpen ? asked : asked.filter((address) => condemned.has(address)),
+    // Listed or not: what was stored before a state may be on a list that was made before that was, and the ref that leads to it
+    // now may be gone when roots are read.
+    states: round.phase === "condemned" ? states.filter((address) => !named.has(address)) : [],
   };
-}
-
-/** Those of `addresses` that a set has. */
-export async function listed(
-  session: Session,
-  set: SplitSet,
-  addresses: readonly Address[],
-): Promise<Set<Address>> {
-  const found = new Set<Address>();
-  const byList = new Map<Address, Address[]>();
-  for (const address of addresses) {
-    const ref = listFor(set, address);
-    if (ref === undefined) continue;
-    const asked = byList.get(ref.address);
-    if (asked === undefined) byList.set(ref.address, [address]);
-    else asked.push(address);
-  }
-  await inParallel([...byList], async ([list, asked]) => {
-    const decoded = decodeAddressList(await session.object(list));
-    for (const address of asked) if (hasDigest(decoded, addressDigest(address))) found.add(address);
-  });
-  return found;
 }
 
 /** Takes off the lists what was found there. Whatever comes of it, the view is the cell as it is then. */
@@ -198,11 +180,10 @@ async function spare(ctx: HoldingContext, state: GcState, etag: string, found: C
   }
 }
 
-/** A collection came in between: everything the operation counts on has to be there still. */
+/** A collection came in between: what the operation put has to be there still. */
 async function refuseLost(ctx: HoldingContext): Promise<void> {
-  const { puts, states, view } = ctx.holding;
-  await inParallel([...puts], async (address) => {
-    if (await isStored(ctx, address)) return;
+  await inParallel([...ctx.holding.puts], async (address) => {
+    if (await ctx.session.isStored(address)) return;
     throw new DreamDBError(
       "Conflict",
       "a collection deleted what this operation had stored, before it was published; nothing was published",
@@ -214,22 +195,6 @@ async function refuseLost(ctx: HoldingContext): Promise<void> {
         committed: "no",
       },
     );
-  });
-  const pruned = await listed(ctx.session, view.gc.state?.pruned ?? [], [...states]);
-  for (const state of states) if (pruned.has(state) || !(await isStored(ctx, state))) throw gone(state);
-}
-
-/** Past all caches. */
-async function isStored({ store }: HoldingContext, address: Address): Promise<boolean> {
-  return (await store.get(objectKey(address), { offset: 0, length: 0 })) !== undefined;
-}
-
-export function gone(address: Address): DreamDBError {
-  return new DreamDBError("NotFound", "this state's data was collected as garbage", {
-    field: "manifest",
-    found: address,
-    expected: "a state that a ref or pin names, or that collections were told to keep",
-    committed: "no",
   });
 }
 
@@ -245,12 +210,4 @@ function stillDeleting({ epoch }: GcState, { objects }: Condemned): DreamDBError
       committed: "no",
     },
   );
-}
-
-/** Errors: `NotFound` for a state whose data was collected. Its Manifest may be there. */
-export async function refusePruned(session: Session, address: Address): Promise<void> {
-  const found = await session.current(GC_KEY);
-  if (found === undefined) return;
-  const { pruned } = decodeGcState(found.bytes);
-  if ((await listed(session, pruned, [address])).size > 0) throw gone(address);
 }

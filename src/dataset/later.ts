@@ -7,6 +7,7 @@ import { loadKernels } from "../kernels/load.ts";
 import type { ArrowLibrary } from "./arrow-layout.ts";
 import type { ArrowSource } from "./arrow-source.ts";
 import type { FsckOptions, FsckReport } from "./fsck.ts";
+import type * as Pruned from "./pruned.ts";
 import type * as Seldom from "./seldom.ts";
 import type { StreamSource } from "./stream.ts";
 import type * as Writing from "./writing.ts";
@@ -93,8 +94,9 @@ export const createPin: typeof Seldom.createPin = async (...args) => (await seld
 
 export const createRef: typeof Writing.createRef = async (...args) => (await writing()).createRef(...args);
 
-export const refusePruned: typeof Seldom.refusePruned = async (...args) =>
-  (await seldom()).refusePruned(...args);
+/** By itself, since pages that only read open states by their address. */
+export const refusePruned: typeof Pruned.refusePruned = async (...args) =>
+  (await import("./pruned.ts")).refusePruned(...args);
 
 /** Deletes a branch or snapshot, whose name can't be used again; its objects stay. See change-ref.ts for errors. */
 export const deleteRef: typeof Seldom.deleteRef = async (...args) => (await seldom()).deleteRef(...args);

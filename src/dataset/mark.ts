@@ -13,7 +13,7 @@ import {
   type SegmentEntry,
   segmentCodec,
 } from "../objects/index-tree.ts";
-import { decodeManifest, type Manifest, type Track } from "../objects/manifest.ts";
+import { decodeManifest, type LineageRef, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodeSpatialIndex, isGraph, isTrained } from "../objects/spatial-index.ts";
 import { decodeTombstones } from "../objects/tombstones.ts";
 import type { Redactions } from "./redactions.ts";
@@ -110,6 +110,7 @@ export class Marker {
       (entry: SegmentEntry) => {
         this.live.add(entry.container.address);
       },
+      track.lineage,
     );
   }
 
@@ -154,13 +155,15 @@ export class Marker {
     codec: EntryCodec<E>,
     isFull: boolean,
     markEntry: (entry: E) => void,
+    lineage?: LineageRef,
   ): Promise<void> {
     const redactions = this.redactions.get(genesis);
     const mark = (entry: E): void => {
-      const seen = redactions === undefined ? entry : redactions.entry(entry, codec);
+      const seen = redactions === undefined ? entry : redactions.entry(entry, codec, lineage);
       if (seen !== undefined) markEntry(seen);
     };
-    const wholeKey = (page: Address): string => (redactions === undefined ? page : `${page} in ${genesis}`);
+    const under = lineage === undefined ? genesis : `${genesis} ${lineage.address}`;
+    const wholeKey = (page: Address): string => (redactions === undefined ? page : `${page} in ${under}`);
     if (isFull) for (const entry of root.entries) mark(entry);
     const waiting: PageRef[] = [...root.pages];
     for (let page = waiting.pop(); page !== undefined; page = waiting.pop()) {

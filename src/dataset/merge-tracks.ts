@@ -306,7 +306,7 @@ async function apartOf(
 
 async function ticksOf(session: Session, track: Track, listed: SegmentEntry): Promise<BigUint64Array> {
   const { redactions } = session.following;
-  const entry = redactions === undefined ? listed : redactions.entry(listed, segmentCodec);
+  const entry = redactions === undefined ? listed : redactions.entry(listed, segmentCodec, track.lineage);
   if (entry === undefined) return new BigUint64Array();
   const [opened] = (await openSegments(session, track, [entry])) as [OpenSegment];
   const ticks = new BigUint64Array(entry.rows);

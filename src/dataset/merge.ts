@@ -208,7 +208,7 @@ async function readSources(ctx: Context, names: readonly string[]): Promise<Sour
   for (const name of names as readonly string[]) {
     const source = await readState(ctx, name);
     // Another ref is to reach it: its own may be deleted before that.
-    ctx.holding.states.add(source.address);
+    ctx.holding.states.set(source.address, name);
     sources.push(source);
   }
   return sources;

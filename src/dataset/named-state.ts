@@ -3,7 +3,7 @@ import { isAddress } from "../core/address.ts";
 import { checkRefName } from "../core/ref-name.ts";
 import { DreamDBError } from "../errors.ts";
 import type { State } from "./ancestry.ts";
-import { refusePruned } from "./holding.ts";
+import { refusePruned } from "./pruned.ts";
 import type { Session } from "./session.ts";
 import { readManifest, readTip } from "./tip.ts";
 

@@ -20,9 +20,14 @@ export interface Pin {
 
 /**
  * Pins a state. The pin is written first and looks for collections after that: one that begins later finds it, and those that
- * began before are known then.
+ * began before are known then. @param readFrom the ref that the state was read from, or its own address
  */
-export async function createPin(ctx: Context, manifest: Address, leaseMs: number): Promise<Pin> {
+export async function createPin(
+  ctx: Context,
+  manifest: Address,
+  readFrom: string,
+  leaseMs: number,
+): Promise<Pin> {
   const now = ctx.clock();
   const expires = now + BigInt(Math.ceil(checkLease(leaseMs) * 1e6));
   const id = toHex(ctx.random(16));
@@ -33,14 +38,14 @@ export async function createPin(ctx: Context, manifest: Address, leaseMs: number
     const { state } = await readCollections(ctx);
     // While nothing was ever collected, a state that was read is there.
     ctx.holding.since = state === undefined ? 0 : -1;
-    ctx.holding.states.add(manifest);
+    ctx.holding.states.set(manifest, readFrom);
     await hold(ctx, state?.epoch ?? 0);
   } catch (error) {
     await release().catch(() => {});
     throw error;
   }
   const renew = async (lease: number): Promise<Pin> => {
-    const next = await createPin(ctx, manifest, lease);
+    const next = await createPin(ctx, manifest, readFrom, lease);
     await release();
     return next;
   };

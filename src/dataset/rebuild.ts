@@ -56,6 +56,7 @@ import { type Indexer, type Indexers, readCentroids, trainedIndexOf } from "./in
 import { addedTo } from "./merge-entries.ts";
 import { putObjects } from "./put-objects.ts";
 import { type CellOrder, orderByCell, segmentOf } from "./seal-segment.ts";
+import type { SpaceRegistry } from "./space-registry.ts";
 import type { Tip } from "./tip.ts";
 import { trainImi } from "./train-imi.ts";
 import { trainPqCompressor } from "./train-pq.ts";
@@ -115,6 +116,7 @@ export interface RebuildTarget {
   name: string;
   origin: bigint;
   indexers: Indexers;
+  space: SpaceRegistry;
 }
 
 /** Segments are cut before they would pass this. */
@@ -137,8 +139,8 @@ export async function rebuildIvf(
   const { field, track } = trackOf(tip.manifest, options.field);
   const algorithm = trainedAlgorithm(field);
   const isImi = algorithm === "dreamdb.imi-cosine";
-  const source = await VectorSource.open(target.ctx, tip.manifest, field, memory(options.memoryBytes));
-  const { rows } = source;
+  const source = await trainingSource(target, tip, field, options.memoryBytes);
+  const rows = source.drawable;
   const wanted = count(
     "k",
     options.k ?? Math.max(1, Math.round(DEFAULT_CELLS_PER_ROOT * Math.sqrt(rows))),
@@ -166,7 +168,7 @@ export async function rebuildIvf(
       const training = {
         ...{ size, sample, iterations, seed, parents: [track.address] },
         tooFew: (found: number) => tooFew(wanted, size, found),
-        onSampled: (done: number) => options.onProgress?.({ stage: "sample", done, total: rows }),
+        onSampled: (done: number) => options.onProgress?.({ stage: "sample", done, total: source.rows }),
         onTrained: (progress: { done: number; total: number }) =>
           options.onProgress?.({ stage: "train", ...progress }),
       };
@@ -200,6 +202,18 @@ export async function rebuildIvf(
   }
 }
 
+/** All vectors; of deleted records none is drawn to train on. */
+async function trainingSource(
+  { ctx, space }: RebuildTarget,
+  { manifest }: Tip,
+  field: EmbeddingField,
+  memoryBytes: number | undefined,
+): Promise<VectorSource> {
+  const source = await VectorSource.open(ctx, manifest, field, memory(memoryBytes));
+  await source.leaveOut((await space.refresh(ctx.session)).deleted);
+  return source;
+}
+
 /** Publishes a compressor for a built index, and codes of every row by it; builds a one-cell index where there is none. */
 export async function publishCompressor(
   target: RebuildTarget,
@@ -216,7 +230,7 @@ export async function publishCompressor(
     const from = { ...tip, manifest: { ...tip.manifest, fields } };
     return rebuildIvf(target, from, { ...options, k: 1 });
   }
-  const source = await VectorSource.open(target.ctx, tip.manifest, field, memory(options.memoryBytes));
+  const source = await trainingSource(target, tip, field, options.memoryBytes);
   target.ctx.pool?.wake();
   try {
     const change = {

@@ -16,7 +16,7 @@ import {
   type SegmentEntry,
   segmentCodec,
 } from "../objects/index-tree.ts";
-import { codingOf, type Manifest, type Track } from "../objects/manifest.ts";
+import { codingOf, type LineageRef, type Manifest, type Track } from "../objects/manifest.ts";
 import { decodePin } from "../objects/pin.ts";
 import { digestOfEntry, encodeRedactions, type RedactionMap } from "../objects/redactions.ts";
 import { decodeRef, isLive } from "../objects/ref.ts";
@@ -78,10 +78,16 @@ export async function redactStates(
     }
     onProgress?.(++done, total);
   }
-  for (const { key, entry, dead, track } of found.segments) {
-    const seen = known.entry(entry, segmentCodec);
+  for (const { entry, dead, track } of found.segments) {
+    const { lineage } = track;
+    const before = known.of(entry, segmentCodec, lineage);
+    const isMade = made.of(entry, segmentCodec, lineage) !== undefined;
+    const seen = isMade ? undefined : before === undefined ? entry : before.entry;
     const rewritten = seen && (await unlessGone(() => rewriteSegment(ctx, seen, track, deleted, dryRun)));
     if (rewritten !== undefined) {
+      // Of all rows the same is left whatever Track has them, with a lineage or without.
+      const counted = rewritten.isInPart ? lineage?.address : undefined;
+      const key = before?.key ?? digestOfEntry(entry, segmentCodec, counted);
       redacted.segments++;
       made.segments.set(key, { key, dead, entry: rewritten.entry });
     }
@@ -149,7 +155,7 @@ function mapsOf(genesis: Address, redactions: Redactions): RedactionMap[] {
 
 interface Condemned {
   batches: { key: string; entry: BatchEntry; dead: number }[];
-  segments: { key: string; entry: SegmentEntry; dead: number; track: Track }[];
+  segments: { entry: SegmentEntry; dead: number; track: Track }[];
   graphs: { graph: Address; address: Address; inline: Uint8Array; spatialIndex: Track["spatialIndex"] }[];
 }
 
@@ -166,13 +172,14 @@ async function condemnedIn(
   const look = <E extends Interval>(
     entry: E,
     codec: EntryCodec<E>,
+    lineage?: LineageRef,
   ): { key: string; dead: number } | undefined => {
     const dead = deadIn(entry);
     if (dead === 0) return undefined;
-    const key = digestOfEntry(entry, codec);
+    const key = digestOfEntry(entry, codec, lineage?.address);
     if (seen.has(key)) return undefined;
     seen.add(key);
-    return (known.of(entry, codec)?.dead ?? 0) < dead ? { key, dead } : undefined;
+    return (known.of(entry, codec, lineage)?.dead ?? 0) < dead ? { key, dead } : undefined;
   };
   for await (const manifest of statesOf(ctx, space.genesis)) {
     await eachStored(session, manifest.timeline, batchCodec, seen, deadIn, (entry) => {
@@ -180,10 +187,12 @@ async function condemnedIn(
       if (at !== undefined) found.batches.push({ ...at, entry });
     });
     for (const [id, track] of manifest.tracks) {
-      await eachStored(session, track.segments, segmentCodec, seen, deadIn, (entry) => {
-        const at = look(entry, segmentCodec);
-        if (at !== undefined) found.segments.push({ ...at, entry, track });
-      });
+      const { segments, lineage } = track;
+      const use = (entry: SegmentEntry): void => {
+        const at = look(entry, segmentCodec, lineage);
+        if (at !== undefined) found.segments.push({ dead: at.dead, entry, track });
+      };
+      await eachStored(session, segments, segmentCodec, seen, deadIn, use, lineage);
       if (!isGraph(track.spatialIndex) || seen.has(track.address) || known.indexes.has(track.address))
         continue;
       seen.add(track.address);
@@ -261,10 +270,12 @@ async function eachStored<E extends Interval>(
   seen: Set<string>,
   deadIn: (interval: Interval) => number,
   use: (entry: E) => void,
+  lineage?: LineageRef,
 ): Promise<void> {
   const open = async (page: PageRef): Promise<void> => {
-    if (seen.has(page.address) || deadIn(page) === 0) return;
-    seen.add(page.address);
+    const name = lineage === undefined ? page.address : `${page.address} ${lineage.address}`;
+    if (seen.has(name) || deadIn(page) === 0) return;
+    seen.add(name);
     for (const child of await readPage(session, page, codec)) {
       if (page.level > 0) await open(child as PageRef);
       else use(child as E);
@@ -319,29 +330,33 @@ async function rewriteBatch(
   };
 }
 
-/** The segment without deleted rows, `entry` undefined when none is left; undefined for a segment that has no deleted row. */
+/**
+ * The segment without deleted rows, `entry` undefined when none is left, `isInPart` where the Track does not count all of its rows;
+ * undefined for a segment that has no deleted row.
+ */
 async function rewriteSegment(
   ctx: Context,
   entry: SegmentEntry,
   track: Track,
   deleted: Deleted,
   dryRun: boolean,
-): Promise<{ entry: SegmentEntry | undefined } | undefined> {
+): Promise<{ entry: SegmentEntry | undefined; isInPart: boolean } | undefined> {
   const coding = codingOf(track);
   const bytes = await wholeOf(ctx, entry.container);
   const rows = segmentRows(bytes, coding);
   const isDead = (offset: bigint): boolean => deleted.has(entry.base + offset);
   if (!rows.offsets.some(isDead)) return undefined;
-  if (dryRun) return { entry };
+  const isInPart = entry.rows < rows.head.rows;
+  if (dryRun) return { entry, isInPart };
   const made = redactSegment(bytes, coding, rows, isDead);
-  if (made === undefined) return { entry: undefined };
+  if (made === undefined) return { entry: undefined, isInPart };
   const { ref, bytes: sealed } = made.sealed;
   const head = decodeSegmentHead(sealed, { totalBytes: sealed.length, ...coding });
   const hidden = hiddenIn(track, await readLineage(ctx.session, track), head);
   const left = rowsThatCount({ container: { head }, ...(hidden === undefined ? {} : { hidden }) });
-  if (left === 0) return { entry: undefined };
+  if (left === 0) return { entry: undefined, isInPart };
   await putObjects(ctx, [{ address: ref.address, bytes: sealed }]);
-  return { entry: { base: entry.base, span: entry.span, rows: left, container: ref } };
+  return { entry: { base: entry.base, span: entry.span, rows: left, container: ref }, isInPart };
 }
 
 /** A container's bytes, verified. Not kept: each is read once. */

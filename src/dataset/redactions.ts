@@ -8,7 +8,7 @@ import {
   type Interval,
   type SegmentEntry,
 } from "../objects/index-tree.ts";
-import type { Manifest, Track } from "../objects/manifest.ts";
+import type { LineageRef, Manifest, Track } from "../objects/manifest.ts";
 import {
   decodeRedactions,
   digestOfEntry,
@@ -38,17 +38,24 @@ export class Redactions {
     return this;
   }
 
-  /** What stands for an entry, or the entry itself; undefined for a segment of which nothing is left. */
-  entry<E extends Interval>(entry: E, codec: EntryCodec<E>): E | undefined {
-    const found = this.of(entry, codec);
+  /**
+   * What stands for an entry, or the entry itself; undefined for a segment of which nothing is left.
+   * @param lineage of the Track whose segment it is, if that has one
+   */
+  entry<E extends Interval>(entry: E, codec: EntryCodec<E>, lineage?: LineageRef): E | undefined {
+    const found = this.of(entry, codec, lineage);
     return found === undefined ? entry : found.entry;
   }
 
   /** The redaction of an entry, if there is one. */
-  of<E extends Interval>(entry: E, codec: EntryCodec<E>): RedactedEntry<E> | undefined {
+  of<E extends Interval>(entry: E, codec: EntryCodec<E>, lineage?: LineageRef): RedactedEntry<E> | undefined {
     const entries = codec.of === batchCodec.of ? this.batches : this.segments;
     if (entries.size === 0) return undefined;
-    return entries.get(digestOfEntry(entry, codec)) as RedactedEntry<E> | undefined;
+    // What all rows count of is entered without the lineage, so that it is found by Tracks that came by another one.
+    const found =
+      (lineage && entries.get(digestOfEntry(entry, codec, lineage.address))) ??
+      entries.get(digestOfEntry(entry, codec));
+    return found as RedactedEntry<E> | undefined;
   }
 
   /** A Track as it is without a graph that covered a deleted record. */

@@ -34,9 +34,17 @@ export interface BlockRanges {
   parts: RowRange[];
 }
 
+/** A Track's segments, of those that were redacted what stands for them. */
+export function segmentsIn(
+  session: Session,
+  { segments, lineage }: Pick<Track, "segments" | "lineage">,
+): AsyncGenerator<SegmentEntry> {
+  return entriesIn(session, segments, segmentCodec, undefined, lineage);
+}
+
 export async function entriesOf(session: Session, track: Track): Promise<SegmentEntry[]> {
   const entries: SegmentEntry[] = [];
-  for await (const entry of entriesIn(session, track.segments, segmentCodec)) entries.push(entry);
+  for await (const entry of segmentsIn(session, track)) entries.push(entry);
   return entries;
 }
 

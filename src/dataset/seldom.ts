@@ -15,7 +15,6 @@ export { gc } from "./gc.ts";
 export { searchGraph, searchGraphNow, walkingOf } from "./graph-search.ts";
 export { GraphTrack } from "./graph-track.ts";
 export { healthOf } from "./health.ts";
-export { refusePruned } from "./holding.ts";
 export { mergeMany } from "./merge.ts";
 export { createPin } from "./pin.ts";
 export { publishCompressor, rebuildIvf } from "./rebuild.ts";

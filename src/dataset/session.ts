@@ -113,6 +113,13 @@ export class Session {
     return this.counted(() => this.store.get(key));
   }
 
+  /** Whether an object is there now, past all caches. */
+  async isStored(address: Address): Promise<boolean> {
+    return (
+      (await this.counted(() => this.store.get(objectKey(address), { offset: 0, length: 0 }))) !== undefined
+    );
+  }
+
   /** The same session for one call, whose requests end with `signal`. */
   until(signal: AbortSignal | undefined): Session {
     return signal === undefined ? this : new Session(signalled(this.store, signal), 0, this);

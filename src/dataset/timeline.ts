@@ -10,6 +10,7 @@ import {
   type Interval,
   type PageRef,
 } from "../objects/index-tree.ts";
+import type { LineageRef } from "../objects/manifest.ts";
 import { corrupt } from "../objects/shape.ts";
 import type { Session } from "./session.ts";
 
@@ -23,16 +24,20 @@ export function overlaps(run: Interval, range: TickRange): boolean {
   return run.base <= range.to && run.base + run.span >= range.from;
 }
 
-/** Every entry that overlaps `range`, in append order; of those that were redacted what stands for them. */
+/**
+ * Every entry that overlaps `range`, in append order; of those that were redacted what stands for them.
+ * @param lineage of the Track whose segments they are, if that has one
+ */
 export async function* entriesIn<E extends Interval>(
   session: Session,
   root: IndexRoot<E>,
   codec: EntryCodec<E>,
   range?: TickRange,
+  lineage?: LineageRef,
 ): AsyncGenerator<E> {
   const { redactions } = session.following;
   for await (const entry of storedEntriesIn(session, root, codec, range)) {
-    const seen = redactions === undefined ? entry : redactions.entry(entry, codec);
+    const seen = redactions === undefined ? entry : redactions.entry(entry, codec, lineage);
     if (seen !== undefined) yield seen;
   }
 }

@@ -43,7 +43,7 @@ export async function trainPqCompressor(
   const { dim } = index;
   const words = 2 ** spec.bits;
   const seed = seedOf(spec, dim, training.seed);
-  const sample = Math.min(source.rows, SAMPLE_PER_CODEWORD * words);
+  const sample = Math.min(source.drawable, SAMPLE_PER_CODEWORD * words);
   const residuals = kernels.alloc(Math.max(sample, words) * dim * 4);
   try {
     const drawn = await source.sample(sample, seed, residuals, (done) => training.onSampled?.(done));

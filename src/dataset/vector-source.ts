@@ -6,6 +6,7 @@ import type { EmbeddingField } from "../objects/field.ts";
 import { type BatchEntry, batchCodec } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
 import type { Context } from "./context.ts";
+import { type Deleted, eachDead } from "./deleted.ts";
 import { ColumnReader } from "./rows.ts";
 import type { Session } from "./session.ts";
 import { anchorsOf, entriesIn } from "./timeline.ts";
@@ -31,6 +32,8 @@ export class VectorSource {
   private readonly session: Session;
   private readonly kernels: Kernels;
   private readonly groups: BatchEntry[][];
+  /** Numbers of rows that samples leave out, ascending. */
+  private dead: Uint32Array = new Uint32Array();
   /** The one run there is, when everything fits: read once, used for the sample and the segments. */
   private whole: VectorRun | undefined;
 
@@ -84,6 +87,22 @@ export class VectorSource {
     return new VectorSource(ctx, field, groups, memoryBytes);
   }
 
+  /** From now on samples have no deleted row; runs have them still. */
+  async leaveOut(deleted: Deleted): Promise<void> {
+    const dead: number[] = [];
+    let before = 0;
+    for (const entry of this.groups.flat()) {
+      await eachDead(this.session, entry, deleted, (row) => dead.push(before + row));
+      before += entry.rows;
+    }
+    this.dead = Uint32Array.from(dead);
+  }
+
+  /** Rows that a sample may have: an upper bound, as `rows` is. */
+  get drawable(): number {
+    return this.rows - this.dead.length;
+  }
+
   /** Runs of at most `memoryBytes`, or one batch; each is gone when the next is asked for. */
   async *runs(): AsyncGenerator<VectorRun> {
     if (this.groups.length === 1) {
@@ -103,7 +122,7 @@ export class VectorSource {
 
   /**
    * Copies a sample to `out` (count × dim f32) and returns how many rows it has: those of `sampleRows` over all rows of
-   * the batches that have the field, less the ones without a value.
+   * the batches that have the field, but for those left out, less the ones without a value.
    * @param onProgress called with the rows read
    * @param ticks receives the anchors of the rows
    */
@@ -116,7 +135,12 @@ export class VectorSource {
   ): Promise<number> {
     const { kernels } = this;
     const rowBytes = 4 * this.field.dim;
-    const picks = sampleRows(kernels, seed, this.rows, count);
+    const picks = sampleRows(kernels, seed, this.drawable, count);
+    let passed = 0;
+    for (const [i, pick] of picks.entries()) {
+      while (passed < this.dead.length && (this.dead[passed] as number) <= pick + passed) passed++;
+      picks[i] = pick + passed;
+    }
     let taken = 0;
     let next = 0;
     let before = 0;

@@ -19,7 +19,7 @@ import { decodeSpatialIndex, type SpatialIndex } from "./spatial-index.ts";
 const KIND = "dreamdb.redactions";
 
 export interface RedactedEntry<E extends Interval> {
-  /** Of the entry that is replaced: see `keyOfEntry`. */
+  /** Of the entry that is replaced: see `digestOfEntry`. */
   key: string;
   /** Deleted anchors in the entry's interval when it was replaced: more of them ask for another look. */
   dead: number;
@@ -44,9 +44,13 @@ export interface RedactionMap {
   indexes: RedactedIndex[];
 }
 
-/** BLAKE3, in hex, of the entry as an array with its first tick in full. */
-export function digestOfEntry<E extends Interval>(entry: E, codec: EntryCodec<E>): string {
-  return toHex(blake3(encodeCbor(itemsOf(entry, codec))));
+/**
+ * BLAKE3, in hex, of the entry as an array with its first tick in full.
+ * @param lineage of the Track, where not all rows of a segment count: entries of others may be equal and count other rows
+ */
+export function digestOfEntry<E extends Interval>(entry: E, codec: EntryCodec<E>, lineage?: Address): string {
+  const items = itemsOf(entry, codec);
+  return toHex(blake3(encodeCbor(lineage === undefined ? items : [...items, addressToCbor(lineage)])));
 }
 
 function itemsOf<E extends Interval>(entry: E, codec: EntryCodec<E>): unknown[] {

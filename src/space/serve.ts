@@ -8,6 +8,7 @@ export interface SpaceRequest {
   id: number;
   verb: SpaceVerb;
   args: SpaceVerbs[SpaceVerb]["args"];
+  mayBeCancelled?: true;
 }
 
 /** Verbs whose answers hold bytes, copied for them. */
@@ -19,11 +20,11 @@ export function serveSpace(
 ): (message: SpaceRequest | Cancel) => void {
   const host = new SpaceHost((news) => post(news, []));
   const underWay = new Map<number, AbortController>();
-  const answer = async ({ id, verb, args }: SpaceRequest): Promise<void> => {
-    const ender = new AbortController();
-    underWay.set(id, ender);
+  const answer = async ({ id, verb, args, mayBeCancelled }: SpaceRequest): Promise<void> => {
+    const ender = mayBeCancelled && new AbortController();
+    if (ender !== undefined) underWay.set(id, ender);
     try {
-      const value = await host.run(verb, args, ender.signal);
+      const value = await host.run(verb, args, ender?.signal);
       post({ id, value }, GIVEN_AWAY.has(verb) ? buffersOf(value) : []);
     } catch (error) {
       post({ id, error: toWire(error) }, []);

@@ -1,13 +1,12 @@
 /**
- * What was read of objects, kept in a directory (Node only) that any number of processes may share: a store in front of another.
- * Every file begins with the BLAKE3 of what follows, so that torn or damaged ones count as absent; who reads checks the
- * bytes by their own hash as ever, and asks `again` past the cache where they are not what they should be.
+ * What was read of objects, kept in a directory (Node only) that any number of processes may share. Every file begins with the
+ * BLAKE3 of what follows, so that torn or damaged ones count as absent.
  */
 import { mkdir, readdir, readFile, rename, stat, unlink, utimes, writeFile } from "node:fs/promises";
 import { blake3, equalBytes } from "../core/blake3.ts";
 import { DreamDBError } from "../errors.ts";
-import { isObjectKey } from "./key.ts";
-import type { ByteRange, GetOptions, Store, StoredValue } from "./store.ts";
+import { type Keeper, kept } from "./kept.ts";
+import type { Store } from "./store.ts";
 
 const DIGEST_BYTES = 32;
 /** A directory that is over its budget is brought down to this share of it. */
@@ -29,37 +28,10 @@ export function cachedInDirectory(store: Store, options: DirectoryCacheOptions):
   const { directory, bytes = 1 << 30 } = options;
   if (typeof directory !== "string" || directory === "") throw invalid("directory", directory, "a path");
   if (!(Number.isSafeInteger(bytes) && bytes >= 0)) throw invalid("bytes", bytes, "an integer from 0");
-  const cache = new DirectoryCache(directory, bytes);
-  const get = async (
-    key: string,
-    range?: ByteRange,
-    given?: GetOptions,
-  ): Promise<StoredValue | undefined> => {
-    if (!isObjectKey(key)) return store.get(key, range, given);
-    const name = nameOf(key, range);
-    const held = given?.again === true ? undefined : await cache.read(name);
-    if (held !== undefined) return { bytes: held, etag: "immutable" };
-    const found = await store.get(key, range, given);
-    if (found !== undefined) await cache.write(name, found.bytes);
-    return found;
-  };
-  return {
-    url: store.url,
-    ...(store.isRemote === undefined ? {} : { isRemote: store.isRemote }),
-    get,
-    put: (...given) => store.put(...given),
-    delete: (...given) => store.delete(...given),
-    list: (...given) => store.list(...given),
-    close: async () => store.close?.(),
-  };
+  return kept(store, new DirectoryCache(directory, bytes));
 }
 
-function nameOf(key: string, range: ByteRange | undefined): string {
-  const address = key.slice(key.lastIndexOf("/") + 1);
-  return range === undefined ? address : `${address}.${range.offset}-${range.length}`;
-}
-
-class DirectoryCache {
+class DirectoryCache implements Keeper {
   readonly #directory: string;
   readonly #budget: number;
   /** What lies there, as far as this process knows; undefined until it has looked. */

@@ -1,11 +1,10 @@
 /**
- * What was read of objects, kept by the browser beyond the page (the Cache API, in pages and workers alike): a store in front of
- * another. Every entry carries the BLAKE3 of its bytes, so that damaged ones count as absent; who reads checks the bytes by their
- * own hash as ever, and asks `again` past the cache where they are not what they should be.
+ * What was read of objects, kept by the browser beyond the page (the Cache API, in pages and workers alike). Every entry carries
+ * the BLAKE3 of its bytes, so that damaged ones count as absent.
  */
 import { blake3, toHex } from "../core/blake3.ts";
-import { isObjectKey } from "./key.ts";
-import type { ByteRange, GetOptions, Store, StoredValue } from "./store.ts";
+import { type Keeper, kept } from "./kept.ts";
+import type { Store } from "./store.ts";
 
 /** A cache over its budget is brought down to this share of it. */
 const LEFT_AFTER_EVICTION = 0.8;
@@ -30,42 +29,12 @@ export interface PersistedOptions {
  */
 export function persisted(store: Store, options: PersistedOptions): Store {
   const cache = new PersistentCache(options);
-  const get = async (
-    key: string,
-    range?: ByteRange,
-    given?: GetOptions,
-  ): Promise<StoredValue | undefined> => {
-    if (!isObjectKey(key)) return store.get(key, range, given);
-    const name = nameOf(key, range);
-    const held = given?.again === true ? undefined : await cache.read(name);
-    if (held !== undefined) return { bytes: held, etag: "immutable" };
-    const found = await store.get(key, range, given);
-    // Not waited for: what was read is wanted now.
-    if (found !== undefined) cache.write(name, found.bytes);
-    return found;
-  };
-  return {
-    url: store.url,
-    ...(store.sharedUrl === undefined ? {} : { sharedUrl: store.sharedUrl }),
-    ...(store.isRemote === undefined ? {} : { isRemote: store.isRemote }),
-    get,
-    put: (...given) => store.put(...given),
-    delete: (...given) => store.delete(...given),
-    list: (...given) => store.list(...given),
-    // What is on its way into the cache would end with a worker.
-    close: async () => {
-      await cache.settled();
-      await store.close?.();
-    },
-  };
+  // Workers for batch queries may open the store by its address, past what is kept.
+  const { sharedUrl } = store;
+  return { ...kept(store, cache), ...(sharedUrl === undefined ? {} : { sharedUrl }) };
 }
 
-function nameOf(key: string, range: ByteRange | undefined): string {
-  const address = key.slice(key.lastIndexOf("/") + 1);
-  return PLACE + (range === undefined ? address : `${address}.${range.offset}-${range.length}`);
-}
-
-class PersistentCache {
+class PersistentCache implements Keeper {
   readonly #budget: number;
   readonly #opened: Promise<Cache | undefined>;
   /** Bytes held, as far as this page knows; undefined until it has looked. */
@@ -82,18 +51,18 @@ class PersistentCache {
   async read(name: string): Promise<Uint8Array | undefined> {
     try {
       const cache = await this.#opened;
-      const found = await cache?.match(name);
+      const found = await cache?.match(PLACE + name);
       if (found === undefined) return undefined;
       const bytes = new Uint8Array(await found.arrayBuffer());
       if (found.headers.get(DIGEST) === toHex(blake3(bytes))) return bytes;
-      await cache?.delete(name);
+      await cache?.delete(PLACE + name);
     } catch {
       // As if it were not there.
     }
     return undefined;
   }
 
-  /** Copies what it is to keep. */
+  /** Copies what it is to keep, and is not waited for: what was read is wanted now. */
   write(name: string, bytes: Uint8Array): void {
     if (bytes.length > Math.min(this.#budget, MAX_WAITING_BYTES - this.#waitingBytes)) return;
     const own = bytes.slice();
@@ -107,7 +76,7 @@ class PersistentCache {
       });
   }
 
-  /** When all that was to be kept is. */
+  /** What is on its way into the cache would end with a worker. */
   settled(): Promise<void> {
     return this.#last;
   }
@@ -119,7 +88,7 @@ class PersistentCache {
     const headers = { [DIGEST]: toHex(blake3(bytes)), [LENGTH]: String(bytes.length) };
     this.#held += bytes.length;
     if (this.#held > this.#budget) this.#held = (await this.#makeRoom(cache, bytes.length)) + bytes.length;
-    await cache.put(name, new Response(bytes, { headers }));
+    await cache.put(PLACE + name, new Response(bytes, { headers }));
   }
 
   /** Removes what was kept longest, until `wanted` bytes fit in what is to be left. @returns the bytes that stay */

@@ -51,10 +51,7 @@ export class Member<S extends AnyVerbs<S> = Verbs> {
     args: S[V]["args"],
     transfer: ArrayBuffer[] = [],
   ): Promise<S[V]["value"]> {
-    return new Promise((resolve, reject) => {
-      const thread = this.thread ?? this.start();
-      this.send(thread, verb, args, transfer, { resolve: resolve as (value: unknown) => void, reject });
-    });
+    return this.ask({ verb, args }, transfer);
   }
 
   /**
@@ -68,7 +65,7 @@ export class Member<S extends AnyVerbs<S> = Verbs> {
     isAnswerNeeded: boolean,
   ): Promise<S[V]["value"]> {
     if (signal.aborted) return Promise.reject(aborted(signal, { committed: "no" }));
-    const answer = this.call(verb, args);
+    const answer = this.ask({ verb, args, mayBeCancelled: true }, []);
     const [id, { thread }] = [this.lastId, this];
     return new Promise((resolve, reject) => {
       const stop = (): void => {
@@ -77,6 +74,16 @@ export class Member<S extends AnyVerbs<S> = Verbs> {
       };
       signal.addEventListener("abort", stop, { once: true });
       answer.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+    });
+  }
+
+  private ask(
+    request: { verb: string; args: unknown; mayBeCancelled?: true },
+    transfer: ArrayBuffer[],
+  ): Promise<never> {
+    return new Promise((resolve, reject) => {
+      const thread = this.thread ?? this.start();
+      this.send(thread, request, transfer, { resolve: resolve as (value: unknown) => void, reject });
     });
   }
 
@@ -107,16 +114,16 @@ export class Member<S extends AnyVerbs<S> = Verbs> {
       onEnd: (reason) => this.lose(thread, reason),
     });
     this.thread = thread;
-    this.send(thread, hello.verb, hello.args, [], { resolve: () => undefined, reject: () => undefined });
+    this.send(thread, hello, [], { resolve: () => undefined, reject: () => undefined });
     return thread;
   }
 
-  private send(thread: Thread, verb: string, args: unknown, transfer: ArrayBuffer[], waiting: Waiting): void {
+  private send(thread: Thread, request: object, transfer: ArrayBuffer[], waiting: Waiting): void {
     const id = ++this.lastId;
     this.waiting.set(id, waiting);
     if (this.waiting.size === 1) thread.hold(true);
     try {
-      thread.post({ id, verb, args }, transfer);
+      thread.post({ id, ...request }, transfer);
     } catch (error) {
       this.settle(id)?.reject(error);
     }

@@ -113,28 +113,22 @@ function held<T>(map: Map<number, T>, key: number): T {
 
 type Take = (message: Request) => void;
 
-/** Takes the messages of the thread that asks; answers through `post`. The first message tells whether the thread is a pool's or a Space's. */
-export function serve(post: (reply: Reply, transfer: ArrayBuffer[]) => void): Take {
+type Post = (reply: Reply, transfer: ArrayBuffer[]) => void;
+
+/**
+ * Takes the messages of the thread that asks; answers through `post`. The first message tells whether the thread is a pool's or a
+ * Space's, for which there is `ofSpace`.
+ */
+export function serve(post: Post, ofSpace: (post: never) => (message: never) => void): Take {
   let take: Take | undefined;
   return (message) => {
-    take ??= (message.verb as string) === "open" ? serveLater(post) : servePool(post);
+    take ??= (message.verb as string) === "open" ? (ofSpace(post as never) as Take) : servePool(post);
     take(message);
   };
 }
 
-/** What a Space asks for; pools are spared the loading. */
-function serveLater(post: (reply: Reply, transfer: ArrayBuffer[]) => void): Take {
-  const loaded = import("../space/serve.ts").then(({ serveSpace }) => serveSpace(post as never));
-  return (message) => {
-    loaded.then(
-      (take) => take(message as never),
-      (error: unknown) => post({ id: message.id, error: toWire(error) }, []),
-    );
-  };
-}
-
 /** Answers requests one after the other. */
-function servePool(post: (reply: Reply, transfer: ArrayBuffer[]) => void): Take {
+function servePool(post: Post): Take {
   const handlers: Handlers = new Server();
   let last: Promise<void> = Promise.resolve();
   const answer = async ({ id, verb, args }: Request): Promise<void> => {

@@ -1,4 +1,5 @@
 /** What a Web Worker of the pool runs. */
+import { serveSpace } from "../space/serve.ts";
 import { serve } from "./serve.ts";
 
 const scope = globalThis as unknown as {
@@ -6,5 +7,5 @@ const scope = globalThis as unknown as {
   onmessage: ((event: MessageEvent) => void) | null;
 };
 
-const take = serve((reply, transfer) => scope.postMessage(reply, transfer));
+const take = serve((reply, transfer) => scope.postMessage(reply, transfer), serveSpace);
 scope.onmessage = ({ data }) => take(data);

@@ -5,11 +5,11 @@ import fc from "fast-check";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
 import { gc } from "../../src/dataset/gc.ts";
-import { digestOf } from "../../src/dataset/merge-rows.ts";
 import { Schema } from "../../src/dataset/schema.ts";
 import { isDreamDBError } from "../../src/errors.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import type { Store } from "../../src/store/store.ts";
+import { copyOf, note, noteAll, plain, type Seen, visible } from "./model-records.ts";
 import { randomVector, rowsOf, seeded, testClock } from "./records.ts";
 import { refusal } from "./stores.ts";
 
@@ -18,10 +18,6 @@ const schema = new Schema()
   .addEmbedding("vector", { dim: DIM, algorithm: "dreamdb.ivf-l2" })
   .addScalarString("name", { index: true })
   .addScalarInt("size", { required: false });
-
-type Row = { _anchor: bigint; vector: Float32Array; name: string; size?: number };
-/** By anchor, every record that a branch was ever given or merged in, by the digest of its content: the greatest stays. */
-type Seen = Map<bigint, Map<string, Row>>;
 
 interface Branch {
   dataset: Dataset;
@@ -87,6 +83,15 @@ const steps = fc.array(
     {
       weight: 2,
       arbitrary: fc.record({
+        verb: fc.constant("step" as const),
+        on,
+        splitAbove: fc.integer({ min: 1, max: 6 }),
+        mergeBelow: fc.nat({ max: 2 }),
+      }),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
         verb: fc.constant("gc" as const),
         on,
         keep: fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
@@ -99,23 +104,6 @@ const steps = fc.array(
   { minLength: 3, maxLength: 25 },
 );
 type Step = typeof steps extends fc.Arbitrary<(infer S)[]> ? S : never;
-
-const copyOf = (seen: Seen): Seen => new Map([...seen].map(([anchor, rows]) => [anchor, new Map(rows)]));
-
-function note(seen: Seen, row: Row): void {
-  const digest = digestOf(schema.fields, [row.vector, row.name, row.size]);
-  seen.set(row._anchor, (seen.get(row._anchor) ?? new Map()).set(digest, row));
-}
-
-function visible({ deleted }: World, seen: Seen): Row[] {
-  return [...seen]
-    .filter(([anchor]) => !deleted.has(anchor))
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, versions]) => versions.get([...versions.keys()].sort().at(-1) as string) as Row);
-}
-
-const plain = (rows: readonly Record<string, unknown>[]): unknown =>
-  rows.map((row) => ({ ...row, vector: [...(row.vector as Float32Array)] }));
 
 async function take(world: World, { dataset, seen }: Branch, step: Step): Promise<void> {
   const { store, branches, deleted, random } = world;
@@ -133,7 +121,7 @@ async function take(world: World, { dataset, seen }: Branch, step: Step): Promis
       }
       const { anchors } = await dataset.appendMany(rows);
       rows.forEach((row, i) => {
-        note(seen, { ...row, _anchor: anchors[i] as bigint });
+        note(seen, { ...row, _anchor: anchors[i] as bigint }, schema);
       });
       return;
     }
@@ -147,9 +135,7 @@ async function take(world: World, { dataset, seen }: Branch, step: Step): Promis
         sources.map((source) => source.dataset.name),
         { onUnrelatedIndex: "delta" },
       );
-      for (const source of sources)
-        for (const versions of [...source.seen.values()])
-          for (const row of [...versions.values()]) note(seen, row);
+      for (const source of sources) noteAll(seen, source.seen, schema);
       return;
     }
     case "delete": {
@@ -166,9 +152,18 @@ async function take(world: World, { dataset, seen }: Branch, step: Step): Promis
       return;
     }
     case "rebuild":
-      if (visible(world, seen).length >= step.k)
+      if (visible(seen, deleted).length >= step.k)
         await dataset.rebuildIvf({ field: "vector", k: step.k, seed: step.seed, iterations: 1 });
       return;
+    case "step": {
+      const { splitAbove, mergeBelow } = step;
+      const bounds = { splitAbove, mergeBelow, recentre: 0, iterations: 2 };
+      // Before the first rebuild there is nothing to split.
+      await dataset.adaIvfStep({ field: "vector", ...bounds }).catch((error) => {
+        expect(error).toMatchObject({ code: "InvalidArgument" });
+      });
+      return;
+    }
     case "gc": {
       const options = { ageMs: 0, ...(step.keep === undefined ? {} : { keepManifests: step.keep }) };
       // The second finds what the first itself left behind: lists that newer ones stand for.
@@ -194,15 +189,15 @@ async function take(world: World, { dataset, seen }: Branch, step: Step): Promis
         throw error;
       });
       if (old === undefined) return;
-      expect(plain(await rowsOf(old))).toEqual(plain(visible(world, then)));
-      expect(await old.count()).toBe(visible(world, then).length);
+      expect(plain(await rowsOf(old))).toEqual(plain(visible(then, deleted)));
+      expect(await old.count()).toBe(visible(then, deleted).length);
     }
   }
 }
 
 async function check(world: World, { dataset, seen }: Branch): Promise<void> {
   await dataset.refresh();
-  const rows = visible(world, seen);
+  const rows = visible(seen, world.deleted);
   expect(plain(await rowsOf(dataset))).toEqual(plain(rows));
   expect(await dataset.count()).toBe(rows.length);
   const where = { name: "n1" };
@@ -212,7 +207,7 @@ async function check(world: World, { dataset, seen }: Branch): Promise<void> {
   const distance = (anchor: bigint): number =>
     (byAnchor.get(anchor) as Float32Array).reduce((sum, x, i) => sum + (x - (query[i] as number)) ** 2, 0);
   const [found] = await dataset.iterVector({
-    ...{ field: "vector", query, topK: 5, nprobe: 4, epsilon: 100, rerankFactor: 100 },
+    ...{ field: "vector", query, topK: 5, nprobe: 1000, epsilon: 100, rerankFactor: 100 },
   });
   expect((found?._time_anchors ?? []).map(distance)).toEqual(
     rows

@@ -4,9 +4,9 @@ import fc from "fast-check";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
 import { sorting } from "../../src/dataset/merge.ts";
-import { digestOf } from "../../src/dataset/merge-rows.ts";
 import { Schema } from "../../src/dataset/schema.ts";
 import { memoryStore } from "../../src/store/memory.ts";
+import { copyOf, note, noteAll, plain, type Seen, visible } from "./model-records.ts";
 import { randomVector, rowsOf, seeded, testClock } from "./records.ts";
 
 const DIM = 3;
@@ -22,10 +22,6 @@ const schemaOf = (algorithm: Algorithm) =>
     })
     .addScalarString("name", { index: true })
     .addScalarInt("size", { required: false });
-
-type Row = { _anchor: bigint; vector: Float32Array; name: string; size?: number };
-/** Of a branch: by anchor, every record that was ever given there or merged in, by the digest of its content. */
-type Seen = Map<bigint, Map<string, Row>>;
 
 type Step =
   | { verb: "append"; on: number; anchors: number[] | undefined; count: number; seed: number }
@@ -65,15 +61,6 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
   { minLength: 4, maxLength: 22 },
 );
 
-function visible(seen: Seen): Row[] {
-  return [...seen.entries()]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, versions]) => versions.get([...versions.keys()].sort().at(-1) as string) as Row);
-}
-
-const plain = (rows: readonly Record<string, unknown>[]): unknown =>
-  rows.map((row) => ({ ...row, vector: [...(row.vector as Float32Array)] }));
-
 async function run(algorithm: Algorithm, history: readonly Step[]) {
   const store = memoryStore();
   const clock = testClock();
@@ -83,10 +70,6 @@ async function run(algorithm: Algorithm, history: readonly Step[]) {
     { dataset: (await Dataset.create("main", schema, store, options)) as Dataset, seen: new Map() as Seen },
   ];
   const at = (i: number) => branches[i % branches.length] as (typeof branches)[number];
-  const digest = (row: Row): string => digestOf(schema.fields, [row.vector, row.name, row.size]);
-  const note = (seen: Seen, row: Row): void => {
-    seen.set(row._anchor, (seen.get(row._anchor) ?? new Map()).set(digest(row), row));
-  };
   for (const step of history) {
     const { dataset, seen } = at(step.on);
     if (step.verb === "append") {
@@ -100,20 +83,17 @@ async function run(algorithm: Algorithm, history: readonly Step[]) {
       }));
       if (rows.length === 0) continue;
       const { anchors } = await dataset.appendMany(rows);
-      for (const [i, row] of rows.entries()) note(seen, { ...row, _anchor: anchors[i] as bigint } as Row);
+      for (const [i, row] of rows.entries()) note(seen, { ...row, _anchor: anchors[i] as bigint }, schema);
     } else if (step.verb === "branch") {
       if (branches.length > 5) continue;
-      const copy: Seen = new Map([...seen].map(([anchor, versions]) => [anchor, new Map(versions)]));
-      branches.push({ dataset: await dataset.branch(`b${branches.length}`), seen: copy });
+      branches.push({ dataset: await dataset.branch(`b${branches.length}`), seen: copyOf(seen) });
     } else if (step.verb === "merge") {
       const sources = step.from.map(at);
       await dataset.mergeMany(
         sources.map((source) => source.dataset.name),
         { onUnrelatedIndex: "delta" },
       );
-      for (const source of sources)
-        for (const versions of [...source.seen.values()])
-          for (const row of [...versions.values()]) note(seen, row);
+      for (const source of sources) noteAll(seen, source.seen, schema);
     } else if (seen.size > 0) {
       if (algorithm === "dreamdb.ivf-cosine")
         await dataset.rebuildIvf({

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "@jest/globals";
-import { addressOf } from "../../src/core/address.ts";
+import { addressFromCbor, addressOf } from "../../src/core/address.ts";
 import { fromHex } from "../../src/core/blake3.ts";
 import { decodeCbor, encodeCbor } from "../../src/core/cbor.ts";
-import { type BatchEntry, batchCodec } from "../../src/objects/index-tree.ts";
+import { containerRefFromCbor } from "../../src/objects/container-ref.ts";
+import { type BatchEntry, batchCodec, segmentCodec } from "../../src/objects/index-tree.ts";
 import {
   decodeRedactions,
   digestOfEntry,
@@ -14,13 +15,15 @@ import { encodeSpatialIndex } from "../../src/objects/spatial-index.ts";
 
 const coded = (code: string) => expect.objectContaining({ code });
 
-/** The bytes of the worked example of the specification, and the address that it says they have. */
-function example(): { bytes: Uint8Array; address: string } {
+/** The bytes of a worked example of the specification, and the address or key that it says they have. */
+function example(name: string): { bytes: Uint8Array; address: string; key: string } {
   const spec = readFileSync("spec/0020-maintenance.md", "utf8");
-  const [, block = ""] = /<!-- example: redactions -->\n```text\n([\s\S]*?)```/.exec(spec) ?? [];
+  const of = new RegExp(`<!-- example: ${name} -->\\n\`\`\`text\\n([\\s\\S]*?)\`\`\``);
+  const [, block = ""] = of.exec(spec) ?? [];
   const lines = block.split("\n\n")[0]?.split("\n") ?? [];
   const hex = lines.map((line) => line.split("#")[0]?.trim()).join("");
-  return { bytes: fromHex(hex), address: /\naddress (\S+)/.exec(block)?.[1] ?? "" };
+  const after = (word: string): string => new RegExp(`\\n${word} (\\S+)`).exec(block)?.[1] ?? "";
+  return { bytes: fromHex(hex), address: after("address"), key: after("key") };
 }
 
 const address = (n: number) => addressOf(Uint8Array.of(n));
@@ -52,12 +55,29 @@ const map: RedactionMap = {
   ],
 };
 
+test("the key of a segment that counts in part is that of the specification, and another without the lineage", () => {
+  const { bytes, key } = example("redaction-key");
+  const [base, span, rows, container, lineage] = decodeCbor(bytes) as [
+    number,
+    number,
+    number,
+    unknown,
+    unknown,
+  ];
+  const segment = {
+    ...{ base: BigInt(base), span: BigInt(span), rows },
+    container: containerRefFromCbor(container, "segment"),
+  };
+  expect(digestOfEntry(segment, segmentCodec, addressFromCbor(lineage, "lineage"))).toBe(key);
+  expect(digestOfEntry(segment, segmentCodec)).not.toBe(key);
+});
+
 test("a map comes back as it was", () => {
   expect(decodeRedactions(encodeRedactions(map))).toEqual(map);
 });
 
 test("the example of the specification is read, and written to the byte", () => {
-  const { bytes, address: expected } = example();
+  const { bytes, address: expected } = example("redactions");
   const found = decodeRedactions(bytes);
   expect(found).toMatchObject({
     batches: [{ dead: 1, entry: { base: 8192n, rows: 3 } }],

@@ -252,6 +252,41 @@ test("a bundle for browsers needs no Node module, and works", async () => {
   expect(run(process.execPath, [script], project).trim()).toBe("0 UnsupportedBackend");
 }, 60_000);
 
+test("a page that looks at an earlier state loads nothing of upkeep", async () => {
+  await build({
+    stdin: { contents: 'export * from "@dreamlake/dreamdb";', resolveDir: project },
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    splitting: true,
+    outdir: join(project, "page"),
+    outExtension: { ".js": ".mjs" },
+    chunkNames: "[name]-[hash]",
+    // Every chunk says that it was loaded.
+    banner: { js: "(globalThis.loaded ??= []).push(import.meta.url);" },
+    logLevel: "silent",
+  });
+  writeFileSync(
+    join(project, "page/page.mjs"),
+    `const { Dataset, DreamDBSpace, Schema } = await import("./stdin.mjs");
+     const ds = await Dataset.create("x", new Schema().addScalarInt("n"), "memory://page");
+     await ds.appendMany([{ n: 1 }]);
+     const before = ds.currentManifest();
+     await ds.appendMany([{ n: 2 }]);
+     const space = await DreamDBSpace.fromUri("memory://page/refs/x");
+     const past = await space.at(before);
+     const names = () => loaded.map((url) => url.match(/([a-z-]+)-\\w+\\.mjs$/)?.[1]).filter((name) => name !== "chunk");
+     console.log((await past.samples()).length, ...names().filter((name) => name === "pruned" || name === "seldom"));
+     await ds.health();
+     console.log(...names().filter((name) => name === "pruned" || name === "seldom"));`,
+  );
+  expect(
+    run(process.execPath, [join(project, "page/page.mjs")], project)
+      .trim()
+      .split("\n"),
+  ).toEqual(["1 pruned", "pruned seldom"]);
+}, 60_000);
+
 test("workers of the installed package build the same index, and don't keep the process alive", () => {
   const script = join(project, "workers.mjs");
   writeFileSync(

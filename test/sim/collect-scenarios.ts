@@ -1,11 +1,12 @@
 /** What the explorer of collections is let loose on: a collector beside one who writes, branches, merges, deletes or reads. */
-import { objectKey } from "../../src/core/address.ts";
+import { addressDigest, objectKey } from "../../src/core/address.ts";
 import { Dataset } from "../../src/dataset/dataset.ts";
 import { fsck } from "../../src/dataset/fsck.ts";
 import { gc } from "../../src/dataset/gc.ts";
 import { deleteRef } from "../../src/dataset/later.ts";
 import { Schema } from "../../src/dataset/schema.ts";
 import { isDreamDBError } from "../../src/errors.ts";
+import { decodeAddressList, hasDigest } from "../../src/objects/address-list.ts";
 import { decodeGcState, encodeGcState, GC_KEY } from "../../src/objects/gc-state.ts";
 import { decodeRef, isLive } from "../../src/objects/ref.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -64,11 +65,16 @@ interface Collecting {
   keepManifests?: number;
   /** A ref to delete first. */
   deletes?: string;
+  readsAreSteps?: boolean;
 }
 
-function collector(name: string, { hours = [0, 2], keepManifests, deletes }: Collecting = {}): Actor {
+function collector(
+  name: string,
+  { hours = [0, 2], keepManifests, deletes, readsAreSteps = false }: Collecting = {},
+): Actor {
   return {
     name,
+    readsAreSteps,
     async run(store, told) {
       if (deletes !== undefined) await tell(told, "delete ref", () => deleteRef(store, deletes));
       const random = randomBytes(name);
@@ -248,7 +254,10 @@ async function inOrder(world: World, told: readonly Told[], isMerging: boolean):
   if (all.includes("create second: done")) await Dataset.open("second", store, optionsOf("late"));
   const reads = all.filter((line) => line.startsWith("read: "));
   for (const line of reads)
-    if (!/^read: (0|0,7|7|NotFound|StoreUnavailable)$/.test(line)) found.push(`wrong data: ${line}`);
+    if (!/^read: (0|0,7|7|0,7,1\d\d,11\d\d|NotFound|StoreUnavailable)$/.test(line))
+      found.push(`wrong data: ${line}`);
+  if (all.some((line) => /^gc \d+: (NotFound|Corrupt|HashMismatch)/.test(line)))
+    found.push("a collection ended because of what it could not read");
   if (all.includes("pin: done") && reads.some((line) => line.includes("NotFound")))
     found.push("a pinned state was collected");
   for (const hours of [10, 12, 14, 16]) {
@@ -297,6 +306,14 @@ function scenario(name: string, base: World, actors: Actor[], faults: number): C
 function unusable(error: unknown): string[] {
   return [`can't be used afterwards: ${error instanceof Error ? error.message : String(error)}`];
 }
+
+/** Those who make the state of `side` reachable in another way. */
+const MAKERS: Record<string, (name: string) => Actor> = {
+  merge: merger,
+  branch: (name) => maker(name, "side", "branch"),
+  snapshot: (name) => maker(name, "side", "snapshot"),
+  pin: (name) => maker(name, "side", "pin"),
+};
 
 export const COLLECT: Record<string, (faults: number) => Promise<CollectScenario>> = {
   writer: async (faults) =>
@@ -381,6 +398,18 @@ export const COLLECT: Record<string, (faults: number) => Promise<CollectScenario
     ),
 };
 
+for (const [what, make] of Object.entries(MAKERS)) {
+  // A collector may come upon a pin that nothing confirmed, of a state of which something is gone.
+  const collecting = what === "pin" ? { hours: [2, 4], readsAreSteps: true } : { hours: [2] };
+  COLLECT[`late ${what}`] = async (faults) =>
+    scenario(
+      `a ${what} of a state that is not listed, though its parent is, and whose ref is deleted`,
+      await listedInParts(),
+      [collector("gc", { ...collecting, deletes: "side" }), make(what === "merge" ? "m" : what)],
+      faults,
+    );
+}
+
 /** All of them at once, for random schedules. */
 export async function manyCollecting(faults: number): Promise<CollectScenario> {
   const base = await baseWorld({ hasSide: true, rows: [0, 1], hasDeletions: true });
@@ -399,6 +428,62 @@ export async function manyCollecting(faults: number): Promise<CollectScenario> {
     deleter("d"),
   ];
   return scenario("everybody at once", base, actors, faults);
+}
+
+/**
+ * A round under way whose list has a state M of `side`, and not the state X after it: `objects/` was listed up to where M lies when
+ * both were published, after the collector had read the refs.
+ */
+async function listedInParts(): Promise<World> {
+  for (let n = 100; n < 200; n++) {
+    const trial = await publishTwice(await baseWorld({ hasSide: true, rows: [0, 1] }), n);
+    if (trial.x < trial.m) return condemnedBetween(n, trial);
+  }
+  throw new Error("no two states lie in this order");
+}
+
+async function publishTwice(world: World, n: number): Promise<{ m: string; x: string }> {
+  const side = await Dataset.open("side", directStore(world), optionsOf("early"));
+  await side.appendMany([{ n }]);
+  const m = objectKey(side.currentManifest());
+  await side.appendMany([{ n: n + 1000 }]);
+  const x = objectKey(side.currentManifest());
+  await side.close();
+  return { m, x };
+}
+
+async function condemnedBetween(n: number, { m, x }: { m: string; x: string }): Promise<World> {
+  const world = await baseWorld({ hasSide: true, rows: [0, 1] });
+  const store = directStore(world);
+  const inParts: Store = {
+    ...store,
+    async *list(prefix) {
+      if (prefix !== "objects/") return yield* store.list(prefix);
+      for (const each of world.keys(prefix, world.born.length)) if (each.key < m) yield each;
+      await publishTwice(world, n);
+      for (const each of world.keys(prefix, world.born.length)) if (each.key >= m) yield each;
+    },
+  };
+  await gc(inParts, {
+    ageMs: HOUR_MS,
+    clock: () => NOW,
+    random: randomBytes("first"),
+    sleep: async () => {},
+  });
+  const { condemned } = decodeGcState((world.values.get(GC_KEY) as { bytes: Uint8Array }).bytes).round ?? {};
+  const listed = await Promise.all(
+    (condemned ?? []).map((ref) => world.values.get(objectKey(ref?.address as string))?.bytes),
+  );
+  const isListed = (key: string): boolean =>
+    listed.some(
+      (bytes) => bytes !== undefined && hasDigest(decodeAddressList(bytes), addressDigest(addressIn(key))),
+    );
+  if (!isListed(m) || isListed(x)) throw new Error("the list is not the one that was wanted");
+  return world;
+}
+
+function addressIn(key: string): string {
+  return key.slice(key.lastIndexOf("/") + 1);
 }
 
 /** main, compacted, so that the state before has a column of its own; and that state. */

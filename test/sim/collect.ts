@@ -270,11 +270,14 @@ export class Collecting {
       if ("failure" in given) throw failure(given.failure, call);
       return given.reply;
     };
-    const store = clientStore((call) => {
-      const mine = turn.then(() => one(call));
-      turn = mine.catch(() => undefined);
-      return mine;
-    });
+    const store = clientStore(
+      (call) => {
+        const mine = turn.then(() => one(call));
+        turn = mine.catch(() => undefined);
+        return mine;
+      },
+      { listsInParts: true },
+    );
     const ended = run(store, told).catch((error: unknown) => {
       told.push(`FAULT ${error instanceof Error ? error.stack : String(error)}`);
     });

@@ -39,9 +39,9 @@ test.each(Object.keys(VERBS).filter((name) => name !== "append that closes pages
 
 test.each([
   ["fast-forward", 0, 1500],
+  ["late merge", 0, 10_000],
   ["past reader", 1, 2000],
   ["reader", 0, 3000],
-  ["snapshot", 0, 8000],
 ])("a collector and %s, with up to %d faults: all interleavings", async (name, faults, least) => {
   const found = await new Collecting(await COLLECT[name]!(faults)).explore();
   expect(found.violations).toEqual([]);

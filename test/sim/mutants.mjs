@@ -244,8 +244,47 @@ export const MUTANTS = {
   "gc: a merge forgets its source": {
     why: "a merge relies on another ref to keep what it merges",
     file: "src/dataset/merge.ts",
-    changes: [["ctx.holding.states.add(source.address);", ""]],
+    changes: [["ctx.holding.states.set(source.address, name);", ""]],
     by: ["--only", "collect", "--scenario", "fast-forward", "--faults", "0"],
+  },
+  "gc: a state is taken to be whole": {
+    why: "whether a state has all that it leads to is not looked at, though a round has deleted since it was read",
+    file: "src/dataset/holding.ts",
+    changes: [["await refuseIncomplete(ctx.session, holding.states, state);", ""]],
+    by: ["--only", "collect", "--scenario", "late merge", "--faults", "0"],
+  },
+  "gc: a ref that was deleted vouches": {
+    why: "what a ref led to once is taken to be there",
+    file: "src/dataset/complete.ts",
+    changes: [["if (tip === undefined) return false;", "if (tip === undefined) return true;"]],
+    by: ["--only", "collect", "--scenario", "late branch", "--faults", "0"],
+  },
+  "gc: what is about to be deleted counts": {
+    why: "a state is taken to be whole while a part of it is on a list that is worked off",
+    file: "src/dataset/complete.ts",
+    changes: [["if (needs.some((address) => going.has(address))) throw gone(state);", "void going;"]],
+    by: ["--only", "collect", "--scenario", "late snapshot", "--faults", "0"],
+  },
+  "gc: only what is listed is named": {
+    why: "a state that is on no list is not named to a round that may yet delete what it leads to",
+    file: "src/dataset/holding.ts",
+    changes: [
+      [
+        'states: round.phase === "condemned" ? states.filter((address) => !named.has(address)) : [],',
+        "states: states.filter((address) => condemned.has(address) && !named.has(address)),",
+      ],
+      [
+        "const condemned = await listed(session, round.condemned, objects);",
+        "const condemned = await listed(session, round.condemned, [...objects, ...states]);",
+      ],
+    ],
+    by: ["--only", "collect", "--scenario", "late merge", "--faults", "0"],
+  },
+  "gc: a pin without its state": {
+    why: "a pin that was never confirmed, of a state of which something is gone, ends collections",
+    file: "src/dataset/gc.ts",
+    changes: [['if (isDreamDBError(error, "NotFound")) return;\n      throw error;', "throw error;"]],
+    by: ["--only", "collect", "--scenario", "late pin", "--faults", "0"],
   },
   "gc: pins forgotten": {
     why: "pins are no roots",

@@ -18,7 +18,8 @@ export type Call =
   | { verb: "get"; key: string; range?: ByteRange }
   | { verb: "put"; key: string; bytes: Uint8Array; condition?: PutCondition }
   | { verb: "delete"; key: string }
-  | { verb: "list"; key: string };
+  /** `part`: 0 or 1 of the half of the keys up to, or from, the middle of all addresses. */
+  | { verb: "list"; key: string; part?: 0 | 1 };
 
 /** What came of a call at the backend. */
 export type Reply =
@@ -71,7 +72,7 @@ export class World {
         this.values.delete(call.key);
         return { is: "done" };
       case "list":
-        return { is: "keys", keys: this.keys(call.key, this.born.length) };
+        return { is: "keys", keys: this.keys(call.key, this.born.length).filter(inPart(call.part)) };
     }
   }
 
@@ -84,6 +85,12 @@ export class World {
       .map((key) => ({ key, bytes: this.values.get(key)!.bytes.length }));
   }
 }
+
+function inPart(part: 0 | 1 | undefined): (listed: ListedKey) => boolean {
+  return ({ key }) => part === undefined || key < MIDDLE === (part === 0);
+}
+
+const MIDDLE = "objects/j";
 
 export function etagOf(key: string, bytes: Uint8Array): string {
   return isObjectKey(key) ? "immutable" : toHex(blake3(bytes).subarray(0, 12));
@@ -99,8 +106,14 @@ function holds(condition: PutCondition, etag: string | undefined): boolean {
   return "create" in condition ? etag === undefined : etag === condition.ifMatch;
 }
 
-/** A Store whose every request is handed to `send`, which answers, fails, or never comes back. */
-export function clientStore(send: (call: Call) => Promise<Reply>): Store {
+/**
+ * A Store whose every request is handed to `send`, which answers, fails, or never comes back.
+ * @param listsInParts objects are listed in two requests, so that something may happen between
+ */
+export function clientStore(
+  send: (call: Call) => Promise<Reply>,
+  { listsInParts = false }: { listsInParts?: boolean } = {},
+): Store {
   return {
     url: "sim://",
     async get(key, range) {
@@ -126,8 +139,11 @@ export function clientStore(send: (call: Call) => Promise<Reply>): Store {
     },
     async *list(prefix) {
       checkPrefix(prefix);
-      const reply = await send({ verb: "list", key: prefix });
-      if (reply.is === "keys") yield* reply.keys;
+      const parts = listsInParts && prefix === "objects/" ? ([0, 1] as const) : [undefined];
+      for (const part of parts) {
+        const reply = await send({ verb: "list", key: prefix, ...(part === undefined ? {} : { part }) });
+        if (reply.is === "keys") yield* reply.keys;
+      }
     },
   };
 }

@@ -45,7 +45,7 @@ export class FetchWire implements Wire {
       headers: headersOf(request),
       redirect: "error",
       signal,
-      ...(request.isFresh ? { cache: "no-store" as const } : {}),
+      ...(request.isFresh || request.range !== undefined ? { cache: "no-store" as const } : {}),
       ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }),
     };
     return this.#exchange(`${this.#root}${key}`, init);
