@@ -1,6 +1,6 @@
 // The whole check, as `npm test` and CI run it: build, lint and types, tests, conformance vectors on both builds of
 // the compute core, the determinism matrix (on all engines in CI, elsewhere on this Node alone: `npm run engines` does
-// the rest), pages in real browsers, and the suites on real object stores (in CI, elsewhere with DREAMDB_TEST_S3=1 or as `npm run test:s3`: they
+// the rest), pages in real browsers, the browse example in Chromium (where its packages are installed, as in CI), and the suites on real object stores (in CI, elsewhere with DREAMDB_TEST_S3=1 or as `npm run test:s3`: they
 // need Debian's packages of Ceph and Swift, and some minutes). Ends with one line, "N passed, N failed[, N skipped]", and exits non-zero on any failure.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -22,6 +22,9 @@ runCounted("engines", [
 ]);
 // Browsers that are not installed fail in CI; elsewhere they are skipped, and counted so.
 runCounted("pages in browsers", ["scripts/test-browser.mjs"]);
+if (process.env.CI === "true")
+  step("install the browse example", "npm", ["ci", "--ignore-scripts", "--prefix", "examples/browse"]);
+runCounted("browse example", ["examples/browse/test/run.mjs"]);
 if (process.env.CI === "true" || process.env.DREAMDB_TEST_S3 === "1") {
   runCounted("real object stores", ["scripts/test-s3.mjs"]);
 }

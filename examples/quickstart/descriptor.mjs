@@ -1,6 +1,4 @@
-// A small image descriptor, 320 numbers: where the colours are, and which way the edges run.
-
-import { convertIndexedToRgb, decode } from "fast-png";
+// A small image descriptor, 320 numbers: where the colours are, and which way the edges run. It runs in pages too.
 
 export const LOOK_DIM = 320;
 
@@ -9,11 +7,12 @@ const EDGE_GRID = 4; //   4 × 4 cells × histogram of 8 directions = 128 number
 const DIRECTIONS = 8;
 
 /**
- * @param {Uint8Array} png any 8-bit PNG
+ * @param {{ width: number, height: number, channels: number, data: ArrayLike<number> }} picture samples 0 … 255, row by row
+ *   from the top; channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA
  * @returns {Float32Array} 320 numbers of unit length: similar pictures have a small cosine distance
  */
-export function describeImage(png) {
-  const { width, height, rgb } = inkOnWhite(png);
+export function describePixels(picture) {
+  const { width, height, rgb } = inkOnWhite(picture);
   const look = new Float32Array(LOOK_DIM);
   look.set(unit(colourMeans(rgb, width, height)), 0);
   look.set(unit(edgeHistograms(rgb, width, height)), COLOUR_GRID ** 2 * 3);
@@ -21,11 +20,7 @@ export function describeImage(png) {
 }
 
 /** Lays the picture over white and measures each channel as its difference from white, 0 … 1: empty paper is 0. */
-function inkOnWhite(png) {
-  const image = decode(png);
-  const channels = image.palette ? image.palette[0].length : image.channels;
-  const data = image.palette ? convertIndexedToRgb(image) : image.data;
-  const { width, height } = image;
+function inkOnWhite({ width, height, channels, data }) {
   const rgb = new Float32Array(width * height * 3);
   const colours = channels < 3 ? 1 : 3;
   const hasAlpha = channels === colours + 1;

@@ -6,7 +6,8 @@ import { rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { Dataset, fsck, Schema } from "@dreamlake/dreamdb";
 import { loadEmoji, loadWords, WORD_DIM } from "./data.mjs";
-import { describeImage, LOOK_DIM } from "./descriptor.mjs";
+import { LOOK_DIM } from "./descriptor.mjs";
+import { describeImage } from "./picture.mjs";
 import { contactSheet } from "./sheet.mjs";
 import { chapter, inBatches, printTable, printTimes, say } from "./terminal.mjs";
 
