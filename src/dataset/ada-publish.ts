@@ -34,7 +34,7 @@ import { type AdaIvfOptions, type AdaIvfPlan, adaIvfPlan, countRows, imbalanceOf
 import { adaIvfWork, sealRun } from "./ada-work.ts";
 import { publish } from "./commit.ts";
 import type { Cancellable, Context } from "./context.ts";
-import { beginHolding } from "./holding.ts";
+import { beginHolding, EVER } from "./holding.ts";
 import { type Indexer, readCentroids } from "./indexer.ts";
 import { addedTo } from "./merge-entries.ts";
 import { putObjects } from "./put-objects.ts";
@@ -254,7 +254,7 @@ async function holdStored(
   { kept, made }: StepCollection,
 ): Promise<void> {
   await beginHolding(ctx);
-  ctx.holding.since = -1;
+  ctx.holding.since = EVER;
   const stored = [plan, plan.index.centroids, ...[...kept, ...made].map(({ container }) => container)];
   if (track.lineage !== undefined) stored.push(track.lineage);
   for (const { address } of stored) ctx.holding.puts.add(address);

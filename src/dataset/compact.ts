@@ -25,6 +25,7 @@ import { type PreparedBatch, rowsOfBatch, sealBatch } from "./batch.ts";
 import { type Draft, publish } from "./commit.ts";
 import type { Cancellable } from "./context.ts";
 import { eachDead } from "./deleted.ts";
+import { beginHolding } from "./holding.ts";
 import { type Indexer, keyOf } from "./indexer.ts";
 import { putObjects } from "./put-objects.ts";
 import { memory, segmentsOf } from "./rebuild.ts";
@@ -121,6 +122,8 @@ export async function compact(
   const fields = chosenFields(old, options.fields);
   if (options.purge === true && options.fields !== undefined)
     throw invalid("purge", "purge beside fields", "one or the other: all fields are purged");
+  // What was put in the place of deleted records counts as this operation's own.
+  await beginHolding(ctx);
   await space.refresh(session);
   const live = await space.live(old, session);
   const before = await batchesOf(session, old.timeline);
@@ -293,7 +296,24 @@ async function draftOf(
     timeline: appendToIndex(emptyIndex<BatchEntry>(), [...after, ...late], batchCodec, store),
     tracks,
   };
+  if (ctx.session.following.redactions?.isEmpty === false) {
+    // What stands for an entry is named directly now; another purge may put something else in its place, and no state lead to it.
+    const segments = [...folds.values()].flatMap((fold) => fold.after ?? []);
+    for (const address of containersOf([...after, ...late], segments)) ctx.holding.puts.add(address);
+  }
   return { manifest, objects };
+}
+
+function* containersOf(
+  batches: readonly BatchEntry[],
+  segments: readonly SegmentEntry[],
+): Generator<Address> {
+  for (const { anchors, columns, scalarIndex } of batches) {
+    if ("container" in anchors) yield anchors.container.address;
+    for (const { address } of columns.values()) yield address;
+    if (scalarIndex !== undefined) yield scalarIndex.address;
+  }
+  for (const { container } of segments) yield container.address;
 }
 
 /** Whether a timeline of now begins with the batches that it had before. */

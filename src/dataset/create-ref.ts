@@ -7,7 +7,7 @@ import type { NewPage } from "../objects/index-tree.ts";
 import type { Manifest } from "../objects/manifest.ts";
 import { encodeRef, isLive, type RefBody, type RefTraits, type RefType } from "../objects/ref.ts";
 import type { Context } from "./context.ts";
-import { epochOf, hold, readCollections } from "./holding.ts";
+import { EVER, epochOf, hold, readCollections } from "./holding.ts";
 import { errnoIn, storeObjects } from "./put-objects.ts";
 import { newRef, readRef, readTip, type Tip } from "./tip.ts";
 
@@ -42,7 +42,7 @@ export async function createRef(
   const { state: collections } = await readCollections(ctx);
   let epoch = collections?.epoch ?? 0;
   // While nothing was ever collected, a state that was read is there.
-  ctx.holding.since = collections === undefined ? 0 : -1;
+  ctx.holding.since = collections === undefined ? { epoch: 0 } : EVER;
   for (let attempt = 0; ; attempt++) {
     await hold(ctx, epoch, fresh);
     await storeObjects(ctx, objects.slice(0, -1));

@@ -224,17 +224,18 @@ class Collector {
   /** Deletes what the list still has when all that anybody came to need is taken off it. */
   private async finish(): Promise<Marked> {
     const { epoch, round } = await this.read();
-    const listed = await entriesOf(this.session, round?.condemned ?? []);
-    const doomed = await entriesOf(this.session, round?.doomed ?? []);
-    const roots = await this.roots(epoch);
-    const marked = await this.mark(roots, doomed);
+    const { listed, marked } = await this.unlessOvertaken(epoch, async () => {
+      const listed = await entriesOf(this.session, round?.condemned ?? []);
+      const doomed = await entriesOf(this.session, round?.doomed ?? []);
+      return { listed, marked: await this.mark(await this.roots(epoch), doomed) };
+    });
     const { marker, isSkeleton } = marked;
     let going = new Map<Address, number>();
     const made = await this.change(async (state) => {
       const now = state.round;
       // Another collector was faster: it may be helped.
       if (state.epoch !== epoch || now?.phase !== "condemned") return undefined;
-      await marker.states(now.states, isSkeleton);
+      for (const named of now.states) await this.markHeld(named, marker, isSkeleton);
       const spared = new Set([...now.spared, ...listsIn(state)]);
       going = new Map([...listed].filter(([address]) => !marker.live.has(address) && !spared.has(address)));
       const next: Round = {
@@ -252,6 +253,25 @@ class Collector {
     }
     await this.sweep();
     return marked;
+  }
+
+  /** Another collector that goes on with this round takes its lists away, and what they name: that is no damage. */
+  private async unlessOvertaken<T>(epoch: number, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isDreamDBError(error, "NotFound")) throw error;
+      const state = await this.read();
+      if (state.epoch === epoch && state.round?.phase === "condemned") throw error;
+      throw new DreamDBError("Conflict", "another collector went on with this collection; call again", {
+        field: GC_KEY,
+        found: `epoch ${state.epoch}, ${state.round === undefined ? "ended" : state.round.phase}`,
+        expected: `epoch ${epoch}, condemned`,
+        retryable: true,
+        committed: "no",
+        cause: error,
+      });
+    }
   }
 
   /** Deletes list by list what nobody else is at work on, and ends the round when none is left. */
@@ -376,14 +396,17 @@ class Collector {
     // What was pruned does not come back with another policy; and a pin of it was never confirmed.
     const held = [...(kept ?? [])].filter((address) => !pruned.has(address));
     await marker.states([...roots.branches, ...roots.tags, ...held], isSkeleton);
-    for (const pin of roots.pins) if (!pruned.has(pin)) await this.markPinned(pin, marker, isSkeleton);
+    for (const pin of roots.pins) if (!pruned.has(pin)) await this.markHeld(pin, marker, isSkeleton);
     for (const address of [...roots.others, ...listsIn(state)]) marker.live.add(address);
     this.result.marked = marker.live.size;
     return { marker, isSkeleton };
   }
 
-  /** A pin of a state of which something is gone was never confirmed: its maker is about to be told, or was killed. */
-  private async markPinned(
+  /**
+   * What a pin or a writer names. Where something of it is gone that was never confirmed, or is lost: whoever named it is about to be
+   * told, or was killed, and nobody could collect any more if it were a root.
+   */
+  private async markHeld(
     state: Address,
     marker: Marker,
     isSkeleton: (manifest: Address) => boolean,

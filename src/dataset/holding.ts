@@ -16,14 +16,24 @@ export interface GcView {
   etag?: string;
 }
 
+/** Collections that matter to an operation: those after this epoch, and the round that was under way then. */
+export interface Since {
+  epoch: number;
+  /** Of the cell, if a round was under way: when it is another, that round may have deleted. */
+  etag?: string;
+}
+
+/** Whatever was collected matters: an operation that relies on what it has not seen itself under a live ref. */
+export const EVER: Since = { epoch: -1 };
+
 /** What an operation holds that no ref reaches yet. */
 export interface Holding {
   /** What the dataset object knows of collections; shared by its operations. */
   readonly view: { gc: GcView };
   /** The epoch that the ref had when the operation began. */
   readonly refEpoch: number;
-  /** The epoch known before it put anything: collections that ended up to then do not matter. */
-  since?: number;
+  /** What was known before it put or read anything. */
+  since?: Since;
   starting?: Promise<void>;
   /** Objects it put. */
   readonly puts: Set<Address>;
@@ -40,7 +50,11 @@ export async function beginHolding(ctx: HoldingContext): Promise<void> {
   if (holding.since !== undefined) return;
   holding.starting ??= (async () => {
     if (epochOf(holding) < holding.refEpoch) await readCollections(ctx, holding.refEpoch);
-    holding.since = epochOf(holding);
+    const { state, etag } = holding.view.gc;
+    holding.since = {
+      epoch: epochOf(holding),
+      ...(state?.round === undefined || etag === undefined ? {} : { etag }),
+    };
   })().finally(() => {
     delete holding.starting;
   });
@@ -52,7 +66,10 @@ export function adopt(holding: Holding, other: Holding): void {
   if (other === holding) return;
   for (const address of other.puts) holding.puts.add(address);
   for (const [address, ref] of other.states) holding.states.set(address, ref);
-  if (other.since !== undefined) holding.since = Math.min(holding.since ?? other.since, other.since);
+  const [own, others] = [holding.since, other.since];
+  if (others === undefined) return;
+  if (own === undefined) holding.since = others;
+  else if (own.epoch !== others.epoch || own.etag !== others.etag) holding.since = EVER;
 }
 
 export function epochOf({ view }: Holding): number {
@@ -62,25 +79,25 @@ export function epochOf({ view }: Holding): number {
 /** Reads the cell. Errors: `RefRollback` when it is older than what was read before, or than a ref says; `Corrupt`. */
 export async function readCollections(ctx: HoldingContext, least = 0): Promise<GcView> {
   const { view } = ctx.holding;
+  const expected = Math.max(epochOf(ctx.holding), least);
   const found = await ctx.session.current(GC_KEY);
   const next: GcView = found === undefined ? {} : { state: decodeGcState(found.bytes), etag: found.etag };
   const epoch = next.state?.epoch ?? 0;
-  // Operations of one object read at the same time; the later state stays.
-  const known = view.gc.state?.epoch ?? 0;
-  if (epoch < Math.max(known, least)) {
+  if (epoch < expected) {
     throw new DreamDBError(
       "RefRollback",
       "the backend shows an older state of its collections than refs tell of",
       {
         field: GC_KEY,
         found: `epoch ${epoch}`,
-        expected: `epoch ${Math.max(known, least)} or a later one`,
+        expected: `epoch ${expected} or a later one`,
         committed: "no",
       },
     );
   }
-  view.gc = next;
-  return next;
+  // Operations of one object read at the same time; the later state stays.
+  if (epoch >= epochOf(ctx.holding)) view.gc = next;
+  return view.gc;
 }
 
 /**
@@ -97,7 +114,7 @@ export async function hold(
   const { holding } = ctx;
   if (epochOf(holding) < epoch) await readCollections(ctx, epoch);
   // Whether something may have been deleted since the operation put or read it.
-  let isOpen = epochOf(holding) > (holding.since ?? epoch);
+  let isOpen = isLater(holding.view.gc, holding.since ?? { epoch });
   let checked: string | undefined;
   for (let attempt = 0; ; attempt++) {
     const { state, etag } = holding.view.gc;
@@ -123,6 +140,8 @@ export async function hold(
     if (found.objects.length === 0 && found.states.length === 0) break;
     if (attempt > ctx.retries) throw stillDeleting(state, found);
     isOpen = true;
+    // A round that was told of a state that is not complete could not end.
+    if (found.states.length > 0 && phase !== checked) continue;
     if (state.round?.phase === "condemned") {
       await spare(ctx, state, etag as string, found);
       continue;
@@ -131,6 +150,12 @@ export async function hold(
     await readCollections(ctx);
   }
   if (isOpen) await refuseLost(ctx);
+}
+
+/** Whether something may have been deleted since. */
+function isLater({ state, etag }: GcView, since: Since): boolean {
+  if ((state?.epoch ?? 0) > since.epoch) return true;
+  return since.etag !== undefined && since.etag !== etag;
 }
 
 interface Condemned {

@@ -1,5 +1,5 @@
 /** `merge` and `mergeMany`: several states made one (spec/0008-versioning-collab.md §4–8). No data object is rewritten. */
-import type { Address } from "../core/address.ts";
+import { type Address, isAddress } from "../core/address.ts";
 import { blake3, toHex } from "../core/blake3.ts";
 import { encodeCbor } from "../core/cbor.ts";
 import { DreamDBError, type ErrorCode } from "../errors.ts";
@@ -13,7 +13,7 @@ import { prepareBatches } from "./batch.ts";
 import { type Draft, publish } from "./commit.ts";
 import type { Context } from "./context.ts";
 import { indexedRowsOf } from "./health.ts";
-import { beginHolding } from "./holding.ts";
+import { beginHolding, EVER } from "./holding.ts";
 import { type Indexers, keyOf } from "./indexer.ts";
 import {
   byTime,
@@ -209,6 +209,8 @@ async function readSources(ctx: Context, names: readonly string[]): Promise<Sour
     const source = await readState(ctx, name);
     // Another ref is to reach it: its own may be deleted before that.
     ctx.holding.states.set(source.address, name);
+    // No ref need have led to it when it was read.
+    if (isAddress(name)) ctx.holding.since = EVER;
     sources.push(source);
   }
   return sources;

@@ -4,7 +4,7 @@ import { toHex } from "../core/blake3.ts";
 import { DreamDBError, isDreamDBError } from "../errors.ts";
 import { encodePin, pinKey } from "../objects/pin.ts";
 import type { Context } from "./context.ts";
-import { hold, readCollections } from "./holding.ts";
+import { EVER, hold, readCollections } from "./holding.ts";
 
 /** A state that no collection takes the data of before `expires`. */
 export interface Pin {
@@ -37,7 +37,7 @@ export async function createPin(
   try {
     const { state } = await readCollections(ctx);
     // While nothing was ever collected, a state that was read is there.
-    ctx.holding.since = state === undefined ? 0 : -1;
+    ctx.holding.since = state === undefined ? { epoch: 0 } : EVER;
     ctx.holding.states.set(manifest, readFrom);
     await hold(ctx, state?.epoch ?? 0);
   } catch (error) {

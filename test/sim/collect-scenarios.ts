@@ -140,7 +140,8 @@ function maker(name: string, at: string, what: "branch" | "snapshot" | "pin" | "
   };
 }
 
-function merger(name: string): Actor {
+/** @param source the branch that has the row 7, or the address of its state. @param beside what the same object does at the same time */
+function merger(name: string, source = "side", beside?: (ds: Dataset) => Promise<unknown>): Actor {
   return {
     name,
     readsAreSteps: true,
@@ -148,7 +149,10 @@ function merger(name: string): Actor {
       let ds: Dataset | undefined;
       if (!(await tell(told, "open", async () => (ds = await Dataset.open("main", store, optionsOf(name))))))
         return;
-      await tell(told, "merge side", () => (ds as Dataset).merge("side"));
+      const opened = ds as unknown as Dataset;
+      const merging = tell(told, "merge side", () => opened.merge(source));
+      if (beside !== undefined) await tell(told, "beside", () => beside(opened));
+      await merging;
     },
   };
 }
@@ -353,6 +357,22 @@ export const COLLECT: Record<string, (faults: number) => Promise<CollectScenario
       [collector("gc", { deletes: "side" }), merger("m")],
       faults,
     ),
+  "merge by address": async (faults) => {
+    const { world, side } = await withOrphan();
+    return scenario(
+      "a merge of a state that is condemned, by its address",
+      world,
+      [collector("gc", { hours: [2] }), merger("m", side)],
+      faults,
+    );
+  },
+  "merge beside a pin": async (faults) =>
+    scenario(
+      "a merge of a branch that is deleted, beside a pin by the same object",
+      await listedInParts(),
+      [collector("gc", { hours: [2], deletes: "side" }), merger("m", "side", (ds) => ds.pin(HOUR_MS))],
+      faults,
+    ),
   reader: async (faults) =>
     scenario(
       "a reader with a pin, of a state whose ref is deleted",
@@ -440,6 +460,20 @@ async function listedInParts(): Promise<World> {
     if (trial.x < trial.m) return condemnedBetween(n, trial);
   }
   throw new Error("no two states lie in this order");
+}
+
+/** A state that no ref leads to, which is condemned. */
+async function withOrphan(): Promise<{ world: World; side: string }> {
+  const world = await baseWorld({ hasSide: true });
+  const store = directStore(world);
+  const { manifest } = await deleteRef(store, "side");
+  await gc(store, {
+    ageMs: HOUR_MS,
+    clock: () => NOW,
+    random: randomBytes("first"),
+    sleep: async () => {},
+  });
+  return { world, side: manifest };
 }
 
 async function publishTwice(world: World, n: number): Promise<{ m: string; x: string }> {

@@ -39,7 +39,7 @@ test.each(Object.keys(VERBS).filter((name) => name !== "append that closes pages
 
 test.each([
   ["fast-forward", 0, 1500],
-  ["late merge", 0, 10_000],
+  ["merge by address", 0, 5000],
   ["past reader", 1, 2000],
   ["reader", 0, 3000],
 ])("a collector and %s, with up to %d faults: all interleavings", async (name, faults, least) => {

@@ -286,6 +286,18 @@ export const MUTANTS = {
     changes: [['if (isDreamDBError(error, "NotFound")) return;\n      throw error;', "throw error;"]],
     by: ["--only", "collect", "--scenario", "late pin", "--faults", "0"],
   },
+  "gc: a merge by address is trusted": {
+    why: "a state that was read by its address, under no ref, is taken to be whole",
+    file: "src/dataset/merge.ts",
+    changes: [["if (isAddress(name)) ctx.holding.since = EVER;", ""]],
+    by: ["--only", "collect", "--scenario", "merge by address", "--faults", "0"],
+  },
+  "gc: progress of a round is not seen": {
+    why: "that a round has begun to delete is not heeded when another operation of the same object has learned of it",
+    file: "src/dataset/holding.ts",
+    changes: [["return since.etag !== undefined && since.etag !== etag;", "void etag;\n  return false;"]],
+    by: ["--only", "collect", "--scenario", "merge beside a pin", "--faults", "0"],
+  },
   "gc: pins forgotten": {
     why: "pins are no roots",
     file: "src/dataset/gc.ts",
