@@ -34,9 +34,13 @@ const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : "";
 console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
 process.exit(totals.failed > 0 ? 1 : 0);
 
+function heading(name) {
+  console.log(`\n── ${name}, ${Math.round(process.uptime())} s after the start`);
+}
+
 /** One command that counts as one check; the rest goes on after a failure of lint or types, not of the build. */
 function step(name, command, args) {
-  console.log(`\n── ${name}`);
+  heading(name);
   const { status } = spawnSync(command, args, { stdio: "inherit" });
   if (status === 0) {
     totals.passed++;
@@ -50,7 +54,7 @@ function step(name, command, args) {
 }
 
 function runJest() {
-  console.log("\n── tests");
+  heading("tests");
   const args = [
     "--experimental-vm-modules",
     "--no-warnings",
@@ -82,7 +86,7 @@ function readResults() {
 
 /** A program that counts its own checks and says so in its last line. */
 function runCounted(name, args) {
-  console.log(`\n── ${name}`);
+  heading(name);
   const { status, stdout } = spawnSync(process.execPath, args, {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "inherit"],
