@@ -363,18 +363,18 @@ for (const [where, options] of [
 servedTest("the page is not held up while a worker searches, as it is without one", async () => {
   const { url } = await node("make", { rows: 20_000, build: false });
   const many = { field: "v", queries: Array.from({ length: 400 }, (_, i) => vector(i)), topK: 10 };
-  const least = {};
+  const gaps = {};
   for (const worker of [true, false]) {
     await using(`${url}/refs/main`, { worker }, async (space) => {
       await space.prewarm();
-      least[worker] = Number.POSITIVE_INFINITY;
-      // Another program may take the processor for a while; a page that is held up by the search is so every time.
-      for (let run = 0; run < (worker ? 12 : 3) && least[worker] > 50; run++)
-        least[worker] = Math.min(least[worker], await longestGap(space.queryMany(many)));
+      gaps[worker] = [];
+      // The median: in some runs another program takes the processor for a while; a page that is held up by the search is so in all.
+      for (let run = 0; run < 7; run++) gaps[worker].push(await longestGap(space.queryMany(many)));
+      gaps[worker].sort((a, b) => a - b);
     });
   }
-  ok(least.false > 50, `the search is too short to tell: ${least.false} ms`);
-  ok(least.true <= 50, `the page stood still for ${least.true} ms`);
+  ok(gaps.false[3] > 50, `the search is too short to tell: ${gaps.false} ms`);
+  ok(gaps.true[3] <= 50, `the page stood still for ${gaps.true} ms`);
 });
 
 /** The longest time, in ms, that nothing else could run on this thread until `work` was done. */
@@ -438,6 +438,7 @@ test("a dataset and standalone verbs work on the page as well", async () => {
   );
   equal((await fsck(url)).problems, []);
   equal(addressOf(new Uint8Array()), "dyqk6e2jxh27tingubae32rw3teutg6lexe23qisw7gjve6k4qpteyq");
+  equal(crossOriginIsolated, false);
   const pool = await Dataset.open("main", openStore(url), { workers: 1 });
   equal((await pool.queryMany({ field: "v", queries: [vector(1)], topK: 3 })).length, 1);
   await pool.close();
