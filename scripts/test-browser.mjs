@@ -15,18 +15,38 @@ import { ENGINES } from "../conformance/engines/engines.mjs";
 import { howToInstall } from "../conformance/engines/install.mjs";
 import { chromium, firefox } from "../conformance/engines/page.mjs";
 import { withProcess } from "../conformance/engines/process.mjs";
+import { FLAGS, openFirefoxConsole, PREFERENCES } from "../test/browser/firefox-console.mjs";
 import { startNodeSide } from "../test/browser/node-side.mjs";
 import { cephPlace, servedPlace } from "../test/browser/places.mjs";
 import { fromJson, toJson } from "../test/browser/text.mjs";
 
 const GATEWAY = "scripts/rgw.sh";
-// What Chromium's console says, of workers too, goes to its error output.
 const CHROMIUM = chromium();
+const FIREFOX = firefox(PREFERENCES);
+/**
+ * For each its arguments, what of its output its console says (in Chromium all, of workers too; in Firefox what scripts say), and
+ * where the rest is read.
+ */
 const BROWSERS = {
-  chromium: (folder, url) => ["--enable-logging=stderr", ...CHROMIUM(folder, url)],
-  firefox: firefox({}),
+  chromium: {
+    argsFor: (folder, url) => ["--enable-logging=stderr", ...CHROMIUM(folder, url)],
+    consoleLine: /:(?:INFO|WARNING|ERROR):CONSOLE[:(]/,
+  },
+  firefox: {
+    argsFor: (folder, url) => [...FLAGS, ...FIREFOX(folder, url)],
+    consoleLine: /^console\.\w+: /,
+    openConsole: openFirefoxConsole,
+  },
 };
-const CONSOLE_LINE = /:(?:INFO|WARNING|ERROR):CONSOLE[:(]/;
+/** The pages that are opened, by the module that they run, with headers of their own: as most are, and cross-origin isolated. */
+const PAGES = {
+  suite: {},
+  isolated: {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+  },
+};
 /** Folders that pages may load from, by the first part of the path. */
 const FOLDERS = { lib: "build/browser", test: "test/browser" };
 const NAME = /^\/(lib|test)\/([A-Za-z0-9_-]+\.m?js)$/;
@@ -92,7 +112,10 @@ async function runBrowser(id, place, verbs) {
   const began = Date.now();
   const foreign = await startForeign();
   try {
-    const results = await runPage(located.command, BROWSERS[id], place, { ...verbs, ...foreign.verbs });
+    const results = [];
+    for (const page of Object.keys(PAGES))
+      results.push(...(await runPage(located.command, id, page, place, { ...verbs, ...foreign.verbs })));
+    if (results.length === 0) throw new Error(`no test has "${options.grep}" in its name`);
     for (const { name, ms, error } of results) {
       totals[error === undefined ? "passed" : "failed"]++;
       const said = error === undefined ? `ok      ${id}: ${name}` : `FAILED  ${id}: ${name}\n${error}`;
@@ -126,19 +149,23 @@ async function startForeign() {
 }
 
 /** The results that the page posts; those of a browser that ends before are lost, and say so. */
-async function runPage(command, argsFor, place, verbs) {
+async function runPage(command, id, page, place, verbs) {
+  const { argsFor, consoleLine, openConsole } = BROWSERS[id];
   let finish;
   let printed = () => "";
   let marked = 0;
-  /** What the browser's console has said since it was asked for it last, where it tells that. */
-  const consoleLines = () => {
-    if (argsFor !== BROWSERS.chromium) return undefined;
+  let profile;
+  let ownConsole;
+  /** What the browser's console has said since it was asked for it last. */
+  const consoleLines = async () => {
+    ownConsole ??= await openConsole?.(profile);
+    const read = (await ownConsole?.take()) ?? [];
     const lines = printed()
       .split("\n")
-      .filter((line) => CONSOLE_LINE.test(line));
+      .filter((line) => consoleLine.test(line));
     const later = lines.slice(marked);
     marked = lines.length;
-    return later;
+    return [...later, ...read];
   };
   const finished = new Promise((resolve) => {
     finish = resolve;
@@ -158,6 +185,7 @@ async function runPage(command, argsFor, place, verbs) {
           "Content-Type": type,
           "Content-Security-Policy": policy,
           "Cache-Control": "no-store",
+          ...PAGES[page],
         })
         .end(body);
     try {
@@ -173,7 +201,7 @@ async function runPage(command, argsFor, place, verbs) {
       const [, folder, file] = NAME.exec(request.url) ?? [];
       if (file !== undefined)
         return send(200, "text/javascript", await readFile(join(FOLDERS[folder], file)));
-      if (request.url === "/") return send(200, "text/html; charset=utf-8", pageOf(place.kind));
+      if (request.url === "/") return send(200, "text/html; charset=utf-8", pageOf(page, place.kind));
       send(404, "text/plain");
     } catch (error) {
       send(500, "text/plain", error.stack);
@@ -183,7 +211,10 @@ async function runPage(command, argsFor, place, verbs) {
   const url = `http://127.0.0.1:${server.address().port}/#${encodeURIComponent(options.grep ?? "")}`;
   try {
     return await withProcess(
-      (folder) => [...command, ...argsFor(folder, url)],
+      (folder) => {
+        profile = folder;
+        return [...command, ...argsFor(folder, url)];
+      },
       ({ printed: output, ended }) => {
         printed = output;
         const lost = ended.then((how) => {
@@ -193,12 +224,13 @@ async function runPage(command, argsFor, place, verbs) {
       },
     );
   } finally {
+    ownConsole?.close();
     server.closeAllConnections();
     server.close();
   }
 }
 
-function pageOf(kind) {
-  const scripts = ["alarm", "suite"].map((name) => `<script type="module" src="/test/${name}.mjs"></script>`);
+function pageOf(page, kind) {
+  const scripts = ["alarm", page].map((name) => `<script type="module" src="/test/${name}.mjs"></script>`);
   return `<!doctype html><html data-place="${kind}"><meta charset="utf-8"><title>test</title><body>${scripts.join("")}`;
 }

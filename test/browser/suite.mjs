@@ -438,6 +438,7 @@ test("a dataset and standalone verbs work on the page as well", async () => {
   );
   equal((await fsck(url)).problems, []);
   equal(addressOf(new Uint8Array()), "dyqk6e2jxh27tingubae32rw3teutg6lexe23qisw7gjve6k4qpteyq");
+  equal(crossOriginIsolated, false);
   const pool = await Dataset.open("main", openStore(url), { workers: 1 });
   equal((await pool.queryMany({ field: "v", queries: [vector(1)], topK: 3 })).length, 1);
   await pool.close();

@@ -19,6 +19,9 @@ import { build } from "esbuild";
 const base = mkdtempSync(join(tmpdir(), "dreamdb-package-"));
 const project = join(base, "project");
 let packed: string[] = [];
+/** What a page may download of JavaScript to read and search, gzipped: 90 KB as it is built here, 90 KiB as bundlers cut it. */
+const LIMIT_BYTES = 90_000;
+const BUNDLED_LIMIT_BYTES = 90 * 1024;
 
 /** A program that builds and searches an index, and gives its address and all hits as text. */
 const SAME_INDEX = `
@@ -88,10 +91,16 @@ test("it holds the built library and its papers, and no sources or tests", () =>
     "build/vendor/wasm-simd.js",
     "build/vendor/wasm-scalar.js",
     "build/vendor/THIRD-PARTY-LICENSES.md",
+    // Errors and comments name them.
+    "docs/browser.md",
+    "docs/search.md",
+    "docs/storage.md",
   ]) {
     expect(packed).toContain(path);
   }
-  expect(packed.filter((path) => /^(src|test|assembly|node_modules|bench)\//.test(path))).toEqual([]);
+  expect(
+    packed.filter((path) => /^(src|test|assembly|node_modules|bench|docs\/decisions)\//.test(path)),
+  ).toEqual([]);
   expect(packed.filter((path) => /\.(node|gyp)$/.test(path))).toEqual([]);
 });
 
@@ -193,6 +202,21 @@ async function loadedBy(contents: string, also?: RegExp) {
   return { entry: sum(first), zipped };
 }
 
+/** Gzipped bytes of files of build/browser, which pages load as they are, with all that they import. */
+function loadedAsBuilt(entries: RegExp): number {
+  const folder = join(project, "node_modules/@dreamlake/dreamdb/build/browser");
+  const all = new Set(readdirSync(folder).filter((file) => entries.test(file)));
+  expect(all.size).toBeGreaterThan(0);
+  let bytes = 0;
+  for (const file of all) {
+    const text = readFileSync(join(folder, file), "utf8");
+    for (const [, imported] of text.matchAll(/(?:from|import)\s*"\.\/([\w.-]+)"/g))
+      all.add(imported as string);
+    bytes += gzipSync(text).length;
+  }
+  return bytes;
+}
+
 test("a bundle for browsers needs no Node module, and works", async () => {
   const stdin = { contents: 'export * from "@dreamlake/dreamdb";', resolveDir: project };
   const options = {
@@ -231,7 +255,14 @@ test("a bundle for browsers needs no Node module, and works", async () => {
     `in a browser: ${kib(everything.entry)} gzip of JavaScript and ${kib(core)} of WebAssembly, ${kib(later)} to write; ` +
       `${kib(apart.entry)} beside a worker\n`,
   );
-  expect(everything.entry).toBeLessThan(90 * 1024);
+  // The same of what is built for pages without a bundler.
+  const asBuilt = loadedAsBuilt(/^(index|host-\w+)\.js$/);
+  const inWorker = loadedAsBuilt(/^worker\.js$/);
+  process.stdout.write(
+    `without a bundler: ${kib(asBuilt)} gzip of JavaScript, ${kib(inWorker)} of a worker\n`,
+  );
+  for (const bytes of [asBuilt, inWorker]) expect(bytes).toBeLessThan(LIMIT_BYTES);
+  expect(everything.entry).toBeLessThan(BUNDLED_LIMIT_BYTES);
   expect(core).toBeLessThan(40 * 1024);
   expect(later).toBeLessThan(20 * 1024);
   expect(apart.entry).toBeLessThan(20 * 1024);

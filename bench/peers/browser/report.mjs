@@ -15,7 +15,7 @@ HTTP from another origin. The others build their index in the page, out of ${((r
 ${browsers.map((browser) => browserPart(browser, rounds)).join("")}`;
 }
 
-function browserPart({ id, version, firsts, race, holds }, rounds) {
+function browserPart({ id, version, firsts, race, holds, isIsolated }, rounds) {
   return `
 ## ${id === "chromium" ? "Chromium" : "Firefox"} ${version}
 
@@ -32,7 +32,8 @@ What it takes a page to be ready, and the first search (one time each, over loop
 |---|---|
 ${race.map(({ name, ready }) => `| ${name} | ${ready.map(([what, ms]) => `${what} ${whole(ms)} ms`).join(", ")} |`).join("\n")}
 
-One query after the other, with everything in memory, at the fastest setting that reaches a recall; ${rounds} rounds in which all take turns:
+One query after the other, with everything in memory, at the fastest setting that reaches a recall; ${rounds} rounds in which all take turns, in a page that
+${isIsolated ? "is cross-origin isolated" : "is not cross-origin isolated, so that its clock is coarse"}:
 
 | recall@10 | who | setting | recall | p50, ms | p99, ms | queries a second | DreamDB in a worker, times that | on the page's thread |
 |---|---|---|---|---|---|---|---|---|

@@ -38,7 +38,7 @@ const { values: options } = parseArgs({
     quick: { type: "boolean", default: false },
   },
 });
-const isWhole =
+const asksForAll =
   options.browsers === BOTH && !options.quick && (options.rounds ?? options.navigations) === undefined;
 const rounds = Number(options.rounds ?? (options.quick ? 2 : 5));
 const navigations = Number(options.navigations ?? (options.quick ? 2 : 10));
@@ -68,8 +68,9 @@ try {
   await rm(base, { recursive: true, force: true });
 }
 
-/** Only a whole run replaces the results that are kept with the source. */
+/** Only a whole run, in every browser, replaces the results that are kept with the source. */
 async function report(results) {
+  const isWhole = asksForAll && results.browsers.length === BOTH.split(",").length;
   const path = `${isWhole ? RESULTS : OUT}browser`;
   const text = markdown(results);
   await writeFile(`${path}.json`, `${JSON.stringify(results, rounded, 1)}\n`);

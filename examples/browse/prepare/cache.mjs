@@ -1,4 +1,4 @@
-// Numbers that take long to compute, kept in out/cache/ by what they were computed from.
+// Numbers that take long to compute, kept in out/cache/ by what they were computed from. NO_CACHE=1 computes them all anew.
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,6 +17,7 @@ export async function cached(name, inputs, compute) {
   // Lengths between the parts: ["ab", "c"] is not ["a", "bc"].
   for (const input of inputs) hash.update(`${input.length ?? input.byteLength}:`).update(input);
   const path = join(FOLDER, `${name}-${hash.digest("hex").slice(0, 16)}.f32`);
+  if (process.env.NO_CACHE === "1") return { values: await compute(), wasKept: false };
   const kept = await readFile(path).catch((error) => {
     if (error.code !== "ENOENT") throw error;
   });

@@ -1,19 +1,23 @@
 // The prepared bucket: it opens, has the history that it is to show, is sound, and is the same whenever it is made.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Dataset, fsck } from "@dreamlake/dreamdb";
 import { bucketHandler } from "../demo/bucket.mjs";
-import { prepare } from "../prepare/prepare.mjs";
 import { equal, ok, test } from "./harness.mjs";
 import { SIZES } from "./stage.mjs";
+
+const PREPARE = fileURLToPath(new URL("../prepare/prepare.mjs", import.meta.url));
 
 test("the prepared bucket opens, is sound, and is the same in every run", async ({ ref }) => {
   const folder = mkdtempSync(join(tmpdir(), "dreamdb-browse-data-"));
   const server = createServer(bucketHandler(folder, "demo"));
   try {
-    await prepare({ bucket: folder, ...SIZES });
+    await prepareAfresh(folder);
     await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
     const served = `http://127.0.0.1:${server.address().port}/demo`;
     for (const name of ["emoji", "glosses"]) {
@@ -51,11 +55,29 @@ test("the prepared bucket opens, is sound, and is the same in every run", async 
   }
 });
 
-/** The bucket of the stage was made by another run. */
+/** In a process of its own, with all vectors and maps computed anew: what was kept of them would be the same without proving anything. */
+async function prepareAfresh(folder) {
+  const args = Object.entries({ bucket: folder, ...SIZES }).flatMap(([name, value]) => [`--${name}`, value]);
+  const env = { ...process.env, NO_CACHE: "1" };
+  const child = spawn(process.execPath, [PREPARE, ...args], { env, stdio: ["ignore", "pipe", "inherit"] });
+  let printed = "";
+  child.stdout.setEncoding("utf8").on("data", (text) => {
+    printed += text;
+  });
+  const [code] = await once(child, "close");
+  equal(code, 0, `how the preparation ended, which said: ${printed}`);
+  ok(!printed.includes("kept from an earlier run"), printed);
+}
+
+/** The bucket of the stage was made by another run, but maybe of an older library: then it is to be removed, out/test-bucket. */
 async function theSame(dataset, url) {
   const [backend, name] = url.split("/refs/");
   const other = await Dataset.open(name, backend);
-  equal(dataset.currentManifest(), other.currentManifest(), `Manifest of ${name}`);
+  equal(
+    dataset.currentManifest(),
+    other.currentManifest(),
+    `Manifest of ${name}, made afresh and in out/test-bucket,`,
+  );
   await other.close();
 }
 

@@ -153,9 +153,18 @@ function isUntold(error: unknown, signal: AbortSignal | null | undefined): boole
 
 function untold(url: string, cause: unknown): DreamDBError {
   const { origin } = globalThis.location;
+  const isMixed = origin.startsWith("https:") && url.startsWith("http:");
+  const causes = [
+    "it can't be reached",
+    "it redirects",
+    "it does not allow this page's origin (CORS)",
+    "this page's Content-Security-Policy does not allow the address (connect-src)",
+    ...(isMixed ? ["a page of https: may not ask an address of http: (mixed content)"] : []),
+  ];
+  const any = `${causes.slice(0, -1).join(", ")}, or ${causes.at(-1)}`;
   return new DreamDBError(
     "StoreUnavailable",
-    "no answer from the server: it can't be reached, it redirects, or it does not allow this page's origin (CORS), and browsers don't tell which; see docs/browser.md, CORS",
+    `no answer from the server: ${any}; browsers don't tell which. See docs/browser.md, "What a page can't be told"`,
     {
       field: "url",
       found: url,
