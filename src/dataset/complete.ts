@@ -46,13 +46,17 @@ async function isInHistory(session: Session, address: Address, ref: string): Pro
   return descendsFrom(session, tip, { address, manifest: await readManifest(session, address) });
 }
 
-/** All objects that a state leads to. Errors: `NotFound`. @param isSkeleton of an ancestor: whether it is without its data */
+/**
+ * All objects that a state leads to, without those that `marked` found already. Errors: `NotFound`.
+ * @param isSkeleton of an ancestor: whether it is without its data
+ */
 export async function reachedBy(
   session: Session,
   state: Address,
   isSkeleton: (manifest: Address) => boolean,
+  marked?: Marker,
 ): Promise<Address[]> {
-  const marker = new Marker(session);
+  const marker = new Marker(session, undefined, marked);
   try {
     const { genesis } = await readManifest(session, state);
     const registry = await session.current(registryKey(genesis));

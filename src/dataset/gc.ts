@@ -413,7 +413,7 @@ class Collector {
   ): Promise<void> {
     if (marker.full.has(state)) return;
     try {
-      await reachedBy(this.session, state, isSkeleton);
+      await reachedBy(this.session, state, isSkeleton, marker);
     } catch (error) {
       if (isDreamDBError(error, "NotFound")) return;
       throw error;

@@ -38,14 +38,17 @@ export class Marker {
   readonly skeletons = new Set<Address>();
   private readonly session: Session;
   private readonly onProgress: (marked: number) => void;
+  private readonly beyond: Marker | undefined;
   /** Pages under which data was marked, too, and Spaces that have redactions, which see other data under the same page. */
   private readonly whole = new Set<string>();
   /** By Genesis. */
   private readonly redactions = new Map<Address, Redactions>();
 
-  constructor(session: Session, onProgress: (marked: number) => void = () => {}) {
+  /** @param beyond another, whose states and pages are left out, with all that they lead to */
+  constructor(session: Session, onProgress: (marked: number) => void = () => {}, beyond?: Marker) {
     this.session = session;
     this.onProgress = onProgress;
+    this.beyond = beyond;
   }
 
   /** Marks states with their data, and their histories. @param isSkeleton of an ancestor: whether its data goes */
@@ -85,7 +88,7 @@ export class Marker {
 
   /** Undefined when it was marked like this before, with its history. */
   private async manifest(address: Address, isFull: boolean): Promise<Manifest | undefined> {
-    if (this.full.has(address) || (!isFull && this.skeletons.has(address))) return undefined;
+    if (this.isMarked(address, isFull) || this.beyond?.isMarked(address, isFull)) return undefined;
     const manifest = decodeManifest(await this.session.object(address));
     (isFull ? this.full : this.skeletons).add(address);
     if (isFull) this.skeletons.delete(address);
@@ -94,6 +97,15 @@ export class Marker {
     await this.tree(manifest, manifest.timeline, batchCodec, isFull, (entry) => this.batch(entry));
     for (const track of manifest.tracks.values()) await this.track(manifest, track, isFull);
     return manifest;
+  }
+
+  private isMarked(manifest: Address, isFull: boolean): boolean {
+    return this.full.has(manifest) || (!isFull && this.skeletons.has(manifest));
+  }
+
+  /** @param wholeKey of a page under which data is to be marked, too */
+  private isMarkedPage(page: Address, wholeKey: string | undefined): boolean {
+    return wholeKey === undefined ? this.live.has(page) : this.whole.has(wholeKey);
   }
 
   private async track(manifest: Manifest, track: Track, isFull: boolean): Promise<void> {
@@ -167,11 +179,12 @@ export class Marker {
     if (isFull) for (const entry of root.entries) mark(entry);
     const waiting: PageRef[] = [...root.pages];
     for (let page = waiting.pop(); page !== undefined; page = waiting.pop()) {
-      if (isFull ? this.whole.has(wholeKey(page.address)) : this.live.has(page.address)) continue;
+      const key = isFull ? wholeKey(page.address) : undefined;
+      if (this.isMarkedPage(page.address, key) || this.beyond?.isMarkedPage(page.address, key)) continue;
       const children = decodePage(await this.session.object(page.address), codec, page);
       if (page.level > 0) waiting.push(...(children as PageRef[]));
       else if (isFull) for (const entry of children as E[]) mark(entry);
-      if (isFull) this.whole.add(wholeKey(page.address));
+      if (key !== undefined) this.whole.add(key);
       this.live.add(page.address);
     }
   }

@@ -249,4 +249,6 @@ test.each(storeKinds(scratchDirectories()))(
       { numRuns: name === "memory" ? 150 : 15 },
     );
   },
+  // On a gateway; far more than it takes.
+  300_000,
 );
