@@ -115,8 +115,10 @@ function OpeningProgress({ progress }: { progress: ReadonlySignal<SpaceProgress 
   const { requests, pending, bytes: read } = told;
   return (
     <span class="opening-progress">
-      {plural(requests, "answer")}, {bytes(read)}
-      {pending > 0 && `, ${plural(pending, "request")} under way`}
+      {[
+        ...(requests > 0 ? [`${plural(requests, "answer")}, ${bytes(read)}`] : []),
+        ...(pending > 0 ? [`${plural(pending, "request")} under way`] : []),
+      ].join(", ")}
     </span>
   );
 }
