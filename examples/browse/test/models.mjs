@@ -1,9 +1,11 @@
 // The models in the page give what the same models gave offline, and the page stays free meanwhile.
-import { readdir, readFile } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadEncoder } from "../prepare/models.mjs";
+import { loadEncoder, writeModels } from "../prepare/models.mjs";
 import { lookOf } from "../prepare/pictures.mjs";
 import { equal, ok, test } from "./harness.mjs";
 
@@ -90,6 +92,24 @@ test(
   },
   { alone: true },
 );
+
+test("the model's files are those of the packages that are installed", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "dreamdb-browse-models-"));
+  try {
+    await writeModels(folder);
+    const read = (name) => readFile(join(folder, name), "utf8");
+    const [stamp, encoder] = [await read("made-of.json"), await read("encoder.json")];
+    await writeFile(join(folder, "encoder.json"), "as it was");
+    await writeModels(folder);
+    equal(await read("encoder.json"), "as it was", "files that are kept");
+    await writeFile(join(folder, "made-of.json"), stamp.replace(/"model":"[^"]*"/, `"model":"0.1.0"`));
+    await writeModels(folder);
+    ok((await read("encoder.json")) === encoder, "files of an earlier package are kept");
+    equal(await read("made-of.json"), stamp);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
 
 test("pictures are described in the page as they were offline", async ({ open }) => {
   const page = await open();

@@ -1,7 +1,7 @@
 // Opening, going through records, filtering, and what happens when a dataset can't be opened.
 import { equal, ok, test, until } from "./harness.mjs";
 import { cards, count, opened, titles } from "./reading.mjs";
-import { MANY, SIZES } from "./stage.mjs";
+import { LONG, MANY, PHONE, SIZES } from "./stage.mjs";
 
 test("the form opens an address, and remembers it", async ({ open, ref }) => {
   const page = await open();
@@ -64,6 +64,66 @@ test("thousands of records: few cards in the document, few pictures held, the la
   }));
   console.log(`${MANY} records: at most ${most} cards in the document and ${urls.most} pictures held`);
   ok(urls.held <= 200 && urls.most <= 400, `blob URLs: ${JSON.stringify(urls)}`);
+  return page;
+});
+
+test("on a phone the last of very many texts is in reach, by keys, by the bar and by touch", async ({
+  open,
+  ref,
+}) => {
+  const page = await open({ url: ref("long", "long"), size: PHONE });
+  await opened(page);
+  await until("all records", async () => (await count(page)) === LONG);
+  const inView = () =>
+    page.evaluate(() => {
+      const box = document.querySelector(".grid").getBoundingClientRect();
+      return [...document.querySelectorAll(".card")]
+        .filter((card) => {
+          const { top, bottom } = card.getBoundingClientRect();
+          return top < box.bottom && bottom > box.top;
+        })
+        .map((card) => Number(card.dataset.position));
+    });
+  const height = await page.locator(".grid-rows").evaluate((rows) => rows.getBoundingClientRect().height);
+  ok(height <= 5_000_000, `${height} px`);
+  await page.locator(".card").first().focus();
+  await page.keyboard.press("Control+End");
+  await until("the last record", async () => (await inView()).includes(LONG - 1));
+  ok(
+    (await page.locator(`[data-position="${LONG - 1}"]`).textContent()).includes(`Text ${LONG - 1}`),
+    "its text",
+  );
+  await page.keyboard.press("ArrowUp");
+  await page.keyboard.press("Control+Home");
+  await until("the first record", async () => (await inView()).includes(0));
+  const bar = (share) =>
+    page.locator(".grid").evaluate((box, to) => {
+      box.scrollTop = to * (box.scrollHeight - box.clientHeight);
+    }, share);
+  await bar(0.5);
+  await until("the middle", async () => (await inView()).some((row) => Math.abs(row - LONG / 2) < 20));
+  const middle = (await inView())[0];
+  await page.locator(".grid").evaluate((box) => box.scrollBy(0, 272));
+  await until("two rows on", async () => (await inView())[0] === middle + 2);
+  await page.waitForTimeout(250);
+  equal((await inView())[0], middle + 2, "where it rests");
+  await bar(1);
+  await until("the end", async () => (await inView()).includes(LONG - 1));
+  return page;
+});
+
+test("films and sounds are in the details", async ({ open, ref }) => {
+  const page = await open({ url: ref("recordings", "recordings") });
+  await opened(page);
+  await page.locator(".card").first().click();
+  const length = await until("a sound", () =>
+    page.evaluate(() => document.querySelector(".detail audio")?.duration || undefined),
+  );
+  ok(Math.abs(length - 0.1) < 0.01, `${length} s`);
+  ok((await page.locator(".detail audio").getAttribute("src")).startsWith("blob:"), "its address");
+  await until("what is no film", async () =>
+    (await page.locator(".recording").last().textContent()).includes("can’t be shown"),
+  );
   return page;
 });
 

@@ -5,18 +5,20 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { directoryStore } from "@dreamlake/dreamdb";
+import { Dataset, directoryStore } from "@dreamlake/dreamdb";
 import { chromium } from "playwright-core";
 import sirv from "sirv";
 import { startBuckets } from "../../../test/browser/bucket.mjs";
 import { contentSecurityPolicy } from "../policy.mjs";
 import { prepare } from "../prepare/prepare.mjs";
-import { makeGrowing, makeHostile, makeMany } from "./datasets.mjs";
+import { makeGrowing, makeHostile, makeLong, makeMany, makeRecordings } from "./datasets.mjs";
 
 const APP = fileURLToPath(new URL("../out/app/", import.meta.url));
 const DEMO = fileURLToPath(new URL("../out/test-bucket/", import.meta.url));
 export const SCREENS = fileURLToPath(new URL("../out/screens/", import.meta.url));
 export const MANY = 5000;
+/** At a phone's width higher than an element may be. */
+export const LONG = 40_000;
 export const SIZES = { emoji: 160, glosses: 90 };
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const DESKTOP = { width: 1440, height: 900 };
@@ -27,9 +29,11 @@ export async function startStage(executablePath) {
   const base = mkdtempSync(join(tmpdir(), "dreamdb-browse-"));
   await prepare({ bucket: DEMO, ...SIZES });
   // Buckets of the same bytes: one is to fail at times, one to be slow.
-  const folders = { demo: DEMO, failing: DEMO, slow: DEMO };
-  for (const name of ["many", "hostile", "growing"]) folders[name] = join(base, name);
+  const folders = { demo: DEMO, failing: DEMO, slow: DEMO, kept: DEMO, denied: DEMO, ending: DEMO };
+  for (const name of ["many", "long", "hostile", "recordings", "growing"]) folders[name] = join(base, name);
   await makeMany(folders.many, MANY);
+  await makeLong(folders.long, LONG);
+  await makeRecordings(folders.recordings);
   await makeHostile(folders.hostile);
   const append = await makeGrowing(folders.growing);
   const stores = new Map(Object.entries(folders).map(([name, folder]) => [name, directoryStore(folder)]));
@@ -42,8 +46,16 @@ export async function startStage(executablePath) {
     app: app.url,
     append,
     faults: buckets.faults,
+    requests: buckets.requests,
     /** The address of a dataset's ref. */
     ref: (bucket, name) => `${buckets.url}/${bucket}/refs/${name}`,
+    /** The state that a ref points at. */
+    async manifest(bucket, name) {
+      const dataset = await Dataset.open(name, stores.get(bucket));
+      const address = dataset.currentManifest();
+      await dataset.close();
+      return address;
+    },
     traced: (page, work) => traced(browser, page, work),
     open: (options) => openPage(browser, app.url, buckets.url, options),
     async close() {
@@ -111,6 +123,21 @@ function prepareWindow() {
     copy.drawImage(canvas, 0, 0);
     return copy.getImageData(0, 0, canvas.width, canvas.height).data;
   };
+  // The library's worker, as the browser ends it when memory runs short: no more answers, and an error.
+  const workers = [];
+  globalThis.Worker = class extends Worker {
+    constructor(url, options) {
+      super(url, options);
+      if (/\bworker-[^/]*\.js$/.test(new URL(url, location.href).pathname) && !/text|image/.test(url))
+        workers.push(this);
+    }
+  };
+  globalThis.endWorker = () => {
+    const worker = workers.at(-1);
+    worker.terminate();
+    worker.dispatchEvent(new ErrorEvent("error", { message: "out of memory", cancelable: true }));
+    return workers.length;
+  };
   // Blob URLs that are held now, and the most at a time.
   const held = new Set();
   const { createObjectURL, revokeObjectURL } = URL;
@@ -127,15 +154,25 @@ function prepareWindow() {
   };
 }
 
-/** What axe-core finds in the page as it is, a line for each rule: for all of them, or for `rules`. */
+/**
+ * What axe-core finds in the page as it is, a line for each rule: for all of them, or for `rules`. `undecided`: the elements that it
+ * leaves to people.
+ */
 export async function violations(page, rules) {
   await page.evaluate(AXE);
-  const options = { resultTypes: ["violations"], ...(rules === undefined ? {} : { runOnly: rules }) };
-  const { violations: found } = await page.evaluate((given) => globalThis.axe.run(document, given), options);
-  return found.map(({ id, nodes }) => {
+  const options = {
+    resultTypes: ["violations", "incomplete"],
+    ...(rules === undefined ? {} : { runOnly: rules }),
+  };
+  const { found, undecided } = await page.evaluate(async (given) => {
+    const { violations, incomplete } = await globalThis.axe.run(document, given);
+    return { found: violations, undecided: incomplete.map(({ id, nodes }) => [id, nodes.length]) };
+  }, options);
+  const lines = found.map(({ id, nodes }) => {
     const [{ target, failureSummary }] = nodes;
     return `${id}, ${nodes.length} times, such as ${target}: ${failureSummary}`;
   });
+  return { lines, undecided };
 }
 
 /** Runs `work`, and tells the longest time that one task of the page's main thread was at work, in ms. */

@@ -9,6 +9,7 @@ import { SCREENS, startStage } from "./stage.mjs";
 import "./types.mjs";
 import "./looks.mjs";
 import "./data.mjs";
+import "./state.mjs";
 import "./models.mjs";
 import "./opening.mjs";
 import "./searching.mjs";
@@ -16,6 +17,7 @@ import "./history.mjs";
 import "./map.mjs";
 import "./keyboard.mjs";
 import "./hostile.mjs";
+import "./losses.mjs";
 
 /** Tests beside each other. */
 const AT_ONCE = 3;
@@ -33,13 +35,18 @@ export async function runSuite({ command: [executablePath], version }) {
     },
   });
   const began = Date.now();
+  const wanted = tests.filter(({ name }) => name.includes(options.grep));
+  if (wanted.length === 0) {
+    console.log(`FAILED  no test's name has "${options.grep}"\n0 passed, 1 failed`);
+    process.exitCode = 1;
+    return;
+  }
   await writeModels();
   if (!options.built)
     await build({ root: fileURLToPath(new URL("../", import.meta.url)), logLevel: "error" });
   const stage = await startStage(executablePath);
   console.log(`built and prepared in ${seconds(began)}`);
 
-  const wanted = tests.filter(({ name }) => name.includes(options.grep));
   const results = [];
   const run = async (test) => {
     const from = Date.now();

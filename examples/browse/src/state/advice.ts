@@ -86,6 +86,13 @@ function meaning(code: string, message: string): Pick<Advice, "title" | "todo"> 
         title: "The bucket shows an older state than before",
         todo: ["A cache or mirror may be behind. Try again."],
       };
+    case "Aborted":
+      return {
+        title: "What reads the bucket has ended",
+        todo: [
+          "Browsers end a page's worker when memory runs short: close other pages. Try again starts another.",
+        ],
+      };
     case "OutOfMemory":
       return {
         title: "Not enough memory",

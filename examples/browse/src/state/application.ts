@@ -1,4 +1,5 @@
 /** What the page shows: nothing yet, a dataset being opened, one that is open, or why one can't be. Keeps the address in step. */
+import type { SpaceProgress } from "@dreamlake/dreamdb/space";
 import { effect, type Signal, signal } from "@preact/signals";
 import { announce } from "./announce.ts";
 import { formatPlace, type Place, parsePlace } from "./place.ts";
@@ -8,7 +9,7 @@ import { Workspace } from "./workspace.ts";
 
 export type Stage =
   | { is: "start" }
-  | { is: "opening"; url: string }
+  | { is: "opening"; url: string; progress: Signal<SpaceProgress | undefined> }
   | { is: "open"; workspace: Workspace }
   | { is: "failed"; url: string; error: unknown };
 
@@ -20,20 +21,22 @@ let opening = new AbortController();
 export async function open(url: string, place: Place = parsePlace("")): Promise<void> {
   opening.abort();
   opening = new AbortController();
-  const { signal } = opening;
-  leave();
-  stage.value = { is: "opening", url };
+  const { signal: ender } = opening;
+  const progress = signal<SpaceProgress | undefined>(undefined);
+  leaveFor({ is: "opening", url, progress });
   if (parsePlace(location.search).open !== url)
     history.pushState(null, "", formatPlace({ ...place, open: url }));
   try {
-    const travels = await Travels.open(resolved(url), place.at, signal);
-    if (signal.aborted) return void travels.close();
+    const travels = await Travels.open(resolved(url), place.at, ender, (told) => {
+      progress.value = told;
+    });
+    if (ender.aborted) return void travels.close();
     const workspace = new Workspace(travels, place);
     stage.value = { is: "open", workspace };
     remember(url);
     announce(`${travels.base.name} is open.`);
   } catch (error) {
-    if (signal.aborted) return;
+    if (ender.aborted) return;
     stage.value = { is: "failed", url, error };
   }
 }
@@ -41,14 +44,15 @@ export async function open(url: string, place: Place = parsePlace("")): Promise<
 /** Back to where an address is asked for. */
 export function start(): void {
   opening.abort();
-  leave();
-  stage.value = { is: "start" };
+  leaveFor({ is: "start" });
   history.pushState(null, "", location.pathname);
 }
 
-function leave(): void {
+/** The address is no more told by what is left: that ends after the page has turned to what comes. */
+function leaveFor(next: Stage): void {
   const before = stage.peek();
-  if (before.is === "open") void before.workspace.close();
+  stage.value = next;
+  if (before.is === "open") void before.workspace.close().catch(() => undefined);
 }
 
 /** Addresses may be relative to the page: a bucket beside it needs no origin. */
@@ -67,11 +71,9 @@ export function follow(): void {
     const now = stage.peek();
     if (place.open === undefined) {
       opening.abort();
-      leave();
-      stage.value = { is: "start" };
+      leaveFor({ is: "start" });
     } else if (now.is === "open" && now.workspace.travels.url === resolved(place.open)) {
-      const { travels } = now.workspace;
-      void travels.travel(place.at ?? travels.newest.peek()).then(() => now.workspace.goTo(place));
+      void now.workspace.returnTo(place);
     } else void open(place.open, place);
   };
   addEventListener("popstate", go);

@@ -1,10 +1,12 @@
 import type { Where } from "@dreamlake/dreamdb/space";
-import type { Catalogue } from "./catalogue.ts";
+import type { Catalogue, FacetColumn } from "./catalogue.ts";
 
 /** Values that were chosen, by facet. Of one facet any will do; all facets have to hold. */
 export type Filters = ReadonlyMap<string, ReadonlySet<string>>;
 
 export const NO_FILTERS: Filters = new Map();
+
+const IN_ORDER = new Intl.Collator();
 
 export function toggled(filters: Filters, facet: string, value: string): Filters {
   const values = new Set(filters.get(facet));
@@ -55,16 +57,21 @@ function passes(catalogue: Catalogue, filters: Filters, besides: string): (row: 
 export function countsOf(catalogue: Catalogue, filters: Filters, facet: string): FacetCount[] {
   const column = catalogue.facets.get(facet);
   if (column === undefined) return [];
-  const counts = new Uint32Array(column.values.length);
-  const isIn = passes(catalogue, filters, facet);
   const rows = catalogue.rows.value;
-  for (let row = 0; row < rows; row++) if (isIn(row)) counts[column.codes[row] as number]!++;
+  const isFree = [...filters.keys()].every((each) => each === facet);
+  const counts = isFree ? column.counts : countsAmong(column, rows, passes(catalogue, filters, facet));
   const chosen = filters.get(facet);
   return column.values
     .map((value, code) => ({ value, count: counts[code] as number, isChosen: chosen?.has(value) === true }))
     .slice(1)
     .filter(({ count, isChosen }) => count > 0 || isChosen)
-    .sort((a, b) => b.count - a.count || a.value.localeCompare(b.value));
+    .sort((a, b) => b.count - a.count || IN_ORDER.compare(a.value, b.value));
+}
+
+function countsAmong({ values, codes }: FacetColumn, rows: number, isIn: (row: number) => boolean) {
+  const counts = new Uint32Array(values.length);
+  for (let row = 0; row < rows; row++) if (isIn(row)) counts[codes[row] as number]!++;
+  return counts;
 }
 
 /** A byte for each row: whether it passes all facets. */

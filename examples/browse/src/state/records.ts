@@ -1,8 +1,9 @@
 /** The records of a listing that are in view, read a page at a time and let go when they are scrolled away. */
-import { type DreamDBSpace, isDreamDBError } from "@dreamlake/dreamdb/space";
+import type { DreamDBSpace } from "@dreamlake/dreamdb/space";
 import { type Signal, signal } from "@preact/signals";
 import type { Listing } from "./listing.ts";
 import { freeRow, type Row, readRow, rowOf } from "./row.ts";
+import type { Travels } from "./travels.ts";
 
 const PAGE_ROWS = 24;
 /** Pages that are kept on either side of those in view. */
@@ -21,12 +22,15 @@ export class Records {
   readonly version: Signal<number> = signal(0);
   /** Why the last page could not be read. */
   readonly failure: Signal<unknown> = signal(undefined);
+  readonly #travels: Travels;
   readonly #space: DreamDBSpace;
   readonly #fields: string[];
   readonly #pages = new Map<number, Page>();
 
-  constructor(space: DreamDBSpace, listing: Listing, fields: string[]) {
-    this.#space = space;
+  /** Of the state that is shown now. */
+  constructor(travels: Travels, listing: Listing, fields: string[]) {
+    this.#travels = travels;
+    this.#space = travels.shown.peek();
     this.listing = listing;
     this.#fields = fields;
   }
@@ -78,8 +82,8 @@ export class Records {
       else page.rows = rows;
       this.version.value++;
     } catch (error) {
-      // A Space that was closed meanwhile is one that nobody looks at any more.
-      if (page.ender.signal.aborted || isDreamDBError(error, "Aborted")) return;
+      const { signal } = page.ender;
+      if (signal.aborted || (await this.#travels.outlives(this.#space, error)) || signal.aborted) return;
       this.failure.value = error;
     }
   }

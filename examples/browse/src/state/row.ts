@@ -12,9 +12,10 @@ export interface Row {
 /** A record out of what the library gives: media become `Media`, which know what a page may show. */
 export function rowOf(anchor: bigint, values: Record<string, unknown>, tracks: readonly TrackInfo[]): Row {
   const media = new Map<string, Media>();
-  const scalars: Record<string, unknown> = {};
+  // Fields may have any name: one that every object has already is no value of a record.
+  const scalars: Record<string, unknown> = Object.create(null);
   for (const { name, kind } of tracks) {
-    const value = values[name];
+    const value = Object.hasOwn(values, name) ? values[name] : undefined;
     if (value === undefined) continue;
     if (value instanceof Media) media.set(name, value);
     else if (kind === "image" || kind === "video" || kind === "audio")

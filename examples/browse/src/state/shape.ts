@@ -22,6 +22,8 @@ export interface VectorField {
 export interface Shape {
   /** The field that records are shown by. */
   picture: string | undefined;
+  /** Pictures, films and sounds. */
+  media: readonly TrackInfo[];
   /** A short text of each record. */
   title: string | undefined;
   /** A longer one, for records without a picture. */
@@ -45,6 +47,7 @@ export function shapeOf(tracks: readonly TrackInfo[]): Shape {
   const isNumber = (name: string) => scalars.some((track) => track.name === name && track.kind === "float");
   return {
     picture: tracks.find(({ kind }) => kind === "image")?.name,
+    media: tracks.filter(({ kind }) => kind === "image" || kind === "video" || kind === "audio"),
     title,
     body: BODIES.find((name) => others.includes(name)) ?? others[0],
     facets,

@@ -13,6 +13,10 @@ const HISTORY = 200;
 const LOOK_EVERY_MS = 15_000;
 const QUIET_STEP_MS = 40;
 const QUIET_AT_MOST_MS = 4000;
+/** A worker that ends again so soon does so for a reason that stays: whoever looks is told, and asked. */
+const REOPENED_AGAIN_AFTER_MS = 60_000;
+/** Read before by this browser: immutable, and checked by its hash when it is read again. */
+const PERSIST = { bytes: 200e6, name: "dreamdb-browse" };
 
 /** States that others published since. */
 export interface Arrival {
@@ -42,6 +46,11 @@ export class Travels {
   readonly isPast: ReadonlySignal<boolean>;
   #timer: ReturnType<typeof setInterval> | undefined;
   #isLooking = false;
+  #isClosed = false;
+  /** Whether the state that is shown went with its worker. */
+  #isLost = false;
+  #reopenedAt = Number.NEGATIVE_INFINITY;
+  #reopening: Promise<void> | undefined;
 
   private constructor(url: string, base: DreamDBSpace, shown: DreamDBSpace) {
     this.url = url;
@@ -64,10 +73,17 @@ export class Travels {
   }
 
   /** Opens a ref or Manifest, at its newest state or the one at `at`. Errors: those of the library. */
-  static async open(url: string, at: string | undefined, signal: AbortSignal): Promise<Travels> {
+  static async open(
+    url: string,
+    at: string | undefined,
+    signal: AbortSignal,
+    onProgress: (progress: SpaceProgress) => void,
+  ): Promise<Travels> {
     const base = await DreamDBSpace.fromUri(url, {
       worker: true,
+      persist: PERSIST,
       signal,
+      onProgress,
       remote: { attempts: 3, timeoutMs: 15_000 },
     });
     try {
@@ -81,12 +97,54 @@ export class Travels {
   /** Shows another state. Errors: `NotFound`, `LineageMismatch`, those of reading. */
   async travel(manifest: string, signal?: AbortSignal): Promise<void> {
     const before = this.shown.peek();
-    if (before.manifest === manifest) return;
+    if (before.manifest === manifest && !this.#isLost) return;
     const next = await this.base.at(manifest, signal === undefined ? {} : { signal });
-    if (signal?.aborted) return void next.close();
+    if (signal?.aborted || this.#isClosed) return void next.close();
+    this.#show(next);
+  }
+
+  /**
+   * Whether a failure to read from `space` needs no words: nobody looks at that any more, or its worker had ended, as a browser
+   * that is short of memory does it, and the same state has been opened anew by another.
+   */
+  async outlives(space: DreamDBSpace, error: unknown): Promise<boolean> {
+    if (!isDreamDBError(error, "Aborted")) return false;
+    if (this.#isClosed || space !== this.shown.peek()) return true;
+    this.#isLost = true;
+    if (this.#reopening === undefined && performance.now() < this.#reopenedAt + REOPENED_AGAIN_AFTER_MS)
+      return false;
+    return this.reopen().then(
+      () => true,
+      () => false,
+    );
+  }
+
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
+  /** Opens the state that is shown anew, in another worker. Errors: those of the library. */
+  reopen(): Promise<void> {
+    this.#reopening ??= this.#reopen().finally(() => {
+      this.#reopening = undefined;
+    });
+    return this.#reopening;
+  }
+
+  async #reopen(): Promise<void> {
+    this.#reopenedAt = performance.now();
+    const lost = this.shown.peek();
+    const next = await this.base.at(lost.manifest);
+    if (this.#isClosed || this.shown.peek() !== lost) return void next.close();
+    this.#show(next);
+  }
+
+  #show(next: DreamDBSpace): void {
+    const before = this.shown.peek();
+    this.#isLost = false;
     this.shown.value = next;
     // Whoever still reads from it is told by its own signal first.
-    setTimeout(() => void before.close(), 0);
+    setTimeout(() => void before.close().catch(() => undefined), 0);
   }
 
   /** Shows what arrived. */
@@ -139,6 +197,7 @@ export class Travels {
   );
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     document.removeEventListener("visibilitychange", this.#onVisible);
     await this.shown.peek().close();

@@ -1,5 +1,5 @@
 /** All that is shown of one opened dataset: which records, what was asked, what is selected. */
-import type { VectorQuery, Where } from "@dreamlake/dreamdb/space";
+import type { DreamDBSpace, VectorQuery, Where } from "@dreamlake/dreamdb/space";
 import {
   batch,
   computed,
@@ -50,6 +50,11 @@ export class Workspace {
   readonly hits: ReadonlySignal<Listing | undefined>;
   #ender = new AbortController();
   #asking = new AbortController();
+  /** What has failed beside reading and searching, to be done again. */
+  #failed: (() => Promise<void>) | undefined;
+  #isClosed = false;
+  /** Whether the catalogue was not read to its end. */
+  #isCutShort = false;
   readonly #disposers: (() => void)[] = [];
 
   constructor(travels: Travels, place: Place) {
@@ -58,7 +63,7 @@ export class Workspace {
     const shape = this.shape.peek();
     this.catalogue = signal(new Catalogue(shape));
     this.listing = signal(allOf(this.catalogue.peek()));
-    this.records = signal(new Records(travels.shown.peek(), this.listing.peek(), cardFields(shape)));
+    this.records = signal(new Records(travels, this.listing.peek(), cardFields(shape)));
     this.filters = signal(knownOf(place.filters, shape));
     this.view = signal(shape.map === undefined ? "grid" : place.view);
     this.selected = signal(place.record);
@@ -101,8 +106,7 @@ export class Workspace {
   }
 
   ask(question: Question | undefined): void {
-    const before = this.question.peek();
-    if (before?.by === "picture" && before !== question) URL.revokeObjectURL(before.url);
+    if (this.question.peek() !== question) this.#freePicture();
     this.question.value = question;
     void this.#list();
   }
@@ -122,7 +126,45 @@ export class Workspace {
     void this.#list();
   }
 
-  /** Goes to what an address tells of the same dataset. */
+  /** Shows what arrived. */
+  moveOn(): Promise<void> {
+    return this.#attempt(() => this.travels.moveOn());
+  }
+
+  backToNewest(): Promise<void> {
+    return this.#attempt(() => this.travels.travel(this.travels.newest.peek()));
+  }
+
+  /** Goes to what an address tells of the same dataset, its state included. */
+  returnTo(place: Place): Promise<void> {
+    return this.#attempt(async () => {
+      await this.travels.travel(place.at ?? this.travels.newest.peek());
+      this.goTo(place);
+    });
+  }
+
+  /** Once more what has failed. */
+  retry(): Promise<void> {
+    const failed = this.#failed;
+    const isOfRecords = this.failure.peek() === undefined;
+    return this.#attempt(async () => {
+      // All that is shown is then read anew.
+      const { isLost } = this.travels;
+      if (isLost) await this.travels.reopen();
+      if (failed !== undefined) await failed();
+      else if (isOfRecords && !isLost) this.records.peek().retry();
+      else if (!isLost && this.#isCutShort) this.#begin();
+      else if (!isLost) await this.#list();
+    });
+  }
+
+  dismiss(): void {
+    this.failure.value = undefined;
+    this.#failed = undefined;
+    this.records.peek().failure.value = undefined;
+  }
+
+  /** Goes to what an address tells of the state that is shown. */
   goTo(place: Place): void {
     const shape = this.shape.peek();
     batch(() => {
@@ -145,12 +187,32 @@ export class Workspace {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const dispose of this.#disposers) dispose();
     this.#ender.abort();
     this.#asking.abort();
     this.records.peek().close();
-    this.ask(undefined);
+    this.#freePicture();
     await this.travels.close();
+  }
+
+  /** Does what may fail, and says so. */
+  async #attempt(work: () => Promise<void>): Promise<void> {
+    this.#failed = undefined;
+    this.failure.value = undefined;
+    try {
+      await work();
+    } catch (error) {
+      if (this.#isClosed) return;
+      this.failure.value = error;
+      this.#failed = work;
+      announce(adviceFor(error).title);
+    }
+  }
+
+  #freePicture(): void {
+    const asked = this.question.peek();
+    if (asked?.by === "picture") URL.revokeObjectURL(asked.url);
   }
 
   #begin(): void {
@@ -163,7 +225,11 @@ export class Workspace {
     this.catalogue.value = catalogue;
     this.failure.value = undefined;
     void this.#list();
-    catalogue.read(space, shape, signal).catch((error) => this.#fail(error, signal));
+    this.#isCutShort = false;
+    catalogue.read(space, shape, signal).catch((error) => {
+      this.#isCutShort = true;
+      return this.#fail(space, error, signal);
+    });
   }
 
   /** Shows what was asked for: hits, what passes the filters, or all. */
@@ -174,17 +240,19 @@ export class Workspace {
     const question = this.question.peek();
     const { where } = this;
     this.failure.value = undefined;
+    this.#failed = undefined;
+    const space = this.travels.shown.peek();
     try {
       if (question !== undefined) return await this.#search(question, where, signal);
       this.phase.value = { is: "idle" };
       if (where === undefined) return this.#show(allOf(this.catalogue.peek()));
-      const listing = await matching(this.travels.shown.peek(), where, signal);
+      const listing = await matching(space, where, signal);
       if (signal.aborted) return;
       this.#show(listing);
       announce(`${listing.length.toLocaleString()} records match.`);
     } catch (error) {
       this.phase.value = signal.aborted ? this.phase.peek() : { is: "idle" };
-      this.#fail(error, signal);
+      await this.#fail(space, error, signal);
     }
   }
 
@@ -244,13 +312,13 @@ export class Workspace {
     const before = this.records.peek();
     batch(() => {
       this.listing.value = listing;
-      this.records.value = new Records(this.travels.shown.peek(), listing, cardFields(this.shape.peek()));
+      this.records.value = new Records(this.travels, listing, cardFields(this.shape.peek()));
     });
     before.close();
   }
 
-  #fail(error: unknown, signal: AbortSignal): void {
-    if (signal.aborted) return;
+  async #fail(space: DreamDBSpace, error: unknown, signal: AbortSignal): Promise<void> {
+    if (signal.aborted || (await this.travels.outlives(space, error)) || signal.aborted) return;
     this.failure.value = error;
     const { title } = adviceFor(error);
     announce(title);

@@ -5,8 +5,8 @@ import { Icon } from "./icon.tsx";
 import { count, plural } from "./words.ts";
 
 /** Says that others have published; what is shown moves only when it is asked to. */
-export function ArrivalNotice({ workspace: { travels } }: { workspace: Workspace }) {
-  const { arrival, isPast, newest } = travels;
+export function ArrivalNotice({ workspace }: { workspace: Workspace }) {
+  const { arrival, isPast } = workspace.travels;
   useSignalEffect(() => {
     if (arrival.value !== undefined) announce(`New: ${wordsOf(arrival.value)}.`);
   });
@@ -16,7 +16,7 @@ export function ArrivalNotice({ workspace: { travels } }: { workspace: Workspace
       <div class="notice">
         <Icon name="refresh" />
         <span>New: {wordsOf(found)}.</span>
-        <button type="button" class="button small primary" onClick={() => void travels.moveOn()}>
+        <button type="button" class="button small primary" onClick={() => void workspace.moveOn()}>
           Show
         </button>
       </div>
@@ -26,7 +26,7 @@ export function ArrivalNotice({ workspace: { travels } }: { workspace: Workspace
     <div class="notice past">
       <Icon name="clock" />
       <span>This is an earlier state.</span>
-      <button type="button" class="button small" onClick={() => void travels.travel(newest.peek())}>
+      <button type="button" class="button small" onClick={() => void workspace.backToNewest()}>
         Back to the newest
       </button>
     </div>

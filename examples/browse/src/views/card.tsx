@@ -5,6 +5,9 @@ import { colourClass, coloursOf } from "./palette.ts";
 import { Picture } from "./picture.tsx";
 import { distance as distanceWords, time, value } from "./words.ts";
 
+/** Characters of a text that a card shows at most: it has room for fewer. */
+const CARD_TEXT = 400;
+
 interface CardProps {
   workspace: Workspace;
   anchor: bigint;
@@ -27,7 +30,10 @@ export function Card(props: CardProps) {
   const { picture, title, body, vectors } = shape.value;
   const at = catalogue.value.rowOf(anchor);
   const known = at < 0 ? "" : catalogue.value.titles[at];
-  const name = known || (title === undefined ? "" : String(row?.values[title] ?? "")) || time(anchor);
+  const name =
+    known ||
+    (title === undefined ? "" : value(row?.values[title] ?? "", undefined, CARD_TEXT)) ||
+    time(anchor);
   const category = catalogue.value.valueOf(colouredBy.value, at);
   const colour =
     colouredBy.value === undefined ? undefined : coloursOf(catalogue.value, colouredBy.value).get(category);
@@ -60,7 +66,7 @@ export function Card(props: CardProps) {
         </span>
         {picture === undefined && body !== undefined && (
           <p class="card-body" dir="auto">
-            {row === undefined ? "" : value(row.values[body])}
+            {row === undefined ? "" : value(row.values[body], undefined, CARD_TEXT)}
           </p>
         )}
         <span class="card-note">

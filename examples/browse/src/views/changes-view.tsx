@@ -11,10 +11,12 @@ const SIGNS: Record<ChangeKind, string> = { added: "+", removed: "−", changed:
 
 /** What the second state has that the first has not, and the other way round. */
 export function ChangesView({ travels, from, to }: { travels: Travels; from: string; to: string }) {
+  const shown = travels.shown.value;
   const found = useSignal<Changes | undefined>(undefined);
   const failure = useSignal("");
   useEffect(() => {
     const ender = new AbortController();
+    failure.value = "";
     let changes: Changes | undefined;
     changesBetween(travels, from, to, ender.signal)
       .then((read) => {
@@ -29,11 +31,11 @@ export function ChangesView({ travels, from, to }: { travels: Travels; from: str
       ender.abort();
       if (changes !== undefined) freeChanges(changes);
     };
-  }, [travels, from, to]);
+  }, [travels, shown, from, to]);
   const changes = found.value;
   if (failure.value !== "") return <p class="hint">{failure}</p>;
   if (changes === undefined) return <p class="hint">Comparing…</p>;
-  const { picture, title } = shapeOf(travels.shown.value.tracks());
+  const { picture, title } = shapeOf(shown.tracks());
   const kinds = (["added", "removed", "changed"] as const).filter((kind) => changes.samples[kind].length > 0);
   return (
     <div class="changes">

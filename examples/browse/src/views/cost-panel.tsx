@@ -32,7 +32,7 @@ export function CostPanel({ workspace: { costs, travels } }: { workspace: Worksp
 function Figures({ cost }: { cost: Cost }) {
   const { again } = cost;
   const figures: [string, string, string | undefined][] = [
-    ["Requests", count(cost.requests.length), "of the bucket, while it ran"],
+    ["Requests", count(cost.requests.length), "while it ran, of the bucket or what the browser kept"],
     ["Read", bytes(cost.bytes), "verified by its hash"],
     [
       "Time",

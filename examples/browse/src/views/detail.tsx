@@ -1,11 +1,13 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { announce } from "../state/announce.ts";
+import { TITLE_LENGTH } from "../state/catalogue.ts";
 import { freeRow, type Row, readRow } from "../state/row.ts";
 import type { Workspace } from "../state/workspace.ts";
 import { Icon } from "./icon.tsx";
 import { isNarrow } from "./narrow.ts";
 import { Picture } from "./picture.tsx";
+import { Recording } from "./recording.tsx";
 import { heading, time, value } from "./words.ts";
 
 type Reading =
@@ -26,15 +28,16 @@ export function Detail({ workspace }: { workspace: Workspace }) {
     const ender = new AbortController();
     let row: Row | undefined;
     reading.value = { is: "reading" };
-    const { picture, scalars } = shape.peek();
-    const fields = [...scalars.map(({ name }) => name), ...(picture === undefined ? [] : [picture])];
+    const { media, scalars } = shape.peek();
+    const fields = [...scalars, ...media].map(({ name }) => name);
     readRow(space, anchor, fields, ender.signal)
       .then((found) => {
         if (ender.signal.aborted) return found && freeRow(found);
         row = found;
         reading.value = found === undefined ? { is: "none" } : { is: "read", row: found };
       })
-      .catch((error) => {
+      .catch(async (error) => {
+        if (ender.signal.aborted || (await travels.outlives(space, error))) return;
         if (!ender.signal.aborted) reading.value = { is: "failed", message: String(error?.message ?? error) };
       });
     return () => {
@@ -53,7 +56,10 @@ export function Detail({ workspace }: { workspace: Workspace }) {
   };
   const now = reading.value;
   const title = workspace.titleOf(anchor) || time(anchor);
-  const { picture, scalars, vectors, title: titleField } = shape.value;
+  const { picture, media, scalars, vectors, title: titleField } = shape.value;
+  /** The heading has the title, unless it is a long one. */
+  const isInHeading = (name: string, row: Row) =>
+    name === titleField && String(row.values[name]).length <= TITLE_LENGTH;
   return (
     <aside
       class="detail"
@@ -95,10 +101,16 @@ export function Detail({ workspace }: { workspace: Workspace }) {
         )}
         {now.is === "none" && <p class="hint">The state that is shown has no such record.</p>}
         {now.is === "failed" && <p class="hint">{now.message}</p>}
+        {now.is === "read" &&
+          media
+            .filter(({ name }) => name !== picture && now.row.media.has(name))
+            .map(({ name }) => (
+              <Recording key={`${anchor} ${name}`} name={name} media={now.row.media.get(name)} />
+            ))}
         <dl class="values">
           {now.is === "read" &&
             scalars
-              .filter(({ name }) => name !== titleField && now.row.values[name] !== undefined)
+              .filter(({ name }) => now.row.values[name] !== undefined && !isInHeading(name, now.row))
               .map(({ name, kind }) => (
                 <div key={name}>
                   <dt>

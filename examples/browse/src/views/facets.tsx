@@ -5,10 +5,10 @@ import type { Workspace } from "../state/workspace.ts";
 import { Icon } from "./icon.tsx";
 import { isNarrow } from "./narrow.ts";
 import { colourClass, coloursOf } from "./palette.ts";
-import { count, heading } from "./words.ts";
+import { count, heading, named, plural } from "./words.ts";
 
 const FEW = 8;
-/** Values beyond these are found by what they begin with. */
+/** Values beyond these are found by a part of them. */
 const MOST = 200;
 
 /** Filters by category: beside the records, or over them on a phone. */
@@ -56,19 +56,20 @@ export function Facets({ workspace, isOpen }: { workspace: Workspace; isOpen: Si
 function Facet({ workspace, name }: { workspace: Workspace; name: string }) {
   const { catalogue, filters, colouredBy } = workspace;
   const isWhole = useSignal(false);
-  const prefix = useSignal("");
+  const part = useSignal("");
   useEffect(() => {
-    prefix.value = "";
+    part.value = "";
   }, [catalogue.value]);
   const counts = countsOf(catalogue.value, filters.value, name);
-  const wanted = prefix.value.toLocaleLowerCase();
+  const wanted = part.value.toLocaleLowerCase();
   const found =
     wanted === "" ? counts : counts.filter(({ value }) => value.toLocaleLowerCase().includes(wanted));
   const shown = isWhole.value ? found.slice(0, MOST) : pick(found);
   const colours = colouredBy.value === name ? coloursOf(catalogue.value, name) : undefined;
+  const others = catalogue.value.facets.get(name)?.others ?? 0;
   const chosen = filters.value.get(name)?.size ?? 0;
   const largest = counts[0]?.count ?? 1;
-  if (counts.length === 0) return null;
+  if (counts.length === 0 && others === 0) return null;
   return (
     <fieldset class="facet">
       <legend>
@@ -90,9 +91,9 @@ function Facet({ workspace, name }: { workspace: Workspace; name: string }) {
           class="facet-find"
           aria-label={`Find in ${name}`}
           placeholder={`Find in ${count(counts.length)}`}
-          value={prefix}
+          value={part}
           onInput={({ currentTarget: { value } }) => {
-            prefix.value = value;
+            part.value = value;
           }}
         />
       )}
@@ -102,13 +103,18 @@ function Facet({ workspace, name }: { workspace: Workspace; name: string }) {
             <label class="facet-value">
               <input type="checkbox" checked={isChosen} onChange={() => workspace.toggle(name, value)} />
               {colours !== undefined && <span class={`dot ${colourClass(colours.get(value))}`} />}
-              <bdi class="facet-name">{value}</bdi>
+              <bdi class="facet-name">{named(value)}</bdi>
               <span class="facet-count">{count(records)}</span>
               <span class="facet-bar" style={{ width: `${(100 * records) / largest}%` }} />
             </label>
           </li>
         ))}
       </ul>
+      {others > 0 && (
+        <p class="hint">
+          {plural(others, "record")} with other values: too many, or too long to choose from.
+        </p>
+      )}
       {counts.length > FEW && (
         <button
           type="button"
@@ -116,7 +122,7 @@ function Facet({ workspace, name }: { workspace: Workspace; name: string }) {
           aria-expanded={isWhole.value}
           onClick={() => {
             isWhole.value = !isWhole.value;
-            prefix.value = "";
+            part.value = "";
           }}
         >
           {isWhole.value ? "Show fewer" : `Show all ${count(counts.length)}`}

@@ -8,22 +8,30 @@ import { positionOf } from "../state/listing.ts";
 import type { Workspace } from "../state/workspace.ts";
 import { Card } from "./card.tsx";
 import { layoutOf, ROWS_AROUND } from "./grid-layout.ts";
+import { boxHeight, type Extent, type Scroll, scrollAt, scrolledTo } from "./long-scroll.ts";
+
+const REST_MS = 150;
 
 export function Grid({ workspace }: { workspace: Workspace }) {
   const { listing, records, selected, shape } = workspace;
   const box = useRef<HTMLDivElement>(null);
   const size = useSignal({ width: 0, height: 0 });
-  const top = useSignal(0);
+  const scroll = useSignal<Scroll>({ top: 0, bar: 0 });
   /** The cell of the Tab key. */
   const active = useSignal(0);
   const hasPictures = shape.value.picture !== undefined;
   const layout = useComputed(() => layoutOf(size.value.width, hasPictures));
+  const extent = useComputed<Extent>(() => {
+    const { columns, rowHeight } = layout.value;
+    return { whole: Math.ceil(listing.value.length / columns) * rowHeight, view: size.value.height };
+  });
   const rows = Math.ceil(listing.value.length / layout.value.columns);
   const visible = useComputed(() => {
     const { rowHeight, columns } = layout.value;
     const last = Math.ceil(listing.value.length / columns) - 1;
-    const from = Math.max(0, Math.floor(top.value / rowHeight) - ROWS_AROUND);
-    const to = Math.min(last, Math.floor((top.value + size.value.height) / rowHeight) + ROWS_AROUND);
+    const { top } = scroll.value;
+    const from = Math.max(0, Math.floor(top / rowHeight) - ROWS_AROUND);
+    const to = Math.min(last, Math.floor((top + size.value.height) / rowHeight) + ROWS_AROUND);
     return { from, to };
   });
 
@@ -45,8 +53,26 @@ export function Grid({ workspace }: { workspace: Workspace }) {
   useSignalEffect(() => {
     listing.value;
     active.value = 0;
-    top.value = 0;
+    scroll.value = { top: 0, bar: 0 };
     if (box.current !== null) box.current.scrollTop = 0;
+  });
+
+  /** From where rows are among all to where they are in the box. */
+  const shift = useComputed(() => scroll.value.bar - scroll.value.top);
+
+  const scrollTo = (to: Scroll) => {
+    scroll.value = to;
+    const { current } = box;
+    if (current !== null && Math.abs(current.scrollTop - to.bar) >= 1) current.scrollTop = to.bar;
+  };
+
+  // The bar of a long listing is brought to where the view is when that rests: a finger's throw would end with it.
+  useSignalEffect(() => {
+    const { top, bar } = scroll.value;
+    const to = scrollAt(top, extent.value);
+    if (boxHeight(extent.value.whole) === extent.value.whole || Math.abs(to.bar - bar) < 1) return;
+    const timer = setTimeout(() => scrollTo(to), REST_MS);
+    return () => clearTimeout(timer);
   });
 
   useSignalEffect(() => {
@@ -68,11 +94,11 @@ export function Grid({ workspace }: { workspace: Workspace }) {
     const { current } = box;
     if (current === null) return;
     const { rowHeight, columns } = layout.peek();
+    const { top } = scroll.peek();
     const y = Math.floor(to / columns) * rowHeight;
-    if (y < current.scrollTop) current.scrollTop = y;
-    else if (y + rowHeight > current.scrollTop + current.clientHeight)
-      current.scrollTop = y + rowHeight - current.clientHeight;
-    top.value = current.scrollTop;
+    if (y < top) scrollTo(scrollAt(y, extent.peek()));
+    else if (y + rowHeight > top + current.clientHeight)
+      scrollTo(scrollAt(y + rowHeight - current.clientHeight, extent.peek()));
     if (isFocused)
       requestAnimationFrame(() => current.querySelector<HTMLElement>(`[data-position="${to}"]`)?.focus());
   };
@@ -121,14 +147,14 @@ export function Grid({ workspace }: { workspace: Workspace }) {
         : { role: "grid", "aria-label": "Records", "aria-rowcount": rows, "aria-colcount": columns })}
       aria-busy={workspace.phase.value.is !== "idle"}
       onScroll={({ currentTarget: { scrollTop } }) => {
-        top.value = scrollTop;
+        scrollTo(scrolledTo(scroll.peek(), scrollTop, extent.peek()));
       }}
       onKeyDown={onKeyDown}
     >
       {isEmpty && (
         <p class="empty">No records{workspace.filters.value.size > 0 ? " match these filters" : ""}.</p>
       )}
-      <div class="grid-rows" role="presentation" style={{ height: `${rows * rowHeight}px` }}>
+      <div class="grid-rows" role="presentation" style={{ height: `${boxHeight(rows * rowHeight)}px` }}>
         {Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => from + i).map((row) => (
           // biome-ignore lint/a11y/useFocusableInteractive: its cells are
           // biome-ignore lint/a11y/useSemanticElements: a virtual grid places its rows by transforms, which tables don't take
@@ -137,7 +163,7 @@ export function Grid({ workspace }: { workspace: Workspace }) {
             class="grid-row"
             role="row"
             aria-rowindex={row + 1}
-            style={{ transform: `translateY(${row * rowHeight}px)`, gap: `${gap}px` }}
+            style={{ transform: `translateY(${row * rowHeight + shift.value}px)`, gap: `${gap}px` }}
           >
             {Array.from({ length: Math.min(columns, length - row * columns) }, (_, column) => {
               const position = row * columns + column;

@@ -1,7 +1,7 @@
 import { countsOf } from "../state/filters.ts";
 import type { Workspace } from "../state/workspace.ts";
 import { colourClass, coloursOf } from "./palette.ts";
-import { count } from "./words.ts";
+import { count, named } from "./words.ts";
 
 /** What the colours mean. A press filters by one. */
 export function MapLegend({ workspace }: { workspace: Workspace }) {
@@ -41,7 +41,7 @@ export function MapLegend({ workspace }: { workspace: Workspace }) {
               onClick={() => workspace.toggle(facet, value)}
             >
               <span class={`dot ${colourClass(colours.get(value))}`} />
-              <bdi>{value}</bdi>
+              <bdi>{named(value)}</bdi>
               <span class="facet-count">{count(records)}</span>
             </button>
           </li>

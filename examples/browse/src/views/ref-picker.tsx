@@ -1,5 +1,6 @@
 import { adviceFor } from "../state/advice.ts";
 import { open } from "../state/application.ts";
+import { parseDatasetUrl, shortAddress } from "../state/dataset-url.ts";
 import type { Workspace } from "../state/workspace.ts";
 import { Icon } from "./icon.tsx";
 
@@ -7,8 +8,8 @@ import { Icon } from "./icon.tsx";
 export function RefPicker({ workspace: { travels } }: { workspace: Workspace }) {
   const { base, url, refs, refsFailure } = travels;
   const all = refs.value ?? [];
-  const at = url.lastIndexOf("/refs/");
-  const isRef = at > 0 && all.some(({ name }) => name === base.name);
+  const { backend, name: opened, manifest } = parseDatasetUrl(url) ?? {};
+  const isListed = opened !== undefined && all.some(({ name }) => name === base.name);
   const group = (type: "branch" | "tag") =>
     all.filter((ref) => (type === "branch") === (ref.type === "branch"));
   const failed = refsFailure.value;
@@ -21,10 +22,10 @@ export function RefPicker({ workspace: { travels } }: { workspace: Workspace }) 
         aria-label="Branch or snapshot"
         aria-describedby={failed === undefined ? undefined : "refs-failure"}
         value={base.name}
-        onChange={({ currentTarget: { value } }) => void open(`${url.slice(0, at)}/refs/${value}`)}
+        onChange={({ currentTarget: { value } }) => void open(`${backend}/refs/${value}`)}
       >
-        {!isRef && (
-          <option value={base.name}>{isAddress(base.name) ? `${base.name.slice(0, 12)}…` : base.name}</option>
+        {!isListed && (
+          <option value={base.name}>{manifest === undefined ? base.name : shortAddress(manifest)}</option>
         )}
         {(["branch", "tag"] as const).map(
           (type) =>
@@ -46,8 +47,4 @@ export function RefPicker({ workspace: { travels } }: { workspace: Workspace }) 
       )}
     </div>
   );
-}
-
-function isAddress(name: string): boolean {
-  return /^[a-z2-7]{50,}$/.test(name);
 }

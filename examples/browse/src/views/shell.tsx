@@ -43,14 +43,8 @@ export function Shell({ workspace }: { workspace: Workspace }) {
         {failed !== undefined && (
           <Failure
             error={failed}
-            onRetry={() => {
-              if (failure.peek() === undefined) records.peek().retry();
-              else workspace.again();
-            }}
-            onClose={() => {
-              failure.value = undefined;
-              records.peek().failure.value = undefined;
-            }}
+            onRetry={() => void workspace.retry()}
+            onClose={() => workspace.dismiss()}
           />
         )}
         {view.value === "map" && workspace.shape.value.map !== undefined ? (

@@ -1,10 +1,13 @@
-import { useSignal } from "@preact/signals";
+import type { SpaceProgress } from "@dreamlake/dreamdb/space";
+import { type ReadonlySignal, useSignal } from "@preact/signals";
 import { open, type Stage, start } from "../state/application.ts";
+import { labelOf } from "../state/dataset-url.ts";
 import { parsePlace } from "../state/place.ts";
 import { forget, recents } from "../state/recents.ts";
 import { Failure } from "./failure.tsx";
 import { Icon } from "./icon.tsx";
 import { ThemeButton } from "./theme-button.tsx";
+import { bytes, plural } from "./words.ts";
 
 /** Asks for an address, and tells why one could not be opened. */
 export function Start({ stage }: { stage: Exclude<Stage, { is: "open" }> }) {
@@ -59,9 +62,11 @@ export function Start({ stage }: { stage: Exclude<Stage, { is: "open" }> }) {
             )}
           </div>
         </form>
-        {isOpening && (
-          <p class="opening" role="status">
-            <span class="spinner" aria-hidden="true" /> Opening…
+        {stage.is === "opening" && (
+          <p class="opening">
+            <span class="spinner" aria-hidden="true" />
+            <span role="status">Opening…</span>
+            <OpeningProgress progress={stage.progress} />
           </p>
         )}
         {stage.is === "failed" && (
@@ -76,7 +81,9 @@ export function Start({ stage }: { stage: Exclude<Stage, { is: "open" }> }) {
                   <button type="button" class="recent" onClick={() => void open(url)}>
                     <Icon name="data" />
                     <span>
-                      <b>{url.slice(url.lastIndexOf("/refs/") + 6)}</b>
+                      <b>
+                        <bdi>{labelOf(url)}</bdi>
+                      </b>
                       <small>{url}</small>
                     </span>
                   </button>
@@ -98,5 +105,20 @@ export function Start({ stage }: { stage: Exclude<Stage, { is: "open" }> }) {
         )}
       </div>
     </main>
+  );
+}
+
+/** Over a slow link it tells that something is under way. Not read aloud: it changes with every answer. */
+function OpeningProgress({ progress }: { progress: ReadonlySignal<SpaceProgress | undefined> }) {
+  const told = progress.value;
+  if (told === undefined) return null;
+  const { requests, pending, bytes: read } = told;
+  return (
+    <span class="opening-progress">
+      {[
+        ...(requests > 0 ? [`${plural(requests, "answer")}, ${bytes(read)}`] : []),
+        ...(pending > 0 ? [`${plural(pending, "request")} under way`] : []),
+      ].join(", ")}
+    </span>
   );
 }

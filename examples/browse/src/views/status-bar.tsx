@@ -1,3 +1,4 @@
+import { adviceFor } from "../state/advice.ts";
 import type { Panel, Workspace } from "../state/workspace.ts";
 import { Icon, type IconName } from "./icon.tsx";
 import { bytes, count, milliseconds, plural, time } from "./words.ts";
@@ -9,6 +10,7 @@ export function StatusBar({ workspace }: { workspace: Workspace }) {
   const [cost] = costs.value;
   const { requests, bytes: read, pending } = travels.progress.value;
   const now = phase.value;
+  const unseen = travels.lookFailure.value;
   const toggle = (which: Panel, icon: IconName, label: string, text: string) => (
     <button
       type="button"
@@ -47,6 +49,12 @@ export function StatusBar({ workspace }: { workspace: Workspace }) {
                 : []),
             ].join(" · "),
       )}
+      {unseen !== undefined && (
+        <span class="status-warning" role="status" title={adviceFor(unseen).message}>
+          <Icon name="warning" />
+          <span>New states can’t be looked for: {lowered(adviceFor(unseen).title)}</span>
+        </span>
+      )}
       <span class="status-end">
         {now.is === "loading model"
           ? `Loading the text model, ${Math.round(100 * now.share)} %`
@@ -56,4 +64,9 @@ export function StatusBar({ workspace }: { workspace: Workspace }) {
       </span>
     </div>
   );
+}
+
+/** A title in the middle of a sentence. */
+function lowered(title: string): string {
+  return title.charAt(0).toLowerCase() + title.slice(1);
 }

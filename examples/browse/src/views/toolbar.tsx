@@ -2,7 +2,7 @@ import type { Signal } from "@preact/signals";
 import { wordsOf } from "../state/question.ts";
 import type { Workspace } from "../state/workspace.ts";
 import { Icon } from "./icon.tsx";
-import { count, plural } from "./words.ts";
+import { count, named, plural } from "./words.ts";
 
 /** What the records below are, and how they are shown. */
 export function Toolbar({
@@ -52,7 +52,7 @@ export function Toolbar({
           <li key={`${facet} ${value}`}>
             <button type="button" class="chip" onClick={() => workspace.toggle(facet, value)}>
               <span>
-                <span class="chip-key">{facet}</span> <bdi>{value}</bdi>
+                <span class="chip-key">{facet}</span> <bdi>{named(value)}</bdi>
               </span>
               <Icon name="close" />
               <span class="unseen">: take this filter away</span>

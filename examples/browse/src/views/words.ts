@@ -1,7 +1,11 @@
 /** Numbers and values as people read them. */
+import { cut } from "../state/cut.ts";
+
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const SHORT_DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const NS_A_MS = 1_000_000n;
+/** Characters of one value that are shown: more would hold up the page, and who would read them. */
+const LONGEST = 10_000;
 
 export function count(n: number): string {
   return n.toLocaleString();
@@ -31,13 +35,18 @@ export function time(ns: bigint, isShort = false): string {
   return Number.isNaN(date.getTime()) ? `${ns} ns` : (isShort ? SHORT_DATE : DATE).format(date);
 }
 
-/** A scalar, whatever its kind. */
-export function value(found: unknown, kind?: string): string {
+/** A category: one may be the empty text. */
+export function named(category: string): string {
+  return category.trim() === "" ? "(blank)" : category;
+}
+
+/** A scalar, whatever its kind, in at most `most` characters. */
+export function value(found: unknown, kind?: string, most = LONGEST): string {
   if (found === undefined) return "–";
   if (kind === "timestamp" && typeof found === "bigint") return time(found);
   if (typeof found === "number" && !Number.isInteger(found)) return found.toPrecision(5);
   if (typeof found === "boolean") return found ? "yes" : "no";
-  return String(found);
+  return cut(String(found), most);
 }
 
 export function distance(found: number): string {
