@@ -168,9 +168,16 @@ export class SpaceHost implements Handlers {
 
   async next({ reading }: SpaceVerbs["next"]["args"]) {
     const iterator = this.#readings.get(reading);
+    // Not the end of what is read: the worker that had begun it is no more.
+    if (iterator === undefined) {
+      throw new DreamDBError("Aborted", "the worker that read this has ended; begin anew", {
+        field: "space",
+        committed: "no",
+      });
+    }
     try {
-      const step = await iterator?.next();
-      if (step !== undefined && step.done !== true) return owned(step.value);
+      const step = await iterator.next();
+      if (step.done !== true) return owned(step.value);
     } catch (error) {
       this.#readings.delete(reading);
       throw error;

@@ -321,6 +321,18 @@ test("a worker that dies is told of, and replaced", async () => {
   await space.close();
 });
 
+test("records of a worker that dies between two batches do not end as if they were all", async () => {
+  const backend = place();
+  await makeDataset(backend);
+  const space = await DreamDBSpace.fromUri(`${backend}/refs/photos`, { worker: true });
+  const batches = space.stream({ batchSize: 5 })[Symbol.asyncIterator]();
+  expect((await batches.next()).done).toBe(false);
+  await watchedNow.threads.at(-1)!.terminate();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(await code(batches.next())).toBe("Aborted");
+  await space.close();
+});
+
 test("what can't travel to a worker is refused", async () => {
   const options = { worker: true, remote: { onWarning: () => {} } };
   expect(await code(DreamDBSpace.fromUri("http://127.0.0.1:1/b/refs/x", options))).toBe("InvalidArgument");
