@@ -238,7 +238,7 @@ export const MUTANTS = {
   "gc: states are not marked": {
     why: "a state that was taken off the list stays without what it leads to",
     file: "src/dataset/gc.ts",
-    changes: [["await marker.states(now.states, isSkeleton);", ""]],
+    changes: [["for (const named of now.states) await this.markHeld(named, marker, isSkeleton);", ""]],
     by: ["--only", "collect", "--scenario", "snapshot", "--faults", "0"],
   },
   "gc: a merge forgets its source": {
