@@ -9,7 +9,7 @@ import type { GcState } from "../objects/gc-state.ts";
 import { decodeRegistry, registryKey } from "../objects/registry.ts";
 import { descendsFrom } from "./ancestry.ts";
 import { Marker } from "./mark.ts";
-import { gone } from "./pruned.ts";
+import { gone, listed } from "./pruned.ts";
 import { readRedactions } from "./redactions.ts";
 import { inParallel, type Session } from "./session.ts";
 import { readManifest, readTip } from "./tip.ts";
@@ -24,14 +24,15 @@ export async function refuseIncomplete(
   states: ReadonlyMap<Address, string>,
   { round, pruned }: GcState,
 ): Promise<void> {
-  const skeletons = await entriesOf(session, pruned);
-  const going = await entriesOf(session, round?.phase === "deleting" ? round.condemned : []);
+  const known = await listed(session, pruned, [...states.keys()]);
   for (const [state, ref] of states) {
-    if (skeletons.has(state)) throw gone(state);
+    if (known.has(state)) throw gone(state);
     // What a ref leads to is never deleted, and on no list that is worked off.
     if (!isAddress(ref) && (await isInHistory(session, state, ref))) continue;
+    const skeletons = await entriesOf(session, pruned);
     const needs = await reachedBy(session, state, (address) => skeletons.has(address));
-    if (needs.some((address) => going.has(address))) throw gone(state);
+    const going = await listed(session, round?.phase === "deleting" ? round.condemned : [], needs);
+    if (going.size > 0) throw gone(state);
     await inParallel(needs, async (address) => {
       if (!(await session.isStored(address))) throw gone(state);
     });

@@ -124,7 +124,7 @@ export async function hold(
     const phase = `${state.epoch} ${state.round?.phase}`;
     let found: Condemned;
     try {
-      if (isOpen && phase !== checked) {
+      if (isOpen && holding.states.size > 0 && phase !== checked) {
         const { refuseIncomplete } = await import("./complete.ts");
         await refuseIncomplete(ctx.session, holding.states, state);
         checked = phase;
